@@ -1,0 +1,43 @@
+"""Read a program's settings from an environment; a misspelt name is an error, not a default.
+
+Kubernetes injects variables for every Service in the namespace: a Service that is called
+``cache-server`` brings ``CACHE_SERVER_SERVICE_HOST`` and ``CACHE_SERVER_PORT=tcp://…``. They are
+recognised by their forms and ignored.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+
+from cache_protocol.errors import MalformedError
+
+# Source: kubernetes.io, "Accessing the Service", environment variables of Docker links.
+_INJECTED = re.compile(
+    r"SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|.+_SERVICE_HOST"
+    r"|.+_SERVICE_PORT(_.+)?|.+_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
+)
+_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+def read_settings(env: Mapping[str, str], prefix: str, known: Collection[str]) -> dict[str, str]:
+    """Return ``{name without prefix, lower case: value}`` of the settings that ``env`` holds.
+
+    Raises:
+        MalformedError: lists every unknown name with the nearest known one.
+    """
+    settings: dict[str, str] = {}
+    wrong: list[str] = []
+    for variable, value in env.items():
+        if not variable.startswith(prefix):
+            continue
+        name = variable.removeprefix(prefix)
+        if _LINK.match(value):
+            continue
+        if name.lower() in known:
+            settings[name.lower()] = value
+        elif not _INJECTED.fullmatch(name):
+            near = get_close_matches(name.lower(), known, n=1, cutoff=0)
+            wrong.append(f"{variable} is not a setting; did you mean {prefix}{near[0].upper()}?")
+    if wrong:
+        raise MalformedError("; ".join(sorted(wrong)))
+    return settings

@@ -1,0 +1,188 @@
+"""The manifest: the files of one generation, and where each can be read.
+
+    {"wire": 1, "pipeline": "voice", "generation": "…", "lease": {"id", "expires"},
+     "chunk_size": 8388608,
+     "models": {"asr": {"source", "revision", "files": [
+        {"path", "size", "sha256": "…" | null, "urls": [...], "digests": "…", "verdict": "…"}]}}}
+
+Parsing takes nothing on trust: every name, size and count is checked before it is used, and a
+field that this version does not know is ignored, so that an older agent reads a newer node.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cache_protocol.digests import CHUNK_SIZE
+from cache_protocol.errors import MalformedError
+from cache_protocol.names import check_model, check_paths, check_pipeline
+
+WIRE = 1
+MAX_MANIFEST = 64 * 2**20  # bytes; 100 000 files with three signed URLs each
+MAX_FILES = 100_000  # in one pipeline
+MAX_FILE_SIZE = 2**44  # bytes, 16 TiB: the largest file of ext4 with 4 KiB blocks
+_GENERATION = re.compile(r"[0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a model."""
+
+    path: str  # below the model's directory
+    size: int  # bytes
+    sha256: str | None  # hex; None while nobody knows it: see ``verdict``
+    urls: tuple[str, ...]  # the bytes; any of them
+    digests: str  # URL of the digest table
+    verdict: str  # URL of the 48 bytes that confirm the file
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of a pipeline."""
+
+    source: str
+    revision: str
+    files: tuple[File, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(f.size for f in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A reader's hold on the generation."""
+
+    id: str
+    expires: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of one generation of one pipeline."""
+
+    pipeline: str
+    generation: str  # 32 hex digits
+    lease: Lease
+    models: Mapping[str, Model]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all models."""
+        return sum(m.size for m in self.models.values())
+
+    def files(self) -> Iterator[tuple[str, File]]:
+        """Yield ``(model, file)`` in the order of the manifest."""
+        for name, model in self.models.items():
+            for file in model.files:
+                yield name, file
+
+
+def dump_manifest(manifest: Manifest) -> dict[str, Any]:
+    """Return ``manifest`` as JSON values."""
+    return {
+        "wire": WIRE,
+        "pipeline": manifest.pipeline,
+        "generation": manifest.generation,
+        "lease": {
+            "id": manifest.lease.id,
+            "expires": manifest.lease.expires.isoformat().replace("+00:00", "Z"),
+        },
+        "chunk_size": CHUNK_SIZE,
+        "models": {name: _dump_model(model) for name, model in manifest.models.items()},
+    }
+
+
+def _dump_model(model: Model) -> dict[str, Any]:
+    return {
+        "source": model.source,
+        "revision": model.revision,
+        "files": [
+            {
+                "path": f.path,
+                "size": f.size,
+                "sha256": f.sha256,
+                "urls": list(f.urls),
+                "digests": f.digests,
+                "verdict": f.verdict,
+            }
+            for f in model.files
+        ],
+    }
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Return the manifest that ``data`` holds.
+
+    Raises:
+        MalformedError: not JSON, another wire version or chunk size, a field missing or of the
+            wrong type, a name that is unsafe as a path, or a size or count above its bound.
+    """
+    if len(data) > MAX_MANIFEST:
+        raise MalformedError(f"a manifest of {len(data)} bytes is above {MAX_MANIFEST}")
+    try:
+        fields = json.loads(data.decode())
+        if fields["wire"] != WIRE or fields["chunk_size"] != CHUNK_SIZE:
+            raise MalformedError(
+                f"the node speaks wire {fields['wire']!r} with chunks of "
+                f"{fields['chunk_size']!r}; this program speaks {WIRE} with {CHUNK_SIZE}"
+            )
+        models = {check_model(name): _model(m) for name, m in fields["models"].items()}
+        manifest = Manifest(
+            pipeline=check_pipeline(fields["pipeline"]),
+            generation=_matching(_GENERATION, fields["generation"]),
+            lease=Lease(_text(fields["lease"]["id"]), _instant(fields["lease"]["expires"])),
+            models=models,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise MalformedError(f"not a manifest: {error!r}") from error
+    if sum(len(m.files) for m in models.values()) > MAX_FILES:
+        raise MalformedError(f"a manifest of more than {MAX_FILES} files")
+    return manifest
+
+
+def _model(fields: Mapping[str, Any]) -> Model:
+    files = tuple(_file(f) for f in fields["files"])
+    check_paths(f.path for f in files)
+    return Model(_text(fields["source"]), _text(fields["revision"]), files)
+
+
+def _file(fields: Mapping[str, Any]) -> File:
+    size, sha256 = fields["size"], fields["sha256"]
+    if type(size) is not int or not 0 <= size <= MAX_FILE_SIZE:
+        raise MalformedError(f"a file of {size!r} bytes is not within 0 and {MAX_FILE_SIZE}")
+    urls = tuple(_text(u) for u in fields["urls"])
+    if not urls:
+        raise MalformedError("a file without a URL")
+    return File(
+        path=_text(fields["path"]),
+        size=size,
+        sha256=None if sha256 is None else _matching(_SHA256, sha256),
+        urls=urls,
+        digests=_text(fields["digests"]),
+        verdict=_text(fields["verdict"]),
+    )
+
+
+def _text(value: object) -> str:
+    if type(value) is not str or len(value) > 16384:
+        raise MalformedError("a field that must be a short text is not")
+    return value
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    if type(value) is not str or not pattern.fullmatch(value):
+        raise MalformedError(f"a field is not of the form {pattern.pattern}")
+    return value
+
+
+def _instant(value: object) -> datetime:
+    instant = datetime.fromisoformat(_text(value))
+    if instant.tzinfo is None:
+        raise MalformedError(f"{value!r} does not say its time zone")
+    return instant

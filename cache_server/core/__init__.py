@@ -1,0 +1,6 @@
+"""Every decision of the node, as functions of values: no I/O, no clock, no threads.
+
+Reading order: ``sources`` (where a model lives) · ``content`` (what a generation consists of) ·
+``slots`` (life of a slot) · ``fill_order`` (what to pull next) · ``backoff`` (when to try again)
+· ``ledger`` (who holds how much room).
+"""

@@ -1,0 +1,141 @@
+"""What a generation consists of: resolved once, immutable, the same words on disk and in memory."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cache_protocol.errors import MalformedError, OriginNotFoundError
+from cache_protocol.manifest import MAX_FILE_SIZE, MAX_FILES
+from cache_protocol.names import check_paths
+
+
+@dataclass(frozen=True, slots=True)
+class OriginFile:
+    """One file as its origin announced it."""
+
+    path: str
+    size: int  # bytes
+    tag: str  # pins the content at the origin: commit, ETag, version id or mtime; opaque
+    sha256: str | None = None  # hex, where the origin knows it
+    git_sha1: str | None = None  # hex, git blob id, where the origin knows that instead
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What an origin holds at one fixed revision."""
+
+    revision: str  # commit, or a digest of the listing: never a moving name
+    files: tuple[OriginFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model as the operator registered it."""
+
+    name: str
+    source: str
+    revision: str | None = None
+    include: tuple[str, ...] = ()  # globs over the whole path; empty means everything
+    exclude: tuple[str, ...] = ()
+    credentials: str | None = None  # the name of a secret, never the secret
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContent:
+    """One model, resolved."""
+
+    name: str
+    source: str  # without its revision
+    revision: str
+    credentials: str | None
+    files: tuple[OriginFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All models of one pipeline, resolved: what a generation is made of."""
+
+    tenant: str
+    pipeline: str
+    models: tuple[ModelContent, ...]
+
+    @property
+    def generation(self) -> str:
+        """The id: 32 hex digits over everything above.
+
+        Tenant and pipeline go in, so that equal content of two pipelines has two ids and is
+        never shared.
+        """
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(f.size for _, f in self.files())
+
+    def files(self) -> Iterator[tuple[ModelContent, OriginFile]]:
+        """Yield ``(model, file)`` in order."""
+        for model in self.models:
+            for file in model.files:
+                yield model, file
+
+
+def select(spec: ModelSpec, listing: Listing) -> ModelContent:
+    """Return the files of ``listing`` that ``spec`` wants, small ones first.
+
+    Small files first, because an engine cannot start without config and tokenizer; weights in
+    the order of their names, because that is the order engines read them in.
+
+    Raises:
+        OriginNotFoundError: nothing is left.
+        MalformedError: a name that is unsafe as a path, or a size or count out of bounds.
+    """
+    wanted = [f for f in listing.files if _wants(spec, f.path)]
+    if not wanted:
+        raise OriginNotFoundError(
+            f"{spec.source} at {listing.revision} has {len(listing.files)} files and none that "
+            f"include {list(spec.include) or ['*']} and exclude {list(spec.exclude)} leave"
+        )
+    if len(wanted) > MAX_FILES:
+        raise MalformedError(f"{spec.source} has {len(wanted)} files, above {MAX_FILES}")
+    for file in wanted:
+        if not 0 <= file.size <= MAX_FILE_SIZE:
+            raise MalformedError(f"{file.path} has {file.size} bytes, above {MAX_FILE_SIZE}")
+    check_paths(f.path for f in wanted)
+    wanted.sort(key=lambda f: (f.path.endswith(".safetensors"), f.path))
+    source = spec.source.partition("@")[0] if spec.source.startswith("hf://") else spec.source
+    return ModelContent(spec.name, source, listing.revision, spec.credentials, tuple(wanted))
+
+
+def _wants(spec: ModelSpec, path: str) -> bool:
+    included = not spec.include or any(fnmatchcase(path, g) for g in spec.include)
+    return included and not any(fnmatchcase(path, g) for g in spec.exclude)
+
+
+def dump_content(content: Content) -> dict[str, Any]:
+    """Return ``content`` as JSON values."""
+    return asdict(content)
+
+
+def load_content(fields: Mapping[str, Any]) -> Content:
+    """Return the content that ``dump_content`` wrote; KeyError or TypeError when it did not."""
+    return Content(
+        tenant=fields["tenant"],
+        pipeline=fields["pipeline"],
+        models=tuple(_load_model(m) for m in fields["models"]),
+    )
+
+
+def _load_model(fields: Mapping[str, Any]) -> ModelContent:
+    files: Sequence[Mapping[str, Any]] = fields["files"]
+    return ModelContent(
+        name=fields["name"],
+        source=fields["source"],
+        revision=fields["revision"],
+        credentials=fields["credentials"],
+        files=tuple(OriginFile(**f) for f in files),
+    )
