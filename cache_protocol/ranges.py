@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# Ten to the 18th is above any file and keeps int() away from hostile lengths.
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+# Twenty digits hold any 64-bit number, which some clients send for "to the end", and keep int()
+# away from hostile lengths. The unit's name is case-insensitive (14.1).
+_RANGE = re.compile(r"bytes=(\d{0,20})-(\d{0,20})", re.ASCII | re.IGNORECASE)
 
 
 class Span(NamedTuple):
@@ -37,16 +38,19 @@ def cut(span: Span, size: int) -> Iterator[Span]:
 def parse_range(header: str | None, size: int) -> Span | None:
     """Return the span that ``header`` asks of a file of ``size`` bytes; None means all of it.
 
-    A header of another unit, of several ranges or of no sense is ignored, as RFC 9110 wants.
+    A header of another unit, of several ranges or of no sense is ignored, as RFC 9110 wants; so
+    is "the last N bytes" of an empty file, which is satisfiable (14.1.2) but fits no 206.
 
     Raises:
         UnsatisfiableRangeError: well-formed, but no byte of the file is in it.
     """
-    match = _RANGE.fullmatch(header.strip()) if header else None
+    match = _RANGE.fullmatch(header.strip(" \t")) if header else None
     if match is None or match.group(1) == match.group(2) == "":
         return None
     first, last = match.group(1), match.group(2)
     if first == "":  # the last N bytes
+        if size == 0 < int(last):
+            return None
         span = Span(max(0, size - int(last)), size)
     else:
         span = Span(int(first), min(int(last) + 1, size) if last else size)
