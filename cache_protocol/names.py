@@ -5,7 +5,9 @@ other, and neither trusts the origin.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 
 from cache_protocol.errors import MalformedError
 
@@ -13,6 +15,9 @@ PIPELINE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_PATH = 1024  # bytes; S3's limit for a key
 MAX_SEGMENT = 255  # bytes; NAME_MAX of ext4, xfs and tmpfs
+# C0 and C1 controls (U+009B starts a terminal command), line separators, and the embeddings,
+# overrides and isolates that make a name read as another one (Unicode UAX #9).
+_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def check_pipeline(pipeline: str) -> str:
@@ -34,7 +39,7 @@ def check_path(path: str) -> str:
 
     Raises:
         MalformedError: empty, absolute, over-long, with ``..``, ``.`` or an empty segment, a
-            backslash, a control character, or not encodable as UTF-8.
+            backslash, a control or text direction character, or not encodable as UTF-8.
     """
     try:
         encoded = path.encode()
@@ -43,7 +48,7 @@ def check_path(path: str) -> str:
     segments = path.split("/")
     if any(s in ("", ".", "..") for s in segments):
         raise MalformedError(f"file name {shown(path)} leaves its directory or has empty parts")
-    if "\\" in path or any(ord(c) < 0x20 or ord(c) == 0x7F for c in path):
+    if _FORBIDDEN.search(path):
         raise MalformedError(f"file name {shown(path)} has a backslash or control character")
     if len(encoded) > MAX_PATH or any(len(s.encode()) > MAX_SEGMENT for s in segments):
         raise MalformedError(
@@ -57,20 +62,29 @@ def check_paths(paths: Iterable[str]) -> None:
     """Check every path, and that all of them can live in one directory.
 
     Raises:
-        MalformedError: a bad path, two that differ at most in case (one file on a
-            case-insensitive file system), or one that is the directory of another.
+        MalformedError: a bad path, two that differ at most in case or in how an accent is
+            encoded (one file on a case-insensitive or normalising file system), or one that is
+            the directory of another.
     """
     seen: dict[str, str] = {}
     for path in paths:
-        folded = check_path(path).casefold()
+        folded = _folded(check_path(path))
         if folded in seen:
             raise MalformedError(f"{shown(path)} collides with {shown(seen[folded])}")
         seen[folded] = path
-    for folded, path in seen.items():
-        parts = folded.split("/")
-        for n in range(1, len(parts)):
-            if "/".join(parts[:n]) in seen:
-                raise MalformedError(f"{shown(path)} lies below another file")
+    # With NUL for the slash a file sorts right before everything below it, however deep.
+    ordered = sorted(folded.replace("/", "\0") for folded in seen)
+    for above, below in pairwise(ordered):
+        if below.startswith(above + "\0"):
+            path = seen[below.replace("\0", "/")]
+            raise MalformedError(f"{shown(path)} lies below another file")
+
+
+def _folded(path: str) -> str:
+    # Canonical caseless matching: the Unicode Standard, section 3.13, D145.
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def shown(text: str) -> str:
