@@ -13,9 +13,10 @@ from cache_protocol.errors import MalformedError
 
 # Source: kubernetes.io, "Accessing the Service", environment variables of Docker links.
 _INJECTED = re.compile(
-    r"SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|.+_SERVICE_HOST"
-    r"|.+_SERVICE_PORT(_.+)?|.+_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
+    r"(.+_)?SERVICE_(HOST|PORT(_.+)?)|(.+_)?PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
 )
+# ``…_PORT`` alone can be ours too, rightly or wrongly spelt: its value tells.
+_LINK_NAME = re.compile(r"(.+_)?PORT")
 _LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -31,7 +32,7 @@ def read_settings(env: Mapping[str, str], prefix: str, known: Collection[str]) -
         if not variable.startswith(prefix):
             continue
         name = variable.removeprefix(prefix)
-        if _LINK.match(value):
+        if _LINK_NAME.fullmatch(name) and _LINK.match(value):
             continue
         if name.lower() in known:
             settings[name.lower()] = value
