@@ -6,11 +6,13 @@
 
 Source: huggingface/safetensors README, section "Format"; checks as in safetensors/src/tensor.rs
 (``read_metadata``, ``Metadata::validate``), made stricter where JSON is loose: duplicate keys,
-other encodings than UTF-8, NaN, and names that are no Unicode text are refused. Offsets in the
-JSON start at 8+N; ours start at byte 0.
+fields that the format does not name, other encodings than UTF-8, NaN, -0, and texts that are no
+Unicode are refused. What is accepted here, the library accepts. Offsets in the JSON start at
+8+N; ours start at byte 0.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -27,6 +29,8 @@ BITS = {  # per element; Dtype::bitsize in tensor.rs
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
     "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
+_FIELDS = {"dtype", "shape", "data_offsets"}
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can escape half a pair, which is no text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,21 @@ def parse_header(header: bytes, *, file_size: int) -> tuple[TensorEntry, ...]:
     base = PREFIX + len(header)
     try:
         # decode() first: json.loads would also take UTF-16 and UTF-32.
+        text = header.decode()
         fields = json.loads(
-            header.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+            text,
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_digits,
         )
+        if _HALF_PAIR.search(text):
+            json.dumps(fields, ensure_ascii=False).encode()  # raises when its other half is missing
         _check_metadata(fields.pop("__metadata__", {}))
         entries = sorted((_entry(name, f, base) for name, f in fields.items()), key=_begin)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise MalformedError(f"header is not a safetensors header: {error!r}") from error
+        # Not repr(error): that of a UnicodeDecodeError holds the whole header.
+        reason = f"{type(error).__name__}: {error}"
+        raise MalformedError(f"header is not a safetensors header: {reason}") from error
     _check_tiling(entries, base, file_size)
     return tuple(entries)
 
@@ -90,9 +102,10 @@ def _check_tiling(entries: list[TensorEntry], base: int, file_size: int) -> None
 
 
 def _entry(name: str, field: dict[str, Any], base: int) -> TensorEntry:
-    name.encode()  # JSON can escape half a surrogate pair, which is no text
-    begin, end = (_count(n) for n in field["data_offsets"])
-    shape = tuple(_count(n) for n in field["shape"])
+    if field.keys() != _FIELDS:
+        raise ValueError(f"{shown(name)} has not exactly the fields {sorted(_FIELDS)}")
+    begin, end = _counts(field["data_offsets"])
+    shape = _counts(field["shape"])
     if field["dtype"] not in BITS:
         raise ValueError(f"unknown dtype {shown(str(field['dtype']))}")
     if begin > end or (end - begin) * 8 != _elements(shape) * BITS[field["dtype"]]:
@@ -109,6 +122,12 @@ def _elements(shape: tuple[int, ...]) -> int:
         if total >= 2**63:  # usize overflow in tensor.rs; also refused when a 0 follows
             raise ValueError("more elements than memory can address")
     return total
+
+
+def _counts(values: object) -> tuple[int, ...]:
+    if type(values) is not list:  # a text or map can be walked as well, and "" is no scalar
+        raise ValueError("not a list of counts")
+    return tuple(_count(n) for n in values)
 
 
 def _count(value: object) -> int:
@@ -128,6 +147,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         raise ValueError("a key stands twice")
     return fields
+
+
+def _digits(text: str) -> int:
+    if text.startswith("-") or len(text) > 20:  # int() would take -0 for 0; 2**64 has 20 digits
+        raise ValueError("not a count")
+    return int(text)
 
 
 def _no_constant(name: str) -> NoReturn:
