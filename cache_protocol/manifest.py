@@ -13,12 +13,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import MalformedError
-from cache_protocol.names import check_model, check_paths, check_pipeline
+from cache_protocol.names import check_model, check_path, check_paths, check_pipeline, shown
 
 WIRE = 1
 MAX_MANIFEST = 64 * 2**20  # bytes; 100 000 files with three signed URLs each
@@ -26,6 +26,10 @@ MAX_FILES = 100_000  # in one pipeline
 MAX_FILE_SIZE = 2**44  # bytes, 16 TiB: the largest file of ext4 with 4 KiB blocks
 _GENERATION = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# What Python says when a value is not of the form; OverflowError is an instant near year 1.
+_WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+MAX_TEXT = 16384  # characters of any one field
+_URL = re.compile(rf"[!-~]{{1,{MAX_TEXT}}}")  # visible ASCII: nothing that could split a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +133,8 @@ def parse_manifest(data: bytes) -> Manifest:
         fields = json.loads(data.decode())
         if fields["wire"] != WIRE or fields["chunk_size"] != CHUNK_SIZE:
             raise MalformedError(
-                f"the node speaks wire {fields['wire']!r} with chunks of "
-                f"{fields['chunk_size']!r}; this program speaks {WIRE} with {CHUNK_SIZE}"
+                f"the node speaks wire {shown(repr(fields['wire']))} with chunks of "
+                f"{shown(repr(fields['chunk_size']))}; this program speaks {WIRE} with {CHUNK_SIZE}"
             )
         models = {check_model(name): _model(m) for name, m in fields["models"].items()}
         manifest = Manifest(
@@ -139,15 +143,16 @@ def parse_manifest(data: bytes) -> Manifest:
             lease=Lease(_text(fields["lease"]["id"]), _instant(fields["lease"]["expires"])),
             models=models,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise MalformedError(f"not a manifest: {error!r}") from error
+    except _WRONG_FORM as error:
+        # Not repr(error): that of a UnicodeDecodeError holds the whole manifest.
+        raise MalformedError(f"not a manifest: {type(error).__name__}: {error}") from error
     if sum(len(m.files) for m in models.values()) > MAX_FILES:
         raise MalformedError(f"a manifest of more than {MAX_FILES} files")
     return manifest
 
 
 def _model(fields: Mapping[str, Any]) -> Model:
-    files = tuple(_file(f) for f in fields["files"])
+    files = tuple(_file(f) for f in _list(fields["files"]))
     check_paths(f.path for f in files)
     return Model(_text(fields["source"]), _text(fields["revision"]), files)
 
@@ -155,23 +160,37 @@ def _model(fields: Mapping[str, Any]) -> Model:
 def _file(fields: Mapping[str, Any]) -> File:
     size, sha256 = fields["size"], fields["sha256"]
     if type(size) is not int or not 0 <= size <= MAX_FILE_SIZE:
-        raise MalformedError(f"a file of {size!r} bytes is not within 0 and {MAX_FILE_SIZE}")
-    urls = tuple(_text(u) for u in fields["urls"])
+        raise MalformedError(
+            f"a file of {shown(repr(size))} bytes is not within 0 and {MAX_FILE_SIZE}"
+        )
+    urls = tuple(_matching(_URL, u) for u in _list(fields["urls"]))
     if not urls:
         raise MalformedError("a file without a URL")
     return File(
-        path=_text(fields["path"]),
+        path=_path(fields["path"]),
         size=size,
         sha256=None if sha256 is None else _matching(_SHA256, sha256),
         urls=urls,
-        digests=_text(fields["digests"]),
-        verdict=_text(fields["verdict"]),
+        digests=_matching(_URL, fields["digests"]),
+        verdict=_matching(_URL, fields["verdict"]),
     )
 
 
+def _list(value: object) -> list[Any]:
+    if type(value) is not list:  # a text can be walked as well, letter by letter
+        raise MalformedError("a field that must be a list is not")
+    return value
+
+
+def _path(value: object) -> str:
+    if type(value) is not str:
+        raise MalformedError("a path is not a text")
+    return check_path(value)
+
+
 def _text(value: object) -> str:
-    if type(value) is not str or len(value) > 16384:
-        raise MalformedError("a field that must be a short text is not")
+    if type(value) is not str or len(value) > MAX_TEXT or not value.isprintable():
+        raise MalformedError("a field that must be a short printable text is not")
     return value
 
 
@@ -184,5 +203,5 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
 def _instant(value: object) -> datetime:
     instant = datetime.fromisoformat(_text(value))
     if instant.tzinfo is None:
-        raise MalformedError(f"{value!r} does not say its time zone")
-    return instant
+        raise MalformedError(f"{shown(str(value))} does not say its time zone")
+    return instant.astimezone(UTC)
