@@ -9,7 +9,7 @@ from typing import Any
 
 from cache_protocol.errors import MalformedError, OriginNotFoundError
 from cache_protocol.manifest import MAX_FILE_SIZE, MAX_FILES
-from cache_protocol.names import check_paths
+from cache_protocol.names import check_paths, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,12 @@ def select(spec: ModelSpec, listing: Listing) -> ModelContent:
         )
     if len(wanted) > MAX_FILES:
         raise MalformedError(f"{spec.source} has {len(wanted)} files, above {MAX_FILES}")
+    check_paths(f.path for f in wanted)
     for file in wanted:
         if not 0 <= file.size <= MAX_FILE_SIZE:
-            raise MalformedError(f"{file.path} has {file.size} bytes, above {MAX_FILE_SIZE}")
-    check_paths(f.path for f in wanted)
+            raise MalformedError(
+                f"{shown(file.path)} has {file.size} bytes, not within 0 and {MAX_FILE_SIZE}"
+            )
     wanted.sort(key=lambda f: (f.path.endswith(".safetensors"), f.path))
     source = spec.source.partition("@")[0] if spec.source.startswith("hf://") else spec.source
     return ModelContent(spec.name, source, listing.revision, spec.credentials, tuple(wanted))

@@ -21,8 +21,9 @@ class Scheme(StrEnum):
     FILE = "file"
 
 
-# Sources: huggingface_hub REPO_ID_REGEX; Amazon S3, "Bucket naming rules".
-_HF = re.compile(r"((?:[\w-][\w.-]{0,95}/)?[\w-][\w.-]{0,95})(?:@([^\s@]{1,255}))?", re.ASCII)
+# Sources: huggingface_hub validate_repo_id; Amazon S3, "Bucket naming rules".
+_SEGMENT = r"\w(?:[\w.-]{0,94}\w)?"
+_HF = re.compile(rf"((?:{_SEGMENT}/)?{_SEGMENT})(?:@([^\s@]{{1,255}}))?", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -69,9 +70,9 @@ def parse_source(text: str) -> Source:
 
 def _hugging_face(text: str, rest: str) -> Source:
     match = _HF.fullmatch(rest)
-    if match is None or ".." in match.group(1):
+    if match is None or ".." in match[1] or "--" in match[1] or match[1].endswith(".git"):
         raise MalformedError(f"source {shown(text)} must be hf://org/name[@revision]")
-    return Source(Scheme.HF, match.group(1), revision=match.group(2))
+    return Source(Scheme.HF, match[1], revision=match[2])
 
 
 def _bucket(text: str, rest: str) -> Source:
