@@ -9,6 +9,7 @@ CacheError
 ├── SlotInUseError            a replica reads the slot now
 ├── CapacityError             there is no room for this fill now
 ├── BusyError                 a bound of the node is reached
+├── DiskError                 the node's own disk refused a read or a write
 ├── IntegrityError            the bytes are whole but are not the promised bytes
 ├── OriginError               the origin, not this node, is why it did not work
 │   ├── OriginNotFoundError       it has no such repository, revision, bucket or file
@@ -105,6 +106,14 @@ class BusyError(CacheError):
     code = "busy"
     retry = Retry.LATER
     title = "The node has reached a limit"
+
+
+class DiskError(CacheError):
+    """The node's own disk refused a read or a write."""
+
+    code = "disk"
+    retry = Retry.LATER
+    title = "The node's disk failed"
 
 
 class IntegrityError(CacheError):

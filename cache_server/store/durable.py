@@ -1,0 +1,60 @@
+"""Writes that survive a crash, and disk errors in this project's words."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cache_protocol.errors import CapacityError, DiskError
+
+
+def write_json(path: Path, fields: Mapping[str, Any], *, mode: int = 0o600) -> None:
+    """Put ``fields`` at ``path``: after a crash the old content is there or the new, whole."""
+    write_bytes(path, json.dumps(fields, separators=(",", ":")).encode(), mode=mode)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Put ``data`` at ``path``: temporary file, fsync, rename, fsync of the directory."""
+    temporary = path.with_name(f"{path.name}.new")
+    with disk_errors(path):
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            _write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in ``path`` survive a crash."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError inside into CapacityError (the disk is full) or DiskError (all else)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            disk = os.statvfs(path if path.exists() else path.parent)
+            free = disk.f_bavail * disk.f_frsize
+            raise CapacityError(
+                f"the file system under {path.name} is full: {free} bytes are left"
+            ) from error
+        raise DiskError(f"{path.name}: {error.strerror or error}") from error
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,212 @@
+"""One generation on disk: laid out, filled, published, given up.
+
+Published means that ``generation.json`` is in place: every byte of every file is on disk, synced,
+and confirmed by its sha256. It is the last thing that a fill writes and the first that goes.
+"""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from cache_protocol.errors import CacheError, DiskError
+from cache_server.core.content import Content, dump_content, load_content
+from cache_server.core.ledger import room
+from cache_server.crash_points import reached
+from cache_server.store.durable import disk_errors, sync_directory, write_json
+from cache_server.store.stored_file import Progress, StoredFile
+
+
+class Generation:
+    """The files of one generation, and what its readers and its fill share."""
+
+    def __init__(self, directory: Path, content: Content, spec: str, resolved: datetime) -> None:
+        """Describe the generation in ``directory``; no I/O."""
+        self.id = directory.name
+        self.directory = directory
+        self.content = content
+        self.spec = spec  # digest of the registration that was resolved to this
+        self.resolved = resolved  # UTC
+        self.published = False
+        self.progress = Progress(threading.Condition())
+        self.files = tuple(
+            StoredFile(n, model.name, file, directory, self.progress)
+            for n, (model, file) in enumerate(content.files())
+        )
+        self._by_name = {(f.model, f.origin.path): f for f in self.files}
+
+    @property
+    def filled(self) -> int:
+        """Bytes that are there."""
+        return sum(f.map.filled for f in self.files)
+
+    @property
+    def room(self) -> int:
+        """Bytes that it takes on disk when it is whole."""
+        return room([f.size for f in self.files])
+
+    def file(self, model: str, path: str) -> StoredFile:
+        """Return one file; FileNotFoundError if there is none of that name."""
+        try:
+            return self._by_name[model, path]
+        except KeyError:
+            raise FileNotFoundError(f"{model}/{path}") from None
+
+    # On disk.
+
+    @classmethod
+    def create(cls, slot: Path, content: Content, spec: str, now: datetime) -> Self:
+        """Write down what a new generation consists of. Nothing is allocated yet."""
+        directory = slot / content.generation
+        with disk_errors(slot):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fields = {"content": dump_content(content), "spec": spec, "resolved": now.isoformat()}
+        write_json(directory / "content.json", fields)
+        return cls(directory, content, spec, now)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Return the generation that a process before this one wrote.
+
+        Raises:
+            DiskError: what is there is not a generation.
+        """
+        try:
+            fields = json.loads((directory / "content.json").read_bytes())
+            content = load_content(fields["content"])
+            resolved = datetime.fromisoformat(fields["resolved"]).astimezone(UTC)
+            self = cls(directory, content, str(fields["spec"]), resolved)
+            if content.generation != directory.name:
+                raise DiskError(f"{directory.name} holds the content of {content.generation}")
+            self._load_files()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DiskError(f"{directory.name} is not a generation: {error!r}") from error
+        return self
+
+    def allocate(self) -> None:
+        """Give every file its full size, so that a full disk says so before the first byte.
+
+        What an earlier fill brought stays, as far as it is known to be good: after a crash of
+        the machine every chunk is checked first.
+
+        Raises:
+            CapacityError: the file system has no room; empty files are left behind.
+        """
+        self.progress.failure = None
+        if self._boot() != _this_boot():
+            self._check_chunks()
+        with disk_errors(self.directory):
+            (self.directory / "digests").mkdir(mode=0o700, exist_ok=True)
+        for file in self.files:
+            _allocate(file.path, file.size)
+            _allocate(file.table_path, len(file.map.table))
+        write_json(self.directory / "filling.json", {"boot": _this_boot()})
+        reached("fill.laid-out")
+
+    def publish(self) -> None:
+        """Declare that everything is there. Every file is whole, confirmed and synced."""
+        if any(f.sha256 is None or not f.map.whole for f in self.files):
+            raise AssertionError("a generation with unconfirmed files is never published")
+        with disk_errors(self.directory):
+            for directory in {p for f in self.files for p in (f.path.parent, f.table_path.parent)}:
+                _sync_up_to(directory, self.directory)
+        reached("publish.synced")
+        write_json(self.directory / "generation.json", {"files": list(self._dump_files())})
+        reached("publish.renamed")
+        (self.directory / "filling.json").unlink(missing_ok=True)
+        self.published = True
+
+    def unpublish(self) -> None:
+        """Take the declaration back: something of it turned out to be wrong."""
+        self.published = False
+        with disk_errors(self.directory):
+            (self.directory / "generation.json").unlink(missing_ok=True)
+            sync_directory(self.directory)
+
+    def fail(self, error: CacheError | None) -> None:
+        """Tell every waiting reader why no more bytes come; None lets them wait again."""
+        with self.progress.changed:
+            self.progress.failure = error
+            self.progress.changed.notify_all()
+
+    def remove(self, trash: Path) -> int:
+        """Give the generation up and return the bytes freed. Open descriptors stay readable.
+
+        One rename takes it out of the slot, so that a crash leaves all of it or nothing.
+        """
+        with self.progress.changed:
+            self.progress.gone = True
+            self.progress.changed.notify_all()
+        with disk_errors(self.directory):
+            trash.mkdir(mode=0o700, exist_ok=True)
+            self.directory.rename(trash / self.id)
+            sync_directory(self.directory.parent)
+        reached("remove.begun")
+        shutil.rmtree(trash / self.id)
+        return self.room
+
+    def _load_files(self) -> None:
+        for file in self.files:
+            file.load()
+        try:
+            fields = json.loads((self.directory / "generation.json").read_bytes())
+        except FileNotFoundError:
+            return
+        for file, stored in zip(self.files, fields["files"], strict=True):
+            file.sha256 = bytes.fromhex(stored["sha256"])
+        self.published = all(f.map.whole for f in self.files)
+        if not self.published:  # a file is missing or was cut short behind our back
+            for file in self.files:
+                file.sha256 = None
+
+    def _dump_files(self) -> Iterator[Mapping[str, Any]]:
+        for file in self.files:
+            if file.sha256 is not None:
+                yield {
+                    "model": file.model,
+                    "path": file.origin.path,
+                    "size": file.size,
+                    "sha256": file.sha256.hex(),
+                }
+
+    def _check_chunks(self) -> None:
+        for file in self.files:
+            for chunk in range(file.map.count):
+                if file.map.has(chunk) and not file.matches(chunk):
+                    file.drop(range(chunk, chunk + 1))
+
+    def _boot(self) -> str:
+        try:
+            return str(json.loads((self.directory / "filling.json").read_bytes())["boot"])
+        except FileNotFoundError:
+            # Published once, or never begun: what the tables say was synced, or is nothing.
+            return _this_boot()
+
+
+def _allocate(path: Path, size: int) -> None:
+    with disk_errors(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            if os.fstat(fd).st_size > size:
+                os.ftruncate(fd, size)
+            if size:
+                os.posix_fallocate(fd, 0, size)
+        finally:
+            os.close(fd)
+
+
+def _sync_up_to(directory: Path, top: Path) -> None:
+    while directory != top:
+        sync_directory(directory)
+        directory = directory.parent
+    sync_directory(top)
+
+
+def _this_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

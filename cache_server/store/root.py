@@ -1,0 +1,101 @@
+"""The directory that one node owns: its lock, its keys, its slots."""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache_protocol.errors import DiskError
+from cache_protocol.tickets import KEY_SIZE
+from cache_server.store.durable import disk_errors, write_bytes
+
+
+class Root:
+    """ROOT on NVMe; this process alone writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the directory, making it if needed.
+
+        Raises:
+            DiskError: another node has it, it cannot be written, or everybody can write to it.
+        """
+        self.path = path.absolute()
+        with disk_errors(self.path):
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.path.stat().st_mode & 0o002:
+                raise DiskError(f"{self.path} is writable by everybody; chmod o-w it")
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take_lock()
+            self.slots.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def slots(self) -> Path:
+        """The directory of all slots."""
+        return self.path / "slots"
+
+    @property
+    def trash(self) -> Path:
+        """Where generations go before they are deleted."""
+        return self.path / "trash"
+
+    @property
+    def disk_free(self) -> int:
+        """Bytes that the file system has left for this user."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize
+
+    def slot(self, tenant: str, pipeline: str) -> Path:
+        """Return the directory of one slot; it may not exist yet."""
+        return self.slots / tenant / pipeline
+
+    def slot_names(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(tenant, pipeline)`` of every slot directory."""
+        for tenant in sorted(self.slots.iterdir()):
+            for slot in sorted(tenant.iterdir()):
+                yield tenant.name, slot.name
+
+    def generations(self, tenant: str, pipeline: str) -> list[Path]:
+        """Return the directories of a slot's generations."""
+        slot = self.slot(tenant, pipeline)
+        return sorted(p for p in slot.iterdir() if p.is_dir()) if slot.is_dir() else []
+
+    def empty_trash(self) -> None:
+        """Delete what a crash left on its way out."""
+        if self.trash.is_dir():
+            for left in self.trash.iterdir():
+                shutil.rmtree(left)
+
+    def ticket_key(self) -> bytes:
+        """Return the key that signs this node's URLs; kept, so that they outlive a restart."""
+        return self._secret("ticket-key", secrets.token_bytes(KEY_SIZE))
+
+    def admin_token(self) -> str:
+        """Return the admin token, generated once."""
+        return (
+            self._secret("admin-token", f"{secrets.token_urlsafe(32)}\n".encode()).decode().strip()
+        )
+
+    def close(self) -> None:
+        """Give the directory back."""
+        os.close(self._lock)
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock)
+            raise DiskError(
+                f"{self.path} belongs to another running node (process {holder}); "
+                "give this one a directory of its own"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _secret(self, name: str, fresh: bytes) -> bytes:
+        path = self.path / name
+        if not path.exists():
+            write_bytes(path, fresh)
+        return path.read_bytes()
