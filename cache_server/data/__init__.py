@@ -1,0 +1,10 @@
+"""The byte plane: a small threaded HTTP/1.1 range server on blocking sockets and ``sendfile``.
+
+One thread, the poller, owns every connection that waits for a request; a connection whose request
+is whole goes to a worker thread, which sits in ``sendfile`` without the GIL, and comes back.
+
+Reading order: ``request`` (bytes to a request) · ``answer`` (a request to status and head) ·
+``wire`` (how bytes leave) · ``responder`` (one request, answered) · ``connection`` (requests of
+one peer, in order) · ``workers`` (bounded threads) · ``poller`` (who waits, who works, who
+leaves) · ``plane`` (the whole, as others use it) · ``limits`` and ``stats`` (bounds and counts).
+"""

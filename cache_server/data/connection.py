@@ -1,0 +1,142 @@
+"""One peer: its requests in order, pipelined ones too, and what becomes of it after them.
+
+    poller ──receive()──> request whole ──> worker: serve() ──> Fate ──> poller
+
+A connection has one owner at a time, the poller or a worker, so nothing here takes a lock. Only
+the poller opens and closes descriptors: a number is never closed under a thread that uses it.
+"""
+
+import logging
+import select
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+
+from cache_protocol.errors import CacheError
+from cache_server.data.request import RefusedError, Request, parse_request
+from cache_server.data.responder import Responder
+from cache_server.data.stats import Tally
+from cache_server.data.wire import CutError, ReaderLeftError, Wire
+
+READ_SIZE = 16 * 2**10  # bytes; one read takes a whole head, or about 40 pipelined requests
+LINGER = 2  # ms that a worker stays for the next request: two thread switches are saved
+
+log = logging.getLogger(__name__)
+
+
+class Fate(Enum):
+    """What the owner of a connection wants done with it."""
+
+    PARK = auto()  # wait for the next request
+    DRAIN = auto()  # an answer says that this is the end: let the peer read it, then close
+    CLOSE = auto()
+
+
+class Connection:
+    """The state of one peer between its requests."""
+
+    def __init__(self, sock: socket.socket, tally: Tally) -> None:
+        self.sock = sock
+        self.wire = Wire(sock, tally)
+        self.deadline = 0.0  # monotonic seconds; the poller ends what waits longer
+        self.draining = False
+        self._tally = tally
+        self._unread = bytearray()
+
+    @property
+    def mid_head(self) -> bool:
+        """Whether part of a request has come."""
+        return bool(self._unread)
+
+    def receive(self) -> Request | None:
+        """Take what has come, without waiting; return the next request if it is whole.
+
+        Raises:
+            RefusedError: what came cannot become a request.
+            ReaderLeftError: the peer has closed.
+        """
+        request = self._take()
+        if request is not None or not self._read():
+            return request
+        return self._take()
+
+    def _take(self) -> Request | None:
+        parsed = parse_request(self._unread)
+        if parsed is None:
+            return None
+        request, size = parsed
+        del self._unread[:size]
+        return request
+
+    def _read(self) -> bool:
+        try:
+            data = self.sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ReaderLeftError(str(error)) from error
+        if not data:
+            raise ReaderLeftError("the peer closed")
+        self._unread += data
+        return True
+
+    def discard(self) -> bool:
+        """Throw away what the peer still sends; return whether it may send more."""
+        try:
+            return bool(self.sock.recv(READ_SIZE, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:  # reset: the peer is done with us as well
+            return False
+
+    def serve(self, request: Request, responder: Responder, closing: Callable[[], bool]) -> Fate:
+        """Answer ``request`` and every further one that is there already; never raises."""
+        try:
+            return self._serve(request, responder, closing)
+        except CutError as error:
+            self._tally.refused(error.reason)
+            log.debug("an answer was cut: %s", error)
+        except Exception:
+            # The last line of defence: one request must not take a worker down.
+            log.exception("an answer failed on a bug or a broken disk")
+            self._tally.refused("unexpected")
+            return self._apologise(responder)
+        return Fate.CLOSE
+
+    def _serve(self, request: Request, responder: Responder, closing: Callable[[], bool]) -> Fate:
+        following: Request | None = request
+        while following is not None:
+            keep_alive = following.keep_alive and not closing()
+            responder.respond(following, self.wire, keep_alive=keep_alive)
+            if not keep_alive:
+                return Fate.DRAIN
+            try:
+                following = self._next()
+            except RefusedError as refused:
+                responder.refuse(refused, self.wire, keep_alive=False)
+                return Fate.DRAIN
+            except ReaderLeftError:  # between two requests: the ordinary end of a connection
+                return Fate.CLOSE
+        return Fate.PARK
+
+    def _next(self) -> Request | None:
+        request = self.receive()
+        if request is None and self._readable_soon():
+            request = self.receive()
+        return request
+
+    def _readable_soon(self) -> bool:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(LINGER))
+
+    def _apologise(self, responder: Responder) -> Fate:
+        if self.wire.begun:
+            return Fate.CLOSE
+        broken = RefusedError(500, CacheError("the node failed; its log says why"))
+        try:
+            responder.refuse(broken, self.wire, keep_alive=False)
+        except CutError as error:
+            self._tally.refused(error.reason)
+            return Fate.CLOSE
+        return Fate.DRAIN

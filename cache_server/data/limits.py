@@ -1,0 +1,21 @@
+"""Every bound of the byte plane, with its reason. All times are seconds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one peer, and all of them together, may take."""
+
+    connections: int = 4096  # open at once; one that waits costs a descriptor and about 2 KiB
+    active: int = 512  # answers at once, each a thread; 512 lanes are 64 hosts of eight
+    refusing: int = 256  # connections above the bound that are being told so
+    head_time: float = 10.0  # from the first byte of a request head to its last
+    idle_time: float = 75.0  # between requests; nginx: keepalive_timeout 75
+    send_time: float = 30.0  # one send without progress; nginx: send_timeout 60
+    drain_time: float = (
+        2.0  # reading what a refused peer still sends, so that no reset eats the answer
+    )
+    wait_slice: float = 2.0  # between two looks whether a reader that waits is still there
+    wait_time: float = 600.0  # for one chunk; a fill that is stuck fails long before
+    accept_pause: float = 0.5  # after the process ran out of descriptors

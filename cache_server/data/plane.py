@@ -1,0 +1,97 @@
+"""The byte plane as the rest of the node uses it: bind, start, look, close."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from cache_server.data.limits import Limits
+from cache_server.data.poller import Poller
+from cache_server.data.responder import Responder
+from cache_server.data.stats import Stats, Tally
+from cache_server.data.wire import timeval
+from cache_server.data.workers import Workers
+from cache_server.ports import Shelf
+
+BACKLOG = 4096  # connections; a region that scales from zero connects all at once
+CLOSE_MARGIN = 5.0  # seconds that a worker may take after its connection was cut
+_DEFAULTS = Limits()
+
+log = logging.getLogger(__name__)
+
+
+class DataPlane:
+    """Serves the files on a shelf to whoever holds a ticket."""
+
+    def __init__(  # noqa: PLR0913  # four of them by name
+        self,
+        shelf: Shelf,
+        key: bytes,
+        *,
+        host: str,
+        port: int,
+        limits: Limits = _DEFAULTS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Bind ``host`` and ``port`` (0 takes a free one); nothing is accepted before ``start``.
+
+        Args:
+            shelf: what there is to serve.
+            key: signs the tickets; see ``cache_protocol.tickets``.
+            host: name or address of the interface.
+            port: TCP port.
+            limits: bounds per peer and of all of them.
+            clock: unix seconds, for tickets and the Date field.
+
+        Raises:
+            OSError: the address cannot be bound; the message names it.
+        """
+        self._limits = limits
+        self._tally = Tally()
+        self._workers = Workers(limits.active, name="data-worker")
+        listener = _listen(host, port, limits)
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        responder = Responder(shelf, key, limits, self._tally, clock)
+        self._poller = Poller(listener, responder, self._workers, limits, self._tally)
+        self._thread = threading.Thread(target=self._poller.run, name="data-poller", daemon=True)
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._thread.start()
+
+    def close(self, grace: float = 0) -> None:
+        """Stop accepting, let running answers end for ``grace`` seconds, then cut them.
+
+        Returns when every thread has ended, at most one wait slice and a margin after the grace;
+        a worker that hangs in a dead disk beyond that is reported and left behind.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread.ident is None:  # never started
+            self._poller.release()
+            return
+        self._poller.close(grace)
+        self._thread.join(grace + self._limits.wait_slice + CLOSE_MARGIN)
+        if not self._workers.close(CLOSE_MARGIN if not self._thread.is_alive() else 0):
+            log.error("%d answers did not end after they were cut", self._workers.busy)
+
+    @property
+    def stats(self) -> Stats:
+        """The counts at this moment."""
+        return self._tally.snapshot(connections=self._poller.connections, active=self._workers.busy)
+
+
+def _listen(host: str, port: int, limits: Limits) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setblocking(False)
+    # Linux hands these on to every accepted connection, which saves four calls for each.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(limits.send_time))
+    # A host that loses power while it waits for a chunk is noticed within two minutes.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    return listener

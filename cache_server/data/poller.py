@@ -1,0 +1,277 @@
+"""The one thread that accepts, waits and closes: who is idle, who works, who leaves.
+
+    accept ──> PARKED ──request whole──> at work ──Fate──> PARKED | DRAINING | closed
+                  └──not a request, too slow, too many──> DRAINING ──> closed
+
+All state of this file belongs to the poller thread. Workers reach it through ``_returned`` and an
+eventfd alone. A peer that only waits, or sends its head byte by byte, costs no thread.
+"""
+
+import errno
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from functools import partial
+
+from cache_protocol.errors import BusyError, MalformedError
+from cache_server.data.connection import Connection, Fate
+from cache_server.data.limits import Limits
+from cache_server.data.request import RefusedError, Request
+from cache_server.data.responder import Responder
+from cache_server.data.stats import Tally
+from cache_server.data.wire import ReaderLeftError
+from cache_server.data.workers import Workers
+
+ACCEPT_BATCH = 64  # connections accepted before others get their turn
+# Out of descriptors or memory: the connection stays in the backlog, and would be reported for ever.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+log = logging.getLogger(__name__)
+
+
+class Poller:
+    """Owns the listener and every connection that no worker owns."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        responder: Responder,
+        workers: Workers,
+        limits: Limits,
+        tally: Tally,
+    ) -> None:
+        self._listener = listener
+        self._responder = responder
+        self._workers = workers
+        self._limits = limits
+        self._tally = tally
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._parked: dict[int, Connection] = {}
+        self._at_work: set[Connection] = set()
+        self._returned: deque[tuple[Connection, Fate]] = deque()
+        self._accept_from = 0.0  # monotonic seconds; no accept before
+        self._sweep_at = 0.0  # monotonic seconds
+        self._listening = False
+        self._closing = threading.Event()
+        self._cut_at = 0.0  # monotonic seconds, when closing
+        self._tick = min(1.0, limits.head_time / 4, limits.idle_time / 4, limits.drain_time / 4)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._parked) + len(self._at_work)
+
+    def close(self, grace: float) -> None:
+        """Have ``run`` return: idle peers now, running answers after at most ``grace`` seconds."""
+        self._cut_at = time.monotonic() + grace
+        self._closing.set()
+        os.eventfd_write(self._wake, 1)
+
+    def run(self) -> None:
+        """Serve until ``close``."""
+        self._epoll.register(self._wake, select.EPOLLIN)
+        try:
+            while not self._closing.is_set():
+                self._turn()
+            self._finish()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Close the descriptors of the poller itself; only when ``run`` does not run."""
+        self._listener.close()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def _turn(self) -> None:
+        self._watch_listener()
+        for fd, _ in self._epoll.poll(self._tick):
+            try:
+                self._handle(fd)
+            except Exception:
+                # One peer must not end the plane for the others.
+                log.exception("the poller failed on a connection")
+                self._tally.refused("unexpected")
+                self._drop(fd)
+        self._end_late_ones()
+
+    def _handle(self, fd: int) -> None:
+        if fd == self._wake:
+            self._take_back()
+        elif fd == self._listener.fileno():
+            self._accept()
+        elif (connection := self._parked.get(fd)) is not None:
+            self._read(connection)
+
+    # -- connections come -------------------------------------------------------------------
+
+    def _watch_listener(self) -> None:
+        if not self._listening and time.monotonic() >= self._accept_from:
+            self._epoll.register(self._listener, select.EPOLLIN)
+            self._listening = True
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._accept_failed(error)
+                return
+            self._welcome(Connection(sock, self._tally))
+
+    def _accept_failed(self, error: OSError) -> None:
+        if error.errno in _EXHAUSTED:
+            log.warning("cannot accept connections: %s", error)
+            self._tally.refused("accept")
+            self._epoll.unregister(self._listener)
+            self._listening = False
+            self._accept_from = time.monotonic() + self._limits.accept_pause
+        # Anything else is the fate of one connection that ended in the backlog: accept(2).
+
+    def _welcome(self, connection: Connection) -> None:
+        above = self.connections - self._limits.connections
+        if above < 0:
+            self._park(connection, self._limits.idle_time)
+        elif above < self._limits.refusing:
+            self._park(connection, self._limits.drain_time)
+            self._refuse(connection, _too_many(f"{self._limits.connections} connections"))
+        else:
+            self._tally.refused("429")
+            connection.sock.close()
+
+    # -- connections wait -------------------------------------------------------------------
+
+    def _park(self, connection: Connection, seconds: float) -> None:
+        connection.deadline = time.monotonic() + seconds
+        self._parked[connection.sock.fileno()] = connection
+        self._epoll.register(connection.sock, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def _read(self, connection: Connection) -> None:
+        if connection.draining:
+            if not connection.discard():
+                self._close(connection)
+            return
+        begun = connection.mid_head
+        try:
+            request = connection.receive()
+        except RefusedError as refused:
+            self._refuse(connection, refused)
+        except ReaderLeftError:
+            self._close(connection)
+        else:
+            if request is not None:
+                self._hand_over(connection, request)
+            elif not begun and connection.mid_head:
+                connection.deadline = time.monotonic() + self._limits.head_time
+
+    def _refuse(self, connection: Connection, refused: RefusedError) -> None:
+        """Answer without a thread: if the peer's window is full it does without the words."""
+        try:
+            connection.sock.send(self._responder.problem(refused), socket.MSG_DONTWAIT)
+        except OSError as error:
+            log.debug("a refusal did not leave: %s", error)
+        self._drain(connection)
+
+    def _drain(self, connection: Connection) -> None:
+        # Closing while bytes are unread resets the connection and destroys the answer on its way.
+        connection.draining = True
+        connection.deadline = time.monotonic() + self._limits.drain_time
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # it is gone already
+            self._close(connection)
+
+    def _end_late_ones(self) -> None:
+        now = time.monotonic()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + self._tick  # not on every turn: it looks at every connection
+        for connection in [c for c in self._parked.values() if c.deadline <= now]:
+            if connection.mid_head and not connection.draining:
+                self._tally.refused("slow-head")
+                detail = f"the head was not whole within {self._limits.head_time:.0f} s"
+                self._refuse(connection, RefusedError(408, MalformedError(detail)))
+            else:
+                self._close(connection)
+
+    # -- connections work -------------------------------------------------------------------
+
+    def _hand_over(self, connection: Connection, request: Request) -> None:
+        if not self._workers.give(partial(self._work, connection, request)):
+            self._refuse(connection, _too_many(f"{self._limits.active} answers"))
+            return
+        self._at_work.add(connection)
+        self._epoll.unregister(connection.sock)
+        del self._parked[connection.sock.fileno()]
+
+    def _work(self, connection: Connection, request: Request) -> None:
+        """Run by a worker."""
+        fate = connection.serve(request, self._responder, self._closing.is_set)
+        self._returned.append((connection, fate))
+        os.eventfd_write(self._wake, 1)
+
+    def _take_back(self) -> None:
+        os.eventfd_read(self._wake)
+        while self._returned:
+            self._settle(*self._returned.popleft())
+
+    def _settle(self, connection: Connection, fate: Fate) -> None:
+        self._at_work.discard(connection)
+        if fate is Fate.CLOSE:
+            connection.sock.close()
+            return
+        mid_head = connection.mid_head
+        self._park(connection, self._limits.head_time if mid_head else self._limits.idle_time)
+        if fate is Fate.DRAIN:
+            self._drain(connection)
+
+    # -- connections end --------------------------------------------------------------------
+
+    def _close(self, connection: Connection) -> None:
+        del self._parked[connection.sock.fileno()]
+        connection.sock.close()  # leaves the epoll set by itself
+
+    def _drop(self, fd: int) -> None:
+        connection = self._parked.pop(fd, None)
+        if connection is not None:
+            connection.sock.close()
+
+    def _finish(self) -> None:
+        """End every connection: parked ones now, those at work when done or cut."""
+        if self._listening:
+            self._epoll.unregister(self._listener)
+        self._listener.close()
+        cut = False
+        while True:
+            self._end_parked()
+            if not self._at_work:
+                return
+            left = self._cut_at - time.monotonic()
+            if not cut and left <= 0:
+                cut = True
+                self._cut()
+            if any(fd == self._wake for fd, _ in self._epoll.poll(self._tick if cut else left)):
+                self._take_back()
+
+    def _end_parked(self) -> None:
+        for connection in list(self._parked.values()):
+            self._close(connection)
+
+    def _cut(self) -> None:
+        for connection in self._at_work:
+            self._tally.refused("closing")
+            try:
+                connection.sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that sends to it
+            except OSError as error:
+                log.debug("a connection ended before it was cut: %s", error)
+
+
+def _too_many(what: str) -> RefusedError:
+    return RefusedError(429, BusyError(f"the node has {what} at once"), {"Retry-After": "1"})

@@ -1,0 +1,119 @@
+"""How the bytes of an answer leave: the sending half of one connection.
+
+Sockets block, with SO_SNDTIMEO against a reader that takes nothing: a Python socket timeout would
+make the descriptor non-blocking, and ``os.sendfile`` fail on a full buffer. An encrypted wire has
+these same methods and copies in ``send_file``.
+"""
+
+import errno
+import os
+import select
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from cache_protocol.ranges import Span
+from cache_server.data.stats import Tally
+
+STEP = 8 * 2**20  # bytes per sendfile call, so that read-ahead and counters keep up
+AHEAD = 32 * 2**20  # bytes asked of the disk ahead of the reader; keeps an NVMe queue full
+_PEER_LEFT = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED}
+
+
+class CutError(Exception):
+    """The answer cannot go on, and the connection with it; ``reason`` is a word of ``Stats``."""
+
+    reason = "unexpected"
+
+
+class ReaderLeftError(CutError):
+    """The peer closed, or its host is gone."""
+
+    reason = "reader-left"
+
+
+class StalledError(CutError):
+    """The peer took nothing for the send time."""
+
+    reason = "stalled"
+
+
+class TruncatedError(CutError):
+    """The file on disk ends before the bytes that were announced."""
+
+    reason = "truncated"
+
+
+class Wire:
+    """Sends to one peer; counts what left."""
+
+    def __init__(self, sock: socket.socket, tally: Tally) -> None:
+        self._sock = sock
+        self._tally = tally
+        self.begun = False  # something of the present answer may have left
+
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """Send all of ``data``; with ``more`` the kernel keeps it back to fill a packet."""
+        self.begun = True
+        with _sending():
+            self._sock.sendall(data, socket.MSG_MORE if more else 0)
+
+    def send_body(self, data: bytes) -> None:
+        """Send all of ``data`` and count it."""
+        self.send(data)
+        self._tally.sent(len(data))
+
+    def send_file(self, fd: int, span: Span) -> None:
+        """Send the bytes of ``span`` of an open file.
+
+        Raises:
+            TruncatedError: the file is shorter than ``span``.
+            OSError: the disk failed.
+        """
+        at = advised = span.begin
+        while at < span.end:
+            advised = _read_ahead(fd, at, advised, span.end)
+            with _sending():
+                sent = os.sendfile(self._sock.fileno(), fd, at, min(STEP, span.end - at))
+            if sent == 0:
+                raise TruncatedError(f"the file ends at {at} of {span.end} bytes")
+            at += sent
+            self._tally.sent(sent)
+
+    def reader_left(self) -> bool:
+        """Return whether the peer has closed. A half-closed peer counts, as it does for nginx."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+
+def _read_ahead(fd: int, at: int, advised: int, end: int) -> int:
+    """Ask the disk for bytes ahead of ``at``; return how far it has been asked now."""
+    wanted = min(at + AHEAD, end)
+    if wanted - advised >= STEP or (wanted == end and advised < end):
+        os.posix_fadvise(fd, advised, wanted - advised, os.POSIX_FADV_WILLNEED)
+        return wanted
+    return advised
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _raise_cut(error)
+
+
+def _raise_cut(error: OSError) -> NoReturn:
+    if error.errno in _PEER_LEFT:
+        raise ReaderLeftError(str(error)) from error
+    if error.errno == errno.EAGAIN:  # SO_SNDTIMEO ran out; EINTR is retried by Python, PEP 475
+        raise StalledError("the reader takes nothing") from error
+    raise error
+
+
+def timeval(seconds: float) -> bytes:
+    """Return ``seconds`` as SO_SNDTIMEO takes them."""
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
