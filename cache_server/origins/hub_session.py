@@ -1,0 +1,36 @@
+"""The HTTP session of huggingface_hub in this process: one attempt, with time limits.
+
+On its own the library retries a tree page six times without a time limit, and sleeps as long as
+a ``Retry-After`` wants; that is the fill's to decide. An answer of 400 and above leaves as one
+of our errors, past the library's retries, which know only errors of their own.
+"""
+
+from typing import Any
+
+import httpx2
+from huggingface_hub import set_client_factory
+
+from cache_protocol.errors import OriginUnavailableError
+from cache_server.origins.answers import refusal
+from cache_server.origins.redirects import place
+
+
+class _OneAttempt(httpx2.Client):
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:  # noqa: ANN401
+        """Send ``request`` once; any failure leaves as an OriginError."""
+        what = place(str(request.url))
+        try:
+            response = super().send(request, **options)
+        except httpx2.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise OriginUnavailableError(f"{what}: {reason}") from error
+        if response.status_code >= 400:
+            response.close()
+            raise refusal(response.status_code, response.headers, what)
+        return response
+
+
+def use_one_attempt(*, connect_timeout: float, stall_timeout: float) -> None:
+    """Make every later call of huggingface_hub in this process one attempt; seconds."""
+    timeout = httpx2.Timeout(stall_timeout, connect=connect_timeout)
+    set_client_factory(lambda: _OneAttempt(follow_redirects=True, timeout=timeout))

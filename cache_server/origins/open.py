@@ -1,0 +1,68 @@
+"""From a model as the operator registered it to the adapter that knows its origin."""
+
+from cache_protocol.errors import MalformedError
+from cache_server.core.content import ModelSpec
+from cache_server.core.sources import Scheme, Source, parse_source
+from cache_server.origins.connections import Connections
+from cache_server.origins.credentials import read_secret
+from cache_server.origins.directory import DirectoryOrigin
+from cache_server.origins.hub_session import use_one_attempt
+from cache_server.origins.huggingface import HuggingFaceOrigin
+from cache_server.origins.ranged_http import RangedClient
+from cache_server.origins.s3 import S3Origin
+from cache_server.origins.settings import OriginSettings
+from cache_server.ports import Origin
+
+
+def open_origin(spec: ModelSpec, settings: OriginSettings) -> Origin:
+    """Return the origin of ``spec``. Asks nobody yet: wrong words fail here, absence later.
+
+    Raises:
+        MalformedError: the source is none, names a revision where there are none, or names a
+            secret that the operator did not configure.
+    """
+    source = parse_source(spec.source)
+    if source.scheme is not Scheme.HF and spec.revision is not None:
+        raise MalformedError(f"{source} has no revisions; only hf:// sources do")
+    match source.scheme:
+        case Scheme.FILE:
+            return DirectoryOrigin(source.name)
+        case Scheme.S3:
+            return _s3(source, spec.credentials, settings)
+        case Scheme.HF:
+            return _hugging_face(source, spec, settings)
+
+
+def _s3(source: Source, credentials: str | None, settings: OriginSettings) -> Origin:
+    secret = credentials and read_secret(
+        settings.secrets_dir,
+        credentials,
+        required=("access_key_id", "secret_access_key"),
+        optional=("session_token", "endpoint_url", "region"),
+    )
+    return S3Origin(
+        source.name,
+        source.prefix,
+        secret=secret or {},
+        connect_timeout=settings.connect_timeout,
+        stall_timeout=settings.stall_timeout,
+    )
+
+
+def _hugging_face(source: Source, spec: ModelSpec, settings: OriginSettings) -> Origin:
+    token = settings.hf_token
+    if spec.credentials is not None:
+        token = read_secret(settings.secrets_dir, spec.credentials, required=("token",))["token"]
+    use_one_attempt(connect_timeout=settings.connect_timeout, stall_timeout=settings.stall_timeout)
+    connections = Connections(
+        connect_timeout=settings.connect_timeout,
+        stall_timeout=settings.stall_timeout,
+        proxies=settings.proxies,
+    )
+    return HuggingFaceOrigin(
+        source.name,
+        spec.revision or source.revision,
+        endpoint=settings.hf_endpoint,
+        token=token,
+        client=RangedClient(connections),
+    )

@@ -1,0 +1,37 @@
+"""What the adapters need to know from the operator; it is ``__main__`` that reads it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+HUB = "https://huggingface.co"
+_PROXY = re.compile(r"(https|no)_proxy", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class OriginSettings:
+    """Settings of all origins; secrets do not show in its repr.
+
+    boto3 reads AWS_* by itself, unless a model names its own credentials.
+    """
+
+    hf_endpoint: str = HUB
+    hf_token: str | None = field(default=None, repr=False)
+    secrets_dir: Path | None = None  # one directory per secret, as Kubernetes mounts them
+    # Seconds for TCP and TLS each; a region's origin answers within one, a dead one never.
+    connect_timeout: float = 5.0
+    stall_timeout: float = 20.0  # seconds without a byte, and for all headers of an answer
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # "https", "no"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, secrets_dir: Path | None = None) -> Self:
+        """Return the settings that ``env`` holds, by the names that other tools read too."""
+        named = {k.lower(): v for k, v in sorted(env.items()) if v and _PROXY.fullmatch(k)}
+        return cls(
+            hf_endpoint=(env.get("HF_ENDPOINT") or HUB).rstrip("/"),
+            hf_token=(env.get("HF_TOKEN") or "").strip() or None,
+            secrets_dir=secrets_dir,
+            proxies={name.removesuffix("_proxy"): value for name, value in named.items()},
+        )
