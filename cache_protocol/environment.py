@@ -7,7 +7,7 @@ recognised by their forms and ignored.
 
 import re
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 from cache_protocol.errors import MalformedError
 
@@ -37,8 +37,17 @@ def read_settings(env: Mapping[str, str], prefix: str, known: Collection[str]) -
         if name.lower() in known:
             settings[name.lower()] = value
         elif not _INJECTED.fullmatch(name):
-            near = get_close_matches(name.lower(), known, n=1, cutoff=0)
-            wrong.append(f"{variable} is not a setting; did you mean {prefix}{near[0].upper()}?")
+            near = _nearest(name.lower(), known).upper()
+            wrong.append(f"{variable} is not a setting; did you mean {prefix}{near}?")
     if wrong:
         raise MalformedError("; ".join(sorted(wrong)))
     return settings
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    # Swapped letters first: by runs of equal letters alone, "prot" is as near to "root".
+    def nearness(candidate: str) -> tuple[bool, float, str]:
+        swapped = sorted(candidate) == sorted(name)
+        return swapped, SequenceMatcher(None, candidate, name).ratio(), candidate
+
+    return max(known, key=nearness)
