@@ -1,0 +1,163 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_protocol.errors import MalformedError, OriginNotFoundError
+from cache_protocol.manifest import MAX_FILE_SIZE
+from cache_server.core import content as module
+from cache_server.core.content import (
+    Content,
+    Listing,
+    ModelContent,
+    ModelSpec,
+    OriginFile,
+    dump_content,
+    load_content,
+    select,
+)
+from tests.unit.cache_protocol import legal
+
+
+def file(path: str, size: int = 1) -> OriginFile:
+    return OriginFile(path, size, "tag")
+
+
+def listing(*paths: str) -> Listing:
+    return Listing("c0ffee", tuple(file(p) for p in paths))
+
+
+def selected(*paths: str, **spec) -> list[str]:
+    chosen = select(ModelSpec("m", "file:///m", **spec), listing(*paths))
+    return [f.path for f in chosen.files]
+
+
+def test_small_files_come_before_weights_and_both_by_name():
+    assert selected("b.safetensors", "tokenizer.json", "a.safetensors", "config.json") == [
+        "config.json",
+        "tokenizer.json",
+        "a.safetensors",
+        "b.safetensors",
+    ]
+
+
+def test_without_globs_everything_is_wanted():
+    assert selected("a", "b/c") == ["a", "b/c"]
+
+
+def test_globs_match_the_whole_path_and_exclude_wins():
+    paths = ("a.bin", "onnx/a.json", "a.json", "b.JSON")
+    assert selected(*paths, include=("*.json",)) == ["a.json", "onnx/a.json"]
+    assert selected(*paths, include=("*.json",), exclude=("onnx/*",)) == ["a.json"]
+
+
+def test_nothing_left_says_what_there_was_and_what_was_asked():
+    with pytest.raises(OriginNotFoundError, match=r"has 1 files and none .*\['\*.gguf'\]"):
+        selected("a.bin", include=("*.gguf",))
+
+
+def test_a_bad_name_that_nobody_wants_does_no_harm():
+    assert selected("../x", "a.json", include=("a.json",)) == ["a.json"]
+
+
+@pytest.mark.parametrize("paths", [("../x",), ("/x",), ("a", "A"), ("a", "a/b"), ("a\x1b[2J",)])
+def test_a_wanted_name_that_is_unsafe_is_malformed_and_shown_in_ascii(paths: tuple[str, ...]):
+    with pytest.raises(MalformedError) as caught:
+        selected(*paths)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("size", [-1, MAX_FILE_SIZE + 1])
+def test_a_size_out_of_bounds_is_malformed(size: int):
+    with pytest.raises(MalformedError, match=str(size)):
+        select(ModelSpec("m", "file:///m"), Listing("r", (file("a", size),)))
+
+
+def test_more_files_than_the_bound_are_malformed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_FILES", 1)
+    with pytest.raises(MalformedError, match="has 2 files, above 1"):
+        selected("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [("hf://o/n@main", "hf://o/n"), ("hf://o/n", "hf://o/n"), ("s3://b/a@b", "s3://b/a@b")],
+)
+def test_a_moving_revision_is_not_part_of_a_resolved_source(source: str, kept: str):
+    assert select(ModelSpec("m", source), listing("a")).source == kept
+
+
+@given(st.lists(legal.paths, min_size=1, max_size=6, unique=True), st.randoms())
+def test_a_selection_does_not_depend_on_the_order_of_the_listing(paths: list[str], random):
+    numbered = [f"{n}/{p}" for n, p in enumerate(paths)]
+    assert selected(*numbered) == selected(*random.sample(numbered, len(numbered)))
+
+
+files = st.builds(
+    OriginFile,
+    path=legal.paths,
+    size=legal.sizes,
+    tag=st.text(max_size=8),
+    sha256=st.none() | legal.sha256s,
+    git_sha1=st.none() | legal.sha256s.map(lambda h: h[:40]),
+)
+contents = st.builds(
+    Content,
+    tenant=legal.pipelines,
+    pipeline=legal.pipelines,
+    models=st.lists(
+        st.builds(
+            ModelContent,
+            name=legal.models,
+            source=legal.texts,
+            revision=legal.texts,
+            credentials=st.none() | legal.texts,
+            files=st.lists(files, max_size=3).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+
+
+@given(contents)
+def test_content_is_the_same_after_a_stay_on_disk(content: Content):
+    loaded = load_content(json.loads(json.dumps(dump_content(content))))
+    assert loaded == content
+    assert loaded.generation == content.generation
+
+
+@given(contents, contents)
+def test_two_contents_have_one_generation_only_if_they_are_equal(one: Content, other: Content):
+    assert (one.generation == other.generation) == (one == other)
+
+
+@given(contents)
+def test_equal_weights_of_two_tenants_or_pipelines_are_two_generations(content: Content):
+    assert replace(content, tenant=content.tenant + "x").generation != content.generation
+    assert replace(content, pipeline=content.pipeline + "x").generation != content.generation
+
+
+def test_a_generation_is_32_hex_digits_and_stays_what_it_was():
+    model = ModelContent("m", "file:///m", "r", None, (file("a"),))
+    assert Content("default", "p", (model,)).generation == "57fe439ef99f54cd0186132312234ec4"
+
+
+@given(contents)
+def test_the_size_is_that_of_all_files_of_all_models(content: Content):
+    assert content.size == sum(f.size for m in content.models for f in m.files)
+
+
+@pytest.mark.parametrize("fields", [{}, {"tenant": "t", "pipeline": "p", "models": [{}]}])
+def test_content_with_a_field_missing_is_no_content(fields: dict[str, object]):
+    with pytest.raises(KeyError):
+        load_content(fields)
+
+
+def test_content_with_a_field_too_many_is_no_content():
+    model = ModelContent("m", "file:///m", "r", None, (file("a"),))
+    fields = dump_content(Content("default", "p", (model,)))
+    fields["models"][0]["files"][0]["owner"] = "x"
+    with pytest.raises(TypeError, match="owner"):
+        load_content(fields)
