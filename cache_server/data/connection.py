@@ -94,7 +94,7 @@ class Connection:
         try:
             return self._serve(request, responder, closing)
         except CutError as error:
-            self._tally.refused(error.reason)
+            self._tally.refused("closing" if closing() else error.reason)
             log.debug("an answer was cut: %s", error)
         except Exception:
             # The last line of defence: one request must not take a worker down.

@@ -266,7 +266,6 @@ class Poller:
 
     def _cut(self) -> None:
         for connection in self._at_work:
-            self._tally.refused("closing")
             try:
                 connection.sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that sends to it
             except OSError as error:
