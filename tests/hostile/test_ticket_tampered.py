@@ -1,0 +1,78 @@
+"""A holder of one ticket tries to stretch it: to another path, a later end, another key's node."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache_protocol.errors import TicketError
+from cache_protocol.tickets import check, sign
+
+KEY, OTHER = bytes(32), bytes(31) + b"\1"
+PATH = "/files/g/m/a.safetensors"
+QUERY = sign(KEY, PATH, 1000)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/g/m/b.safetensors",
+        "/digests/g/m/a.safetensors",
+        "/verdicts/g/m/a.safetensors",
+        "/files/h/m/a.safetensors",
+        "/files/g/m/a.safetensor",
+        "/files/g/m/a.safetensors/",
+        "/files/g/m/../m/a.safetensors",
+        "/files/g/m/%61.safetensors",
+        "/FILES/g/m/a.safetensors",
+        "",
+        "/files/g/m/\udcff",
+    ],
+)
+def test_a_ticket_opens_no_other_path(path: str):
+    with pytest.raises(TicketError, match="does not belong"):
+        check(KEY, path, QUERY, 0)
+
+
+@pytest.mark.parametrize("expires", ["1001", "999", "10000", "2000", "0", "999999999999"])
+def test_a_ticket_has_no_other_end(expires: str):
+    with pytest.raises(TicketError, match="does not belong"):
+        check(KEY, PATH, QUERY.replace("1000", expires), 0)
+
+
+def test_a_ticket_of_another_key_opens_nothing():
+    with pytest.raises(TicketError, match="does not belong"):
+        check(OTHER, PATH, QUERY, 0)
+
+
+def test_a_forged_ticket_learns_nothing_of_its_expiry():
+    with pytest.raises(TicketError, match="does not belong"):
+        check(OTHER, PATH, QUERY, 5000)
+
+
+def test_a_line_break_cannot_move_from_the_path_into_the_expiry():
+    query = sign(KEY, "1\n/a", 1)
+    with pytest.raises(TicketError):
+        check(KEY, "/a", query, 0)
+
+
+@given(st.integers(0, len(QUERY) - 1), st.characters(codec="ascii"))
+def test_no_other_character_anywhere_makes_a_ticket(at: int, character: str):
+    tampered = QUERY[:at] + character + QUERY[at + 1 :]
+    if tampered == QUERY:
+        return
+    with pytest.raises(TicketError):
+        check(KEY, PATH, tampered, 0)
+
+
+@given(st.integers(0, len(QUERY) - 1))
+def test_no_beginning_of_a_ticket_is_a_ticket(length: int):
+    with pytest.raises(TicketError):
+        check(KEY, PATH, QUERY[:length], 0)
+
+
+@given(st.text(st.characters(), max_size=80))
+def test_any_text_for_a_query_or_path_ends_in_a_refusal(text: str):
+    for path, query in ((PATH, text), (text, QUERY), (text, text)):
+        if (path, query) != (PATH, QUERY):
+            with pytest.raises(TicketError):
+                check(KEY, path, query, 0)
