@@ -1,6 +1,9 @@
 """Numbers, and the parts that make them: programs, not library code.
 
-Reading order: ``checkpoints`` (models to move) · ``node`` (a real node as a process) ·
-``floor`` (the fastest that this machine can move bytes) · ``peers`` (the same job by other
-programs) · ``harness`` (rounds, medians, the table) · ``pull`` (the rows).
+Reading order: ``pull`` (the rows and their promises) · ``warm_rows``, ``cold_rows``,
+``footprint_rows`` (how each is measured) · ``harness`` (rounds, medians, the table) · ``bench``
+(what rows share) · ``checkpoints`` (models to move) · ``node``, ``hub``, ``nginx`` (real programs
+that serve) · ``replica``, ``readers``, ``first_request`` (what is measured) · ``floor``, ``disk``,
+``download`` (the fastest that this machine and an origin can do) · ``peers`` (the same job by
+other programs) · ``memory``, ``resident``, ``threads``, ``children`` (small tools).
 """

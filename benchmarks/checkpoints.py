@@ -137,7 +137,7 @@ def _write_shard(path: Path, shard: Shard, seed: int, pool: ThreadPoolExecutor) 
         os.pwrite(fd, header, 0)
 
         def write(span: Span) -> None:
-            block = memoryview(data(seed, shard.number, span))
+            block = data(seed, shard.number, span).data
             while block:
                 done = os.pwrite(fd, block, len(header) + span.end - len(block))
                 block = block[done:]

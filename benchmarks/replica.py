@@ -1,0 +1,47 @@
+"""One replica that pulls a pipeline into memory and checks every byte, without torch.
+
+    python -m benchmarks.replica PIPELINE     prints {"seconds", "size", "resident"}
+
+The clock starts after the imports and before the manifest is asked for, so before the memory is
+made. ``resident`` is VmHWM, the most that this process ever had in memory, the model included.
+"""
+
+import json
+import os
+import sys
+import time
+
+from benchmarks.children import result_of
+from benchmarks.node import Node
+from benchmarks.resident import memory_of
+from replica_agent import open_pipeline
+
+
+def pull(node: Node, pipeline: str) -> float:
+    """Return the seconds that a fresh replica takes to have ``pipeline`` verified in memory."""
+    seconds: float = measure(node, pipeline)["seconds"]
+    return seconds
+
+
+def measure(node: Node, pipeline: str) -> dict[str, float]:
+    """Run a fresh replica of ``pipeline``; return what it printed."""
+    result: dict[str, float] = result_of(
+        "benchmarks.replica",
+        pipeline,
+        REPLICA_AGENT_SERVER=node.control,
+        REPLICA_AGENT_TOKEN=node.token,
+    )
+    return result
+
+
+def _main(pipeline_id: str) -> None:
+    begun = time.perf_counter()
+    with open_pipeline(pipeline_id) as pipeline:
+        pipeline.wait()
+        seconds = time.perf_counter() - begun
+        resident = memory_of(os.getpid(), "VmHWM")
+        print(json.dumps({"seconds": seconds, "size": pipeline.size, "resident": resident}))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])
