@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,9 +115,28 @@ def outcome(pieces: list[bytes]) -> object:
 # Bytes that look enough like a request to get deep into the parser.
 likely = st.lists(
     st.sampled_from(
-        [b"GET ", b"HEAD ", b"/", b"http://h/", b"?a=b", b" HTTP/1.1", b" HTTP/1.0", b"\r\n"]
-        + [b"\n", b"\r", b"Host: h", b"Range: bytes=0-", b"Content-Length: 5", b":", b" ", b"\x00"]
-        + [b"Transfer-Encoding: chunked", b"\xff", b"Connection: close", b"a" * 9000]
+        [
+            b"GET ",
+            b"HEAD ",
+            b"/",
+            b"http://h/",
+            b"?a=b",
+            b" HTTP/1.1",
+            b" HTTP/1.0",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"Host: h",
+            b"Range: bytes=0-",
+            b"Content-Length: 5",
+            b":",
+            b" ",
+            b"\x00",
+            b"Transfer-Encoding: chunked",
+            b"\xff",
+            b"Connection: close",
+            b"a" * 9000,
+        ]
     ),
     max_size=24,
 ).map(b"".join)
@@ -124,7 +145,7 @@ likely = st.lists(
 @given(st.one_of(st.binary(max_size=300), likely), st.lists(st.integers(0, 2**15), max_size=8))
 def test_any_bytes_split_anywhere_give_the_same_result(data, cuts):
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
     assert outcome(pieces) == outcome([data])
 
 
