@@ -76,11 +76,11 @@ class Bench:
     @contextmanager
     def hub(self, rate: str | None = None) -> Iterator[tuple[Hub, Node]]:
         """Run a hub that offers ``model`` and ``quarter``, and a node that pulls from it."""
-        name = f"hub-{next(self._ids)}"
+        cache = self.scratch / f"hub-cache-{next(self._ids)}"
         models = {"model": self.model, "quarter": self.quarter}
         with (
-            running_hub(self.scratch / name, models, rate) as hub,
-            running_node(self.scratch / f"{name}-cache", env={"HF_ENDPOINT": hub.url}) as node,
+            running_hub(self.scratch / "hub", models, rate) as hub,
+            running_node(cache, env={"HF_ENDPOINT": hub.url}) as node,
         ):
             yield hub, node
 

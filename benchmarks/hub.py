@@ -1,16 +1,20 @@
 """A Hugging Face hub for the benchmarks: the suite's stand-in, as a process of its own.
 
-A repository is a directory below the stand-in's root. What it has sent is counted by itself.
+    python -m benchmarks.hub ROOT [RATE]     prints its URL, then, for every line that it is
+                                             sent, how many bytes of content it has sent so far
+
+A repository is a directory ``ROOT/<owner>/<name>/``.
 """
 
-import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
 
-from benchmarks.children import serving
+from benchmarks.node import REPOSITORY, NodeError, clean_environment, stop
+from cache_protocol.units import parse_size
 
 OWNER = "bench"
 
@@ -20,6 +24,7 @@ class Hub:
     """A hub that listens."""
 
     url: str
+    process: "subprocess.Popen[str]"
 
     def source(self, name: str) -> str:
         """Return how the repository ``name`` is registered with a node."""
@@ -31,9 +36,11 @@ class Hub:
 
     def sent(self) -> int:
         """Return the bytes of file content that it has sent since it started."""
-        with urlopen(f"{self.url}/_sent", timeout=10) as answer:  # noqa: S310 - our own URL
-            count: int = json.load(answer)["bytes"]
-            return count
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("sent\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
 
 
 @contextmanager
@@ -41,14 +48,45 @@ def running_hub(root: Path, models: dict[str, Path], rate: str | None = None) ->
     """Offer ``models``, name to directory, for the length of the block.
 
     Args:
-        root: an empty directory for the stand-in.
+        root: a directory for the stand-in, which remembers there what it knows of the files.
         models: what each repository holds.
-        rate: most that it sends over all connections, e.g. ``200MB`` a second.
+        rate: most bytes a second that it sends over all connections, e.g. ``200MB``.
     """
     for name, directory in models.items():
         repository = root / OWNER / name
         repository.parent.mkdir(parents=True, exist_ok=True)
-        repository.symlink_to(directory, target_is_directory=True)
-    limit = ["--rate", rate] if rate else []
-    with serving("tests.fakes.hub", "--root", root, *limit) as line:
-        yield Hub(line)
+        if not repository.exists():
+            repository.symlink_to(directory, target_is_directory=True)
+    command = [sys.executable, "-m", "benchmarks.hub", str(root), *([rate] if rate else [])]
+    process = subprocess.Popen(
+        command,
+        env=clean_environment(),
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            if not url:
+                raise NodeError(f"the hub ended with {process.wait()} before it listened")
+            yield Hub(url, process)
+        finally:
+            stop(process)
+
+
+def _serve(root: Path, rate: int | None) -> None:
+    from tests.fakes.hub import Hub as StandIn  # noqa: PLC0415 - only in the child
+    from tests.fakes.hub_content import repositories_below  # noqa: PLC0415
+
+    with StandIn(root, rate=rate) as hub:
+        hub.repositories = repositories_below(root)
+        print(hub.endpoint, flush=True)
+        for _ in sys.stdin:
+            print(sum(hub.sent.values()), flush=True)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]), parse_size(sys.argv[2]) if sys.argv[2:] else None)

@@ -117,7 +117,7 @@ def running_node(root: Path, *flags: str, env: dict[str, str] | None = None) -> 
         stop(process)
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
     """End ``process``: asked first, killed if it does not listen."""
     process.terminate()
     try:
