@@ -1,6 +1,7 @@
 """A running byte plane over a fake shelf, with limits short enough for a test to see them act."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,3 +34,13 @@ def data_node(directory: Path, limits: Limits = QUICK, **more: object) -> Iterat
     finally:
         plane.close()
     assert plane.stats.connections == plane.stats.active == 0
+
+
+def settled(condition: Callable[[], object]) -> bool:
+    """Wait for what another thread does after the bytes that a test can see."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True

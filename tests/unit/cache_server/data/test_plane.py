@@ -4,7 +4,6 @@ import os
 import random
 import socket
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from cache_protocol.digests import CHUNK_SIZE, chunk_span
 from cache_protocol.errors import IntegrityError, OriginDeniedError, OriginUnavailableError
 from cache_protocol.routes import DIGESTS, VERDICTS
 from cache_server.data.plane import DataPlane
-from tests.fakes.data_node import QUICK, data_node
+from tests.fakes.data_node import QUICK, data_node, settled
 from tests.fakes.reader import KEY, Reader, signed, target
 from tests.fakes.shelf import FakeShelf
 
@@ -35,16 +34,6 @@ def node(tmp_path):
 def reader(node):
     with node.connect() as connected:
         yield connected
-
-
-def settled(condition) -> bool:
-    """Wait for what another thread does after the bytes that a test can see."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True
 
 
 # -- what is answered ---------------------------------------------------------------------------
