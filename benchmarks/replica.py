@@ -40,7 +40,8 @@ def _main(pipeline_id: str) -> None:
         pipeline.wait()
         seconds = time.perf_counter() - begun
         resident = memory_of(os.getpid(), "VmHWM")
-        print(json.dumps({"seconds": seconds, "size": pipeline.size, "resident": resident}))
+        size = pipeline.report()["verified_bytes"]
+    print(json.dumps({"seconds": seconds, "size": size, "resident": resident}))
 
 
 if __name__ == "__main__":
