@@ -61,6 +61,7 @@ class Content:
     tenant: str
     pipeline: str
     models: tuple[ModelContent, ...]
+    spec: str = ""  # digest of the registration that was resolved to this
 
     @property
     def generation(self) -> str:
@@ -129,6 +130,7 @@ def load_content(fields: Mapping[str, Any]) -> Content:
         tenant=fields["tenant"],
         pipeline=fields["pipeline"],
         models=tuple(_load_model(m) for m in fields["models"]),
+        spec=fields["spec"],
     )
 
 

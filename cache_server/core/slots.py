@@ -2,8 +2,8 @@
 
             FILL           PUBLISHED          EVICT
     COLD ────────> FILLING ────────> WARM ────────────> EVICTING
-     ^ │              │ FAILED        │ DAMAGED            ^ │ GONE
-     │ └──────────────┼───────────────┼──── EVICT ─────────┘ │
+     ^ │              │ FAILED │      │ DAMAGED            ^ │ GONE
+     │ └──────────────┼────────┴──────┼──── EVICT ─────────┘ │
      └────────────────┴───────────────┴──────────────────────┘
 
 A failed or damaged slot is COLD and keeps its good chunks: the next FILL goes on from them.
@@ -41,6 +41,7 @@ TRANSITIONS: dict[tuple[SlotState, SlotEvent], SlotState] = {
     (SlotState.WARM, SlotEvent.DAMAGED): SlotState.COLD,
     (SlotState.WARM, SlotEvent.EVICT): SlotState.EVICTING,
     (SlotState.COLD, SlotEvent.EVICT): SlotState.EVICTING,
+    (SlotState.FILLING, SlotEvent.EVICT): SlotState.EVICTING,
     (SlotState.EVICTING, SlotEvent.GONE): SlotState.COLD,
 }
 

@@ -6,7 +6,7 @@ and confirmed by its sha256. It is the last thing that a fill writes and the fir
 
 import json
 import os
-import shutil
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,12 +24,11 @@ from cache_server.store.stored_file import Progress, StoredFile
 class Generation:
     """The files of one generation, and what its readers and its fill share."""
 
-    def __init__(self, directory: Path, content: Content, spec: str, resolved: datetime) -> None:
+    def __init__(self, directory: Path, content: Content, resolved: datetime) -> None:
         """Describe the generation in ``directory``; no I/O."""
         self.id = directory.name
         self.directory = directory
         self.content = content
-        self.spec = spec  # digest of the registration that was resolved to this
         self.resolved = resolved  # UTC
         self.published = False
         self.progress = Progress(threading.Condition())
@@ -49,6 +48,11 @@ class Generation:
         """Bytes that it takes on disk when it is whole."""
         return room([f.size for f in self.files])
 
+    @property
+    def begun(self) -> bool:
+        """Whether room on disk has been taken: laid out by a fill, or published."""
+        return self.published or (self.directory / "filling.json").exists()
+
     def file(self, model: str, path: str) -> StoredFile:
         """Return one file; FileNotFoundError if there is none of that name."""
         try:
@@ -59,14 +63,14 @@ class Generation:
     # On disk.
 
     @classmethod
-    def create(cls, slot: Path, content: Content, spec: str, now: datetime) -> Self:
+    def create(cls, slot: Path, content: Content, now: datetime) -> Self:
         """Write down what a new generation consists of. Nothing is allocated yet."""
         directory = slot / content.generation
         with disk_errors(slot):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fields = {"content": dump_content(content), "spec": spec, "resolved": now.isoformat()}
+        fields = {"content": dump_content(content), "resolved": now.isoformat()}
         write_json(directory / "content.json", fields)
-        return cls(directory, content, spec, now)
+        return cls(directory, content, now)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -79,7 +83,7 @@ class Generation:
             fields = json.loads((directory / "content.json").read_bytes())
             content = load_content(fields["content"])
             resolved = datetime.fromisoformat(fields["resolved"]).astimezone(UTC)
-            self = cls(directory, content, str(fields["spec"]), resolved)
+            self = cls(directory, content, resolved)
             if content.generation != directory.name:
                 raise DiskError(f"{directory.name} holds the content of {content.generation}")
             self._load_files()
@@ -133,21 +137,22 @@ class Generation:
             self.progress.failure = error
             self.progress.changed.notify_all()
 
-    def remove(self, trash: Path) -> int:
-        """Give the generation up and return the bytes freed. Open descriptors stay readable.
+    def leave(self, trash: Path) -> Path:
+        """Give the generation up: move it to ``trash``, and return the place to delete.
 
-        One rename takes it out of the slot, so that a crash leaves all of it or nothing.
+        Open descriptors stay readable. One rename takes it out of its slot, so that a crash
+        leaves all of it or nothing.
         """
         with self.progress.changed:
             self.progress.gone = True
             self.progress.changed.notify_all()
+        going = trash / f"{self.id}.{secrets.token_hex(4)}"
         with disk_errors(self.directory):
             trash.mkdir(mode=0o700, exist_ok=True)
-            self.directory.rename(trash / self.id)
+            self.directory.rename(going)
             sync_directory(self.directory.parent)
         reached("remove.begun")
-        shutil.rmtree(trash / self.id)
-        return self.room
+        return going
 
     def _load_files(self) -> None:
         for file in self.files:

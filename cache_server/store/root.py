@@ -67,6 +67,14 @@ class Root:
             for left in self.trash.iterdir():
                 shutil.rmtree(left)
 
+    def discard(self, directory: Path) -> None:
+        """Delete a directory below this one that nobody knows; one rename makes it unknown."""
+        with disk_errors(directory):
+            self.trash.mkdir(mode=0o700, exist_ok=True)
+            going = self.trash / f"{directory.name}.{secrets.token_hex(4)}"
+            directory.rename(going)
+            shutil.rmtree(going)
+
     def ticket_key(self) -> bytes:
         """Return the key that signs this node's URLs; kept, so that they outlive a restart."""
         return self._secret("ticket-key", secrets.token_bytes(KEY_SIZE))

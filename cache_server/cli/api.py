@@ -1,0 +1,63 @@
+"""A small client of the control plane."""
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableError, from_problem
+
+MAX_ANSWER = 256 * 2**20  # bytes; a list of 100 000 pipelines
+TIMEOUT = 30.0  # seconds without a byte
+
+
+class NodeApi:
+    """Calls one node. A connection per call: commands make few."""
+
+    def __init__(self, server: str, token: str | None) -> None:
+        """Remember where the node is.
+
+        Raises:
+            MalformedError: ``server`` is not an http URL.
+        """
+        url = urlsplit(server)
+        if url.scheme != "http" or not url.hostname:
+            raise MalformedError(f"server {server!r} is not of the form http://host:port")
+        self._server = server.rstrip("/")
+        self._host, self._port = url.hostname, url.port or 80
+        self._prefix = url.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the JSON answer of one call, ``{}`` if it has none.
+
+        Raises:
+            ServerUnreachableError: nobody answered.
+            CacheError: the node's own error.
+        """
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+        headers = {**self._headers, "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, self._prefix + path, data, headers)
+            answer = connection.getresponse()
+            content = answer.read(MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerUnreachableError(
+                f"no node answers at {self._server}: {error!r}"
+            ) from error
+        finally:
+            connection.close()
+        return _checked(answer.status, content)
+
+
+def _checked(status: int, content: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(content) if content else {}
+    except ValueError as error:
+        raise CacheError(f"the node answered {status} with something that is not JSON") from error
+    if not isinstance(fields, dict):
+        raise CacheError(f"the node answered {status} with {type(fields).__name__}")
+    if status >= 400:
+        raise from_problem(fields)
+    return fields

@@ -1,0 +1,127 @@
+"""What can be typed after ``cache-server``."""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from collections.abc import Callable
+
+from cache_server.cli import commands
+
+EXIT_CODES = """\
+exit codes:
+  0  done                          5  the origin refuses or has nothing of this name
+  2  wrong usage or settings       6  the bytes are not the promised bytes
+  3  no node answers               7  no room
+  4  no such pipeline, no right    1  anything else; the message says what
+"""
+
+SETTINGS = """\
+settings (environment; flags win):
+  CACHE_SERVER_ROOT            directory on NVMe that this process alone writes to   [./cache]
+  CACHE_SERVER_CAPACITY        room for slots, '3.5TiB', '500GB'    [90 % of the file system]
+  CACHE_SERVER_HOST            address of both planes                            [127.0.0.1]
+  CACHE_SERVER_PORT            control plane; 0 takes a free port                     [8080]
+  CACHE_SERVER_DATA_PORT       data plane; 0 takes a free port                        [8081]
+  CACHE_SERVER_ADVERTISE       host[:port] that replicas are given for the data plane
+  CACHE_SERVER_REGION          label of this node                                    [local]
+  CACHE_SERVER_HOT_WINDOW      ISO 8601 duration                                     [PT48H]
+  CACHE_SERVER_DATABASE_URL    SQLAlchemy URL                            [SQLite under ROOT]
+  CACHE_SERVER_AUTH            'off' is accepted on a loopback address only             [on]
+  CACHE_SERVER_ADMIN_TOKEN     bearer token        [generated, in ROOT/admin-token, mode 600]
+  CACHE_SERVER_PIPELINES       a pipelines.yaml that is registered at start
+  CACHE_SERVER_SECRETS_DIR     directory of mounted secrets that 'credentials' names
+  CACHE_SERVER_ALLOW_PLAINTEXT 'on' permits plain text off loopback                    [off]
+  HF_ENDPOINT, HF_TOKEN, AWS_* as their libraries define
+"""
+SERVE_FLAGS = {
+    "root": "DIR",
+    "capacity": "SIZE",
+    "host": "ADDRESS",
+    "port": "PORT",
+    "data-port": "PORT",
+    "advertise": "HOST[:PORT]",
+    "region": "NAME",
+    "hot-window": "DURATION",
+    "database-url": "URL",
+    "auth": "on|off",
+    "pipelines": "FILE",
+    "secrets-dir": "DIR",
+    "allow-plaintext": "on|off",
+}
+
+
+def parser() -> ArgumentParser:
+    """Return the parser; ``run`` of its result is the command, absent for ``serve``."""
+    top = ArgumentParser(
+        prog="cache-server",
+        description="A regional cache node for model weights, and its commands.",
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    _add_serve(verbs)
+    group = verbs.add_parser("pipelines", help="register, list, show and remove pipelines")
+    inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_put(inner)
+    _client(inner, "ls", commands.ls, "list all pipelines")
+    _client(inner, "show", commands.show, "show one pipeline with its files").add_argument("id")
+    rm = _client(inner, "rm", commands.rm, "forget a pipeline and delete its files")
+    rm.add_argument("id")
+    rm.add_argument("--force", action="store_true", help="although a replica reads it")
+    warm = _client(verbs, "warm", commands.warm, "pull a pipeline from its origin")
+    warm.add_argument("id")
+    warm.add_argument("--wait", action="store_true", help="until it is warm, with progress")
+    warm.add_argument("--refresh", action="store_true", help="resolve moving revisions again")
+    _client(verbs, "status", commands.status, "show the node's figures")
+    return top
+
+
+def _add_serve(verbs: "_SubParsersAction[ArgumentParser]") -> None:
+    serve = verbs.add_parser(
+        "serve",
+        help="start a node",
+        description="Start a node. It runs until SIGTERM or Ctrl-C.",
+        epilog=SETTINGS,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for flag, metavar in SERVE_FLAGS.items():
+        serve.add_argument(f"--{flag}", metavar=metavar)
+
+
+def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
+    put = _client(inner, "put", commands.put, "register a pipeline, or change it")
+    put.add_argument("id", nargs="?", metavar="ID")
+    put.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=SOURCE",
+        help="hf://org/name[@revision], s3://bucket/prefix or file:///directory; repeatable",
+    )
+    put.add_argument("--include", action="append", metavar="GLOB", help="only these files")
+    put.add_argument("--exclude", action="append", metavar="GLOB", help="all but these files")
+    put.add_argument("--credentials", metavar="NAME", help="a secret that the operator configured")
+    put.add_argument("--pinned", action="store_true", help="never evicted by the policy")
+    put.add_argument("--file", metavar="YAML", help="a pipelines.yaml with many of them")
+
+
+def _client(
+    verbs: "_SubParsersAction[ArgumentParser]", name: str, run: Callable[..., None], about: str
+) -> ArgumentParser:
+    command = verbs.add_parser(
+        name,
+        help=about,
+        description=about.capitalize() + ".",
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "--server", metavar="URL", help="the node's control plane [that of ROOT, else port 8080]"
+    )
+    command.add_argument(
+        "--root", metavar="DIR", help="ROOT of a node on this machine, for its address and token"
+    )
+    command.add_argument("--json", action="store_true", help="JSON for programs")
+    command.set_defaults(run=run)
+    return command

@@ -1,0 +1,131 @@
+"""The commands, one function each: ask the node, show the answer."""
+
+import json
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cache_protocol import routes
+from cache_protocol.errors import MalformedError, from_problem
+from cache_protocol.units import show_size
+from cache_server.cli.api import NodeApi
+from cache_server.cli.show import FillBars, chip, files_table, pipelines_table, status_table
+from cache_server.pipelines_file import read_pipelines
+
+POLL = 0.2  # seconds between two looks at a running fill
+
+
+def put(api: NodeApi, args: Namespace) -> None:
+    """``pipelines put``: register one pipeline, or all of a file."""
+    if args.file is not None:
+        if args.id or args.model:
+            raise MalformedError("give either ID --model NAME=SOURCE or --file, not both")
+        for entry in read_pipelines(Path(args.file)):
+            body = entry.body.model_dump(exclude_none=True)
+            _say(args, api.call("PUT", routes.pipeline(entry.id), body), f"{entry.id}: registered")
+        return
+    if not args.id or not args.model:
+        raise MalformedError("give ID and at least one --model NAME=SOURCE, or --file")
+    models = [_model(text, args) for text in args.model]
+    pipeline_body: dict[str, Any] = {"models": models}
+    if args.pinned:
+        pipeline_body["pinned"] = True
+    answer = api.call("PUT", routes.pipeline(args.id), pipeline_body)
+    _say(args, answer, f"{args.id}: registered with {len(models)} model(s)")
+
+
+def ls(api: NodeApi, args: Namespace) -> None:
+    """``pipelines ls``."""
+    answer = api.call("GET", routes.PIPELINES)
+    _show(args, answer, pipelines_table(answer["pipelines"]))
+
+
+def show(api: NodeApi, args: Namespace) -> None:
+    """``pipelines show``."""
+    answer = api.call("GET", routes.pipeline(args.id))
+    _show(args, answer, pipelines_table([answer]), files_table(answer))
+
+
+def rm(api: NodeApi, args: Namespace) -> None:
+    """``pipelines rm``."""
+    answer = api.call("DELETE", routes.pipeline(args.id) + ("?force=true" if args.force else ""))
+    _say(args, answer, f"{args.id}: removed, {show_size(answer['freed'])} freed")
+
+
+def warm(api: NodeApi, args: Namespace) -> None:
+    """``warm``: start a fill; with ``--wait`` stay until it is over."""
+    body = {"refresh": True} if args.refresh else {}
+    answer = api.call("POST", routes.pipeline(args.id, "warm"), body)
+    if not args.wait:
+        _say(args, answer, f"{args.id}: {chip(answer['cache'])}")
+    elif args.json or not sys.stdout.isatty():
+        _wait_in_lines(api, args)
+    else:
+        _wait_with_bars(api, args)
+
+
+def status(api: NodeApi, args: Namespace) -> None:
+    """``status``."""
+    answer = api.call("GET", routes.STATUS)
+    _show(args, answer, status_table(answer))
+
+
+def _wait_with_bars(api: NodeApi, args: Namespace) -> None:
+    with FillBars(Console(), args.id) as bars:
+        while True:
+            pipeline = api.call("GET", routes.pipeline(args.id))
+            bars.update(pipeline)
+            if _over(pipeline["cache"]):
+                break
+            time.sleep(POLL)
+    print(f"{args.id}: warm")  # noqa: T201 - a command talks to its terminal
+
+
+def _wait_in_lines(api: NodeApi, args: Namespace) -> None:
+    last: dict[str, Any] = {}
+    while True:
+        cache = api.call("GET", routes.pipeline(args.id))["cache"]
+        line = {k: cache[k] for k in ("state", "size", "filled")}
+        if line != last:
+            last = line
+            print(json.dumps({"pipeline": args.id, **line}), flush=True)  # noqa: T201
+        if _over(cache):
+            return
+        time.sleep(POLL)
+
+
+def _over(cache: dict[str, Any]) -> bool:
+    """Whether the fill has ended well; its error is raised."""
+    if cache["state"] == "warm" and "next" not in cache:
+        return True
+    if cache["state"] == "cold" and "last_error" in cache:
+        raise from_problem(cache["last_error"])
+    return False
+
+
+def _model(text: str, args: Namespace) -> dict[str, Any]:
+    name, separator, source = text.partition("=")
+    if not separator:
+        raise MalformedError(f"--model {text!r} is not NAME=SOURCE")
+    model: dict[str, Any] = {"name": name, "source": source}
+    for field in ("include", "exclude", "credentials"):
+        if value := getattr(args, field):
+            model[field] = value
+    return model
+
+
+def _say(args: Namespace, answer: dict[str, Any], line: str) -> None:
+    print(json.dumps(answer) if args.json else line)  # noqa: T201 - a command talks to its terminal
+
+
+def _show(args: Namespace, answer: dict[str, Any], *tables: Any) -> None:  # noqa: ANN401 - renderables
+    if args.json:
+        print(json.dumps(answer))  # noqa: T201 - a command talks to its terminal
+        return
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for table in tables:
+        console.print(table)

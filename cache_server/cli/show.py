@@ -1,0 +1,114 @@
+"""Tables and progress bars for people; nothing here asks the node."""
+
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from cache_protocol.units import show_size
+
+COLOURS = {"warm": "green", "filling": "yellow", "cold": "blue", "evicting": "magenta"}
+
+
+def chip(cache: dict[str, Any]) -> Text:
+    """Return the state of a pipeline as one coloured word or two."""
+    state = cache["state"]
+    words = state
+    if state == "filling" and cache["size"]:
+        words = f"filling {100 * cache['filled'] // cache['size']} %"
+    return Text(words, style=COLOURS.get(state, ""))
+
+
+def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
+    """Return one row per pipeline."""
+    table = Table("pipeline", "cache", "size", "models", "last request", "last error", box=None)
+    for each in pipelines:
+        cache = each["cache"]
+        error = cache.get("last_error")
+        table.add_row(
+            each["id"],
+            chip(cache),
+            "" if cache["size"] is None else show_size(cache["size"]),
+            "\n".join(f"{m['name']} = {m['source']}" for m in each["models"]),
+            cache["last_request"] or "never",
+            f"{error['code']}: {error['detail']}" if error else "",
+        )
+    return table
+
+
+def files_table(pipeline: dict[str, Any]) -> Table:
+    """Return one row per file of a pipeline."""
+    table = Table("model", "file", "size", "filled", "sha256", box=None)
+    for model in pipeline["models"]:
+        for file in model.get("files", []):
+            filled = "all" if file["filled"] == file["size"] else show_size(file["filled"])
+            mark = file["sha256"][:16] if file["sha256"] else ""
+            table.add_row(model["name"], file["path"], show_size(file["size"]), filled, mark)
+    return table
+
+
+def status_table(status: dict[str, Any]) -> Table:
+    """Return the node's figures, one per row."""
+    table = Table("figure", "value", box=None, show_header=False)
+    for name in ("capacity", "used", "free", "disk_free", "origin_bytes"):
+        table.add_row(name.replace("_", " "), show_size(status[name]))
+    for state, count in status["pipelines"].items():
+        table.add_row(Text(state, style=COLOURS.get(state, "")), str(count))
+    for name in ("region", "fills", "leases", "repaired_chunks"):
+        table.add_row(name.replace("_", " "), str(status[name]))
+    return table
+
+
+class FillBars:
+    """A bar per file that is being filled, and one for all of them."""
+
+    def __init__(self, console: Console, pipeline: str) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._all = self._progress.add_task(f"[bold]{pipeline}", total=None)
+        self._files: dict[tuple[str, str], TaskID] = {}
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self._progress.stop()
+
+    def update(self, pipeline: dict[str, Any]) -> None:
+        """Move the bars to where ``pipeline`` is."""
+        cache = pipeline["cache"]
+        self._progress.update(self._all, total=cache["size"], completed=cache["filled"])
+        for model in pipeline["models"]:
+            for file in model.get("files", []):
+                self._move(model["name"], file)
+
+    def _move(self, model: str, file: dict[str, Any]) -> None:
+        key = (model, file["path"])
+        whole = file["filled"] == file["size"]
+        if key not in self._files:
+            # A terminal has few lines: files that are whole or not begun get none.
+            if whole or not file["filled"]:
+                return
+            self._files[key] = self._progress.add_task(
+                f"  {model}/{file['path']}", total=file["size"]
+            )
+        self._progress.update(self._files[key], completed=file["filled"], visible=not whole)

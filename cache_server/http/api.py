@@ -1,0 +1,148 @@
+"""The routes of the control plane.
+
+Handlers that may wait for an origin are coroutines that await a future, so that any number of
+them can wait; all others are plain functions, which FastAPI runs on its threads.
+"""
+
+import asyncio
+import importlib.metadata
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from cache_protocol.manifest import dump_manifest
+from cache_server.catalogue.registry import Key
+from cache_server.http import problems
+from cache_server.http.auth import bearer
+from cache_server.http.bodies import PipelineBody, WarmBody
+from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
+from cache_server.service.service import Service
+from cache_server.service.views import stamp
+
+TENANT = "default"  # until there are others
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the routes need besides the service."""
+
+    admin_token: str | None  # None: auth is off
+    ticket_key: bytes
+    advertise: str | None  # host[:port] of the data plane, if it is not that of the request
+    data_port: int
+
+
+def build(service: Service, wiring: Wiring) -> FastAPI:
+    """Return the control plane as an ASGI application."""
+    version = importlib.metadata.version("warmline")
+    app = FastAPI(title="Warmline cache node", version=version, redoc_url=None)
+    problems.install(app)
+    _add_probes(app, service)
+    guarded = [Depends(bearer(wiring.admin_token))]
+    app.include_router(_pipelines(service), dependencies=guarded)
+    app.include_router(_replicas(service, wiring), dependencies=guarded)
+    return app
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """Say that the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz(response: Response) -> dict[str, str]:
+        """Say whether the node can take work: what lies on disk has been looked at."""
+        ready = service.reconciled
+        response.status_code = 200 if ready else 503
+        return {"status": "ready" if ready else "starting"}
+
+
+def _pipelines(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["pipelines"])
+
+    @router.put("/pipelines/{pipeline}", status_code=200, responses={201: {"description": "new"}})
+    def put(pipeline: str, body: PipelineBody, response: Response) -> dict[str, Any]:
+        """Register a pipeline, or change it; the same twice changes nothing."""
+        key = Key(TENANT, pipeline)
+        models = tuple(m.spec() for m in body.models)
+        new = service.put(key, models, pinned=body.pinned)
+        response.status_code = 201 if new else 200
+        return service.view(key)
+
+    @router.get("/pipelines")
+    def list_all() -> dict[str, Any]:
+        """Return every pipeline, without its files."""
+        return {"pipelines": service.views(TENANT)}
+
+    @router.get("/pipelines/{pipeline}")
+    def show(pipeline: str) -> dict[str, Any]:
+        """Return one pipeline with its files."""
+        return service.view(Key(TENANT, pipeline))
+
+    @router.delete("/pipelines/{pipeline}")
+    def remove(pipeline: str, *, force: bool = False) -> dict[str, int]:
+        """Forget a pipeline and delete its files."""
+        return {"freed": service.remove(Key(TENANT, pipeline), force=force)}
+
+    @router.post("/pipelines/{pipeline}/warm", status_code=202)
+    def warm(pipeline: str, body: WarmBody | None = None) -> dict[str, Any]:
+        """Start a fill if one is needed, or join the one that runs."""
+        key = Key(TENANT, pipeline)
+        service.warm(key, refresh=body is not None and body.refresh)
+        return service.view(key)
+
+    @router.post("/pipelines/{pipeline}/touch", status_code=204)
+    def touch(pipeline: str) -> None:
+        """Count a request for the hot window."""
+        service.touch(Key(TENANT, pipeline))
+
+    @router.get("/status")
+    def status() -> dict[str, Any]:
+        """Return the node's own figures."""
+        return service.status()
+
+    return router
+
+
+def _replicas(service: Service, wiring: Wiring) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["replicas"])
+
+    @router.get("/pipelines/{pipeline}/manifest")
+    async def manifest(pipeline: str, request: Request) -> JSONResponse:
+        """Return the manifest with a lease; a cold slot answers once names and sizes are known."""
+        key = Key(TENANT, pipeline)
+        opening = await asyncio.to_thread(service.ensure, key)
+        # Shielded: a caller that leaves must not end the fill that others share.
+        generation = await asyncio.shield(asyncio.wrap_future(opening))
+        base = f"http://{wiring.advertise or _host(request)}"
+        if wiring.advertise is None or ":" not in wiring.advertise:
+            base += f":{wiring.data_port}"
+        signer = Signer(wiring.ticket_key, base, int(time.time()) + TICKET_LIFE)
+        lease = service.grant(key, generation)
+        document = await asyncio.to_thread(
+            lambda: dump_manifest(manifest_of(generation, lease, signer))
+        )
+        return JSONResponse(document, headers={"Cache-Control": "no-store"})
+
+    @router.put("/leases/{lease}")
+    def renew(lease: str) -> dict[str, str | None]:
+        """Hold the generation for another term."""
+        renewed = service.leases.renew(lease)
+        return {"id": renewed.id, "expires": stamp(renewed.expires)}
+
+    @router.delete("/leases/{lease}", status_code=204)
+    def give_back(lease: str) -> None:
+        """End a hold."""
+        service.leases.give_back(lease)
+
+    return router
+
+
+def _host(request: Request) -> str:
+    """Return the host that the replica used for this node, as a URL writes it."""
+    host = request.url.hostname or "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,50 @@
+"""What may be sent. Unknown fields are errors: a misspelt ``exlude`` must not pull everything."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cache_server.core.content import ModelSpec
+
+Glob = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class ModelBody(BaseModel):
+    """One model of a pipeline."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(max_length=100)
+    source: str = Field(max_length=2048)
+    revision: str | None = Field(None, max_length=255)
+    include: list[Glob] = Field(default_factory=list, max_length=100)
+    exclude: list[Glob] = Field(default_factory=list, max_length=100)
+    credentials: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+
+    def spec(self) -> ModelSpec:
+        """Return it in the words of the core."""
+        return ModelSpec(
+            name=self.name,
+            source=self.source,
+            revision=self.revision,
+            include=tuple(self.include),
+            exclude=tuple(self.exclude),
+            credentials=self.credentials,
+        )
+
+
+class PipelineBody(BaseModel):
+    """A pipeline."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    models: list[ModelBody] = Field(min_length=1, max_length=100)
+    pinned: bool | None = None
+
+
+class WarmBody(BaseModel):
+    """How to warm."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    refresh: bool = False

@@ -1,0 +1,67 @@
+"""A generation as a manifest: every file with URLs that carry their own right to read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cache_protocol.manifest import File, Lease, Manifest, Model
+from cache_protocol.routes import DIGESTS, FILES, VERDICTS, Resource, resource_path
+from cache_protocol.tickets import sign
+from cache_server.store.generation import Generation
+from cache_server.store.stored_file import StoredFile
+
+# Long enough for a file of 100 GB at 1 Gbit/s: expiry is checked when a request starts, and a
+# reader whose tickets have run out asks for the manifest again.
+TICKET_LIFE = 900  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs URLs of one node's data plane."""
+
+    key: bytes
+    base: str  # "http://host:port"
+    expires: int  # unix seconds
+
+    def url(self, resource: Resource) -> str:
+        """Return a URL that may be read until ``expires``."""
+        path = resource_path(resource)
+        return f"{self.base}{path}?{sign(self.key, path, self.expires)}"
+
+
+def manifest_of(generation: Generation, lease: Lease, signer: Signer) -> Manifest:
+    """Return the manifest of ``generation`` for the holder of ``lease``."""
+    return Manifest(
+        pipeline=generation.content.pipeline,
+        generation=generation.id,
+        lease=lease,
+        models={
+            model.name: Model(
+                model.source,
+                model.revision,
+                tuple(_files(generation, model.name, signer)),
+            )
+            for model in generation.content.models
+        },
+    )
+
+
+def _files(generation: Generation, model: str, signer: Signer) -> Iterable[File]:
+    for file in generation.files:
+        if file.model == model:
+            yield File(
+                path=file.origin.path,
+                size=file.size,
+                sha256=_sha256(file),
+                urls=(_url(signer, FILES, generation, file),),
+                digests=_url(signer, DIGESTS, generation, file),
+                verdict=_url(signer, VERDICTS, generation, file),
+            )
+
+
+def _url(signer: Signer, kind: str, generation: Generation, file: StoredFile) -> str:
+    return signer.url(Resource(kind, generation.id, file.model, file.origin.path))
+
+
+def _sha256(file: StoredFile) -> str | None:
+    confirmed = file.sha256
+    return file.origin.sha256 if confirmed is None else confirmed.hex()

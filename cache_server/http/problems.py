@@ -1,0 +1,96 @@
+"""The one table from error to status code, and every failure as a problem document (RFC 9457)."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cache_protocol import errors
+from cache_protocol.errors import CacheError, Retry, to_problem
+
+STATUS: dict[type[CacheError], int] = {
+    errors.MalformedError: 422,
+    errors.UnknownPipelineError: 404,
+    errors.UnauthorizedError: 401,
+    errors.TicketError: 403,
+    errors.GenerationGoneError: 410,
+    errors.SlotInUseError: 409,
+    errors.CapacityError: 507,
+    errors.BusyError: 429,
+    errors.DiskError: 503,
+    errors.IntegrityError: 502,
+    errors.OriginNotFoundError: 502,
+    errors.OriginDeniedError: 502,
+    errors.OriginChangedError: 502,
+    errors.OriginUnavailableError: 503,
+    errors.OriginError: 502,
+    errors.ServerUnreachableError: 503,
+    CacheError: 500,
+}
+RETRY_AFTER = 5  # seconds a client is asked to wait where ``retry`` is ``later``
+
+
+def status_of(error: CacheError) -> int:
+    """Return the status of ``error``: that of its nearest class in the table."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def answer(error: CacheError) -> JSONResponse:
+    """Return ``error`` as a response."""
+    status = status_of(error)
+    headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503, 507) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _problem(to_problem(error, status), status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of ``app`` a problem document, whoever raised it."""
+    app.add_exception_handler(CacheError, _on_cache_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def _on_cache_error(_request: Request, error: Exception) -> JSONResponse:
+    return answer(error if isinstance(error, CacheError) else CacheError(repr(error)))
+
+
+def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    return (
+        _invalid(error) if isinstance(error, RequestValidationError) else _on_bug(_request, error)
+    )
+
+
+def _on_http(_request: Request, error: Exception) -> JSONResponse:
+    return _http(error) if isinstance(error, HTTPException) else _on_bug(_request, error)
+
+
+def _on_bug(_request: Request, _error: Exception) -> JSONResponse:
+    return answer(CacheError("a bug of the node; its log has the traceback"))
+
+
+def _invalid(error: RequestValidationError) -> JSONResponse:
+    wrong = [
+        {"field": ".".join(str(p) for p in e["loc"] if p != "body") or "body", "message": e["msg"]}
+        for e in error.errors()
+    ]
+    detail = "; ".join(f"{w['field']}: {w['message']}" for w in wrong)
+    problem = to_problem(errors.MalformedError(detail), 422)
+    return _problem({**problem, "errors": wrong}, 422, {})
+
+
+def _http(error: HTTPException) -> JSONResponse:
+    problem = {
+        "type": "about:blank",
+        "title": str(error.detail),
+        "status": error.status_code,
+        "detail": str(error.detail),
+        "code": "http",
+        "retry": Retry.NEVER.value,
+    }
+    return _problem(problem, error.status_code, dict(error.headers or {}))
+
+
+def _problem(problem: dict[str, object], status: int, headers: dict[str, str]) -> JSONResponse:
+    return JSONResponse(problem, status, headers, media_type="application/problem+json")

@@ -1,0 +1,128 @@
+"""One running node: its parts put together, started in order, and stopped in the reverse."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from cache_protocol.errors import DiskError
+from cache_server.catalogue.registry import Key, Registry
+from cache_server.data.plane import DataPlane
+from cache_server.http.api import TENANT, Wiring, build
+from cache_server.origins.open import open_origin
+from cache_server.origins.settings import OriginSettings
+from cache_server.pipelines_file import read_pipelines
+from cache_server.service.filling import Clocks
+from cache_server.service.service import Options, Service
+from cache_server.settings import Settings
+from cache_server.store.durable import write_json
+from cache_server.store.root import Root
+
+log = logging.getLogger(__name__)
+
+CAPACITY_SHARE = 0.9  # of the file system, where the operator sets no capacity
+GRACE = 5  # seconds that running requests get when the node is told to stop
+
+
+class Node:
+    """Control plane, data plane and service over one ROOT."""
+
+    def __init__(self, settings: Settings, env: Mapping[str, str]) -> None:
+        """Take ROOT, open the database, bind both ports. Nothing is served yet.
+
+        Raises:
+            CacheError: ROOT or the database cannot be used, or pipelines.yaml is wrong.
+            OSError: a port cannot be bound.
+        """
+        self._settings = settings
+        self._root = Root(settings.root)
+        registry = Registry(settings.database_url or f"sqlite:///{self._root.path}/catalogue.db")
+        origin_settings = OriginSettings.from_env(env, secrets_dir=settings.secrets_dir)
+        capacity = settings.capacity or _share_of_disk(self._root.path)
+        self.service = Service(
+            self._root,
+            registry,
+            lambda spec: open_origin(spec, origin_settings),
+            Options(capacity, settings.hot_window, settings.region),
+            Clocks(lambda: datetime.now(UTC), time.monotonic),
+        )
+        key = self._root.ticket_key()
+        self._data = DataPlane(
+            self.service.library, key, host=settings.host, port=settings.data_port
+        )
+        self._control = _listen(settings.host, settings.port)
+        token = (settings.admin_token or self._root.admin_token()) if settings.auth else None
+        wiring = Wiring(token, key, settings.advertise, self._data.address[1])
+        config = uvicorn.Config(
+            build(self.service, wiring),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
+            server_header=False,
+        )
+        self._server = _Server(config)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where both planes listen."""
+        host, port = self._control.getsockname()[:2]
+        return {"control": _url(host, port), "data": _url(*self._data.address)}
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; then finish what runs, within limits."""
+        self._register_pipelines()
+        self.service.start()
+        self._data.start()
+        write_json(self._root.path / "node.json", {"pid": os.getpid(), **self.addresses})
+        try:
+            self._server.run(sockets=[self._control])
+        finally:
+            (self._root.path / "node.json").unlink(missing_ok=True)
+            # Readers that wait for chunks learn from the fills' end that no more will come.
+            closing = threading.Thread(target=self._data.close, args=(GRACE,), name="close-data")
+            closing.start()
+            self.service.close()
+            closing.join()
+            self._root.close()
+
+    def _register_pipelines(self) -> None:
+        if self._settings.pipelines is None:
+            return
+        for entry in read_pipelines(self._settings.pipelines):
+            self.service.put(Key(TENANT, entry.id), entry.models, pinned=entry.pinned)
+
+
+class _Server(uvicorn.Server):
+    """Stops at the first signal, and at once at the second."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        log.info("%s: stopping", signal.Signals(sig).name)
+        super().handle_exit(sig, frame)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {_url(host, port)}: {error}") from error
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _share_of_disk(path: Path) -> int:
+    disk = os.statvfs(path)
+    size = disk.f_blocks * disk.f_frsize
+    if size <= 0:
+        raise DiskError(f"the file system of {path} says it has {size} bytes; set a capacity")
+    return int(size * CAPACITY_SHARE)

@@ -1,0 +1,363 @@
+"""From a registration to a published generation: resolve, book, lay out, fill, publish.
+
+    resolve     ask every origin for names, sizes and a revision that no longer moves
+    book        room for the whole pipeline, or CapacityError
+    lay out     every file at its full size; now a replica can be given the manifest
+    fill        bytes; replicas read them as they land
+    publish     the slot is warm
+
+One attempt (``Work``) per slot; whoever asks meanwhile shares it. An error reaches everyone who
+waits and is then forgotten by the machinery: the next caller tries afresh.
+"""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cache_protocol.errors import (
+    CacheError,
+    CapacityError,
+    IntegrityError,
+    OriginChangedError,
+)
+from cache_server.catalogue.registry import Registration
+from cache_server.core.content import Content, ModelContent, ModelSpec, select
+from cache_server.core.ledger import Ledger
+from cache_server.core.slots import SlotEvent, SlotState
+from cache_server.fill.fill import Fill, FillStoppedError
+from cache_server.fill.pieces import RemoteFile, until_it_answers
+from cache_server.fill.repair import repair_chunk
+from cache_server.ports import OpenOrigin, Origin
+from cache_server.service.library import Library
+from cache_server.service.slot import LastError, Slot, Work
+from cache_server.store.generation import Generation
+from cache_server.store.root import Root
+from cache_server.store.stored_file import StoredFile
+
+log = logging.getLogger(__name__)
+
+MAX_FILLS = 4  # at once, 8 connections each; further ones wait their turn
+TICK = 0.5  # seconds within which a stopped attempt is noticed while it waits its turn
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where the time comes from."""
+
+    now: Callable[[], datetime]  # UTC
+    monotonic: Callable[[], float]  # seconds
+
+
+class Counters:
+    """What fills have done since the start of the node."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.pulled = 0  # bytes from origins
+        self.repaired = 0  # chunks
+
+    def count_pulled(self, size: int) -> None:
+        """Add ``size`` bytes."""
+        with self._lock:
+            self.pulled += size
+
+    def count_repaired(self) -> None:
+        """Add one chunk."""
+        with self._lock:
+            self.repaired += 1
+
+
+class Filling:
+    """Runs attempts, one thread each. ``lock`` guards every slot and the ledger."""
+
+    def __init__(
+        self,
+        root: Root,
+        ledger: Ledger,
+        library: Library,
+        open_origin: OpenOrigin,
+        clocks: Clocks,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.counters = Counters()
+        self.reconciled = threading.Event()  # the ledger knows all that lies on disk
+        self._root = root
+        self._ledger = ledger
+        self._library = library
+        self._open_origin = open_origin
+        self._clocks = clocks
+        self.retired: list[Generation] = []  # replaced; deleted after their last reader
+        self._turns = threading.BoundedSemaphore(MAX_FILLS)
+        self._repairing = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: set[threading.Thread] = set()
+        self._works: set[Work] = set()  # attempts that run
+
+    # Called with the lock held.
+
+    def resolve(self, slot: Slot) -> "Future[Generation]":
+        """Ask the origins what ``slot`` consists of, or join who is asking."""
+        if slot.resolving is None:
+            future = slot.resolving = Future()
+            self._spawn(f"resolve {slot.registration.key.id}", lambda: self._resolve(slot, future))
+        return slot.resolving
+
+    def begin(self, slot: Slot, *, refresh: bool = False) -> Work:
+        """Start an attempt to make ``slot`` whole, or join the one that runs."""
+        if slot.work is None:
+            work = slot.work = Work(refresh=refresh)
+            self._works.add(work)
+            if slot.current is None:
+                slot.happens(SlotEvent.FILL)
+            self._spawn(f"fill {slot.registration.key.id}", lambda: self._run(slot, work))
+        return slot.work
+
+    def serve(self, slot: Slot, generation: Generation) -> None:
+        """Make ``generation`` readable, and able to repair itself."""
+        generation.progress.repair = lambda file, chunk: self._repair(slot, generation, file, chunk)
+        self._library.add(generation)
+
+    def stop(self) -> None:
+        """End every attempt and wait until all threads are gone. Without the lock."""
+        self._stopping.set()
+        with self.lock:
+            threads = list(self._threads)
+            for slot_work in list(self._works):
+                slot_work.stop()
+        for thread in threads:
+            thread.join()
+
+    # An attempt, in a thread of its own.
+
+    def _run(self, slot: Slot, work: Work) -> None:
+        try:
+            generation = self._open(slot, work)
+            with self._turn(work), self._origins(generation) as origins:
+                self._fill(generation, origins, work)
+            self._publish(slot, work, generation)
+        except CacheError as error:
+            self._fail(slot, work, error)
+        except Exception as error:  # a bug must not leave waiters hanging
+            log.exception("the fill of %s failed", slot.registration.key.id)
+            self._fail(slot, work, CacheError(f"the fill failed: {error!r}"))
+        finally:
+            with self.lock:
+                self._works.discard(work)
+
+    def _open(self, slot: Slot, work: Work) -> Generation:
+        """Bring the slot so far that a replica can be given its manifest."""
+        with self.lock:
+            known = None if work.refresh else slot.target
+            resolving = None if known else self.resolve(slot)
+        generation = known or (resolving.result() if resolving else None)
+        if generation is None:
+            raise AssertionError("either known or resolved")
+        self.reconciled.wait()
+        if not generation.published:
+            self._lay_out(slot, generation)
+        with self.lock:
+            work.generation = generation
+            work.began_at, work.began_with = self._clocks.monotonic(), generation.filled
+            self.serve(slot, generation)
+        work.opened.set_result(generation)
+        return generation
+
+    def _lay_out(self, slot: Slot, generation: Generation) -> None:
+        try:
+            with self.lock:
+                disk_free = self._root.disk_free
+                self._ledger.book(generation.id, generation.room, disk_free=disk_free)
+            generation.allocate()
+        except CapacityError:
+            # Nothing was pulled that could be kept; empty files would keep others out.
+            self._discard(slot, generation)
+            raise
+
+    def _fill(self, generation: Generation, origins: Mapping[str, Origin], work: Work) -> None:
+        if generation.published:
+            return
+        fill = Fill(generation, origins, pulled=self.counters.count_pulled)
+        with self.lock:
+            work.fill = fill
+            if work.stopped.is_set() or self._stopping.is_set():
+                raise FillStoppedError("the fill was stopped")
+        fill.run()
+        generation.publish()
+
+    def _publish(self, slot: Slot, work: Work, generation: Generation) -> None:
+        with self.lock:
+            if slot.current not in (None, generation):
+                self.retired.append(slot.current)
+            slot.current = slot.target = generation
+            slot.work, slot.last_error = None, None
+            if slot.state is SlotState.FILLING:
+                slot.happens(SlotEvent.PUBLISHED)
+        log.info("%s is warm: %d bytes", slot.registration.key.id, generation.content.size)
+        work.done.set_result(None)
+
+    def _fail(self, slot: Slot, work: Work, error: CacheError) -> None:
+        if work.generation is not None and not work.generation.published:
+            work.generation.fail(error)
+        with self.lock:
+            slot.work = None
+            slot.last_error = LastError(error, self._clocks.now())
+            if slot.state is SlotState.FILLING:
+                slot.happens(SlotEvent.FAILED)
+        if isinstance(error, OriginChangedError) and work.generation is not None:
+            self._discard(slot, work.generation)  # its content no longer exists anywhere
+        log.warning("the fill of %s failed: %s", slot.registration.key.id, error)
+        for waiting in (work.opened, work.done):
+            _settle_error(waiting, error)
+
+    def _discard(self, slot: Slot, generation: Generation) -> None:
+        with self.lock:
+            if slot.target is generation:
+                slot.target = slot.current
+        self.give_up([generation])
+
+    def give_up(self, generations: Iterable[Generation]) -> int:
+        """Delete ``generations``; return the bytes freed. Without the lock."""
+        with self.lock:
+            # All leave under one lock, so that no resolution finds what is about to go.
+            left = [(g, self._leave(g)) for g in generations]
+        for generation, place in left:
+            shutil.rmtree(place)
+            with self.lock:
+                self._ledger.release(generation.id)
+        return sum(generation.room for generation, _ in left)
+
+    def give_up_retired(self, held: set[str]) -> None:
+        """Delete replaced generations that nobody in ``held`` reads any more."""
+        with self.lock:
+            over = [g for g in self.retired if g.id not in held]
+            self.retired = [g for g in self.retired if g.id in held]
+            self.give_up(over)
+
+    def _leave(self, generation: Generation) -> Path:
+        self._library.discard(generation)
+        return generation.leave(self._root.trash)
+
+    # Resolution.
+
+    def _resolve(self, slot: Slot, future: "Future[Generation]") -> None:
+        try:
+            content = self._content(slot.registration)
+            with self.lock:
+                slot.resolving = None
+                generation = slot.target = self._generation(slot, content)
+            future.set_result(generation)
+        except Exception as error:
+            failure = error if isinstance(error, CacheError) else CacheError(repr(error))
+            if failure is not error:
+                log.exception("resolving %s failed", slot.registration.key.id)
+            with self.lock:
+                slot.resolving = None
+                slot.last_error = LastError(failure, self._clocks.now())
+            _settle_error(future, failure)
+
+    def _content(self, registration: Registration) -> Content:
+        with ThreadPoolExecutor(len(registration.models)) as pool:
+            models = tuple(pool.map(self._resolve_model, registration.models))
+        return Content(registration.key.tenant, registration.key.id, models, registration.spec)
+
+    def _generation(self, slot: Slot, content: Content) -> Generation:
+        """Return the generation of ``content``: one that is there already, or a new one."""
+        known = [g for g in (slot.current, slot.target, *self.retired) if g is not None]
+        for generation in known:
+            if generation.id == content.generation:
+                self.retired = [g for g in self.retired if g is not generation]
+                return generation
+        directory = self._root.slot(content.tenant, content.pipeline)
+        return Generation.create(directory, content, self._clocks.now())
+
+    def _resolve_model(self, spec: ModelSpec) -> ModelContent:
+        origin = self._open_origin(spec)
+        try:
+            return select(spec, until_it_answers(origin.resolve, self._pause))
+        finally:
+            origin.close()
+
+    # Repair.
+
+    def _repair(self, slot: Slot, generation: Generation, file: StoredFile, chunk: int) -> None:
+        """Bring ``chunk`` anew; a file that cannot be repaired is pulled again as a whole."""
+        with self._repairing:
+            if file.matches(chunk):  # somebody repaired it while this caller waited
+                return
+            log.warning("%s: chunk %d is wrong on disk", file.path, chunk)
+            try:
+                with self._origins(generation) as origins:
+                    revision = next(
+                        m.revision for m in generation.content.models if m.name == file.model
+                    )
+                    remote = RemoteFile(origins[file.model], revision, file.origin)
+                    repair_chunk(remote, file, chunk, pause=self._pause)
+                self.counters.count_repaired()
+            except (IntegrityError, OriginChangedError) as error:
+                self._damaged(slot, generation, file, error)
+                raise
+
+    def _damaged(
+        self, slot: Slot, generation: Generation, file: StoredFile, error: CacheError
+    ) -> None:
+        with self.lock:
+            if slot.current is not generation or slot.state is not SlotState.WARM:
+                return
+            generation.unpublish()
+            file.drop(range(file.map.count))
+            slot.current = None
+            slot.happens(SlotEvent.DAMAGED)
+            slot.last_error = LastError(error, self._clocks.now())
+            self.begin(slot)
+
+    # Small parts.
+
+    @contextmanager
+    def _origins(self, generation: Generation) -> Iterator[Mapping[str, Origin]]:
+        origins: dict[str, Origin] = {}
+        try:
+            for model in generation.content.models:
+                spec = ModelSpec(model.name, model.source, credentials=model.credentials)
+                origins[model.name] = self._open_origin(spec)
+            yield origins
+        finally:
+            for origin in origins.values():
+                origin.close()
+
+    @contextmanager
+    def _turn(self, work: Work) -> Iterator[None]:
+        while not self._turns.acquire(timeout=TICK):
+            if work.stopped.is_set() or self._stopping.is_set():
+                raise FillStoppedError("the fill was stopped before its turn")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise FillStoppedError("the node is shutting down")
+
+    def _spawn(self, name: str, run: Callable[[], None]) -> None:
+        def body() -> None:
+            try:
+                run()
+            finally:
+                with self.lock:
+                    self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=body, name=name)
+        self._threads.add(thread)
+        thread.start()
+
+
+def _settle_error(future: "Future[Any]", error: CacheError) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,70 @@
+"""Who reads which generation: holds that run out by themselves when a replica dies."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cache_protocol.errors import GenerationGoneError
+from cache_protocol.manifest import Lease
+from cache_server.catalogue.registry import Key
+
+TERM = timedelta(seconds=120)  # the contract's; an agent renews at a third of it
+
+
+@dataclass(slots=True)
+class _Hold:
+    key: Key
+    generation: str
+    deadline: float  # seconds on the monotonic clock
+
+
+class Leases:
+    """All holds of this node, in memory: after a restart replicas ask for a manifest anew."""
+
+    def __init__(self, clock: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._holds: dict[str, _Hold] = {}
+        self._lock = threading.Lock()
+
+    def grant(self, key: Key, generation: str) -> Lease:
+        """Hold ``generation`` of ``key`` for one term."""
+        lease = secrets.token_urlsafe(16)
+        with self._lock:
+            self._holds[lease] = _Hold(key, generation, self._monotonic() + TERM.total_seconds())
+        return Lease(lease, self._clock() + TERM)
+
+    def renew(self, lease: str) -> Lease:
+        """Hold for another term.
+
+        Raises:
+            GenerationGoneError: the lease ran out or was given back.
+        """
+        with self._lock:
+            hold = self._live().get(lease)
+            if hold is None:
+                raise GenerationGoneError("the lease has run out; ask for the manifest again")
+            hold.deadline = self._monotonic() + TERM.total_seconds()
+        return Lease(lease, self._clock() + TERM)
+
+    def give_back(self, lease: str) -> None:
+        """End a hold; one that has ended is fine."""
+        with self._lock:
+            self._holds.pop(lease, None)
+
+    def readers(self, key: Key) -> int:
+        """How many holds there are on any generation of ``key``."""
+        with self._lock:
+            return sum(h.key == key for h in self._live().values())
+
+    def held(self) -> set[str]:
+        """Return the generations that somebody holds."""
+        with self._lock:
+            return {h.generation for h in self._live().values()}
+
+    def _live(self) -> dict[str, _Hold]:
+        now = self._monotonic()
+        self._holds = {lease: h for lease, h in self._holds.items() if h.deadline > now}
+        return self._holds

@@ -1,0 +1,380 @@
+"""Every call of the control plane, as functions of values; HTTP is somewhere else.
+
+A replica's way: ``ensure`` (warm: at once; cold: one fill, others join) → ``grant`` a lease →
+the data plane finds the generation in the ``library``.
+"""
+
+import logging
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cache_protocol.errors import (
+    CacheError,
+    DiskError,
+    MalformedError,
+    SlotInUseError,
+    UnknownPipelineError,
+)
+from cache_protocol.manifest import Lease
+from cache_protocol.names import check_model, check_pipeline, shown
+from cache_server.catalogue.registry import Key, Registration, Registry
+from cache_server.core.content import ModelSpec
+from cache_server.core.ledger import Ledger
+from cache_server.core.slots import SlotEvent, SlotState
+from cache_server.core.sources import Scheme, parse_source
+from cache_server.ports import OpenOrigin
+from cache_server.service.filling import Clocks, Filling
+from cache_server.service.leases import Leases
+from cache_server.service.library import Library
+from cache_server.service.slot import Slot
+from cache_server.service.views import pipeline_view
+from cache_server.store.generation import Generation
+from cache_server.store.root import Root
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEPING = 5.0  # seconds between two rounds: touches written, retired generations deleted
+MAX_MODELS = 100  # in one pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator decides about the policy."""
+
+    capacity: int  # bytes
+    hot_window: timedelta
+    region: str
+
+
+class Service:
+    """The node's one service. Safe for threads."""
+
+    def __init__(
+        self,
+        root: Root,
+        registry: Registry,
+        open_origin: OpenOrigin,
+        options: Options,
+        clocks: Clocks,
+    ) -> None:
+        self.library = Library()
+        self.leases = Leases(clocks.now, clocks.monotonic)
+        self.options = options
+        self._root = root
+        self._registry = registry
+        self._clocks = clocks
+        self._ledger = Ledger(options.capacity)
+        self._filling = Filling(root, self._ledger, self.library, open_origin, clocks)
+        self._lock = self._filling.lock
+        self._touched: dict[Key, datetime] = {}
+        self._closing = threading.Event()
+        last = registry.last_requests()
+        self._slots = {
+            key: Slot(registration, last_request=last.get(key))
+            for key, registration in registry.all().items()
+        }
+        self._background = [
+            threading.Thread(target=self._reconcile, name="reconcile"),
+            threading.Thread(target=self._keep_house, name="housekeeping"),
+        ]
+
+    def start(self) -> None:
+        """Look at what lies on disk, resume what was half filled; both in the background."""
+        for thread in self._background:
+            thread.start()
+
+    def close(self) -> None:
+        """End fills (their chunks are kept), write down touches, give everything back."""
+        self._closing.set()
+        self._filling.reconciled.set()
+        self._filling.stop()
+        for thread in self._background:
+            thread.join()
+        self._flush()
+        self._registry.close()
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether all that lies on disk has been looked at."""
+        return self._filling.reconciled.is_set()
+
+    # Registrations.
+
+    def put(self, key: Key, models: tuple[ModelSpec, ...], *, pinned: bool | None) -> bool:
+        """Register a pipeline or change it; return whether it is new.
+
+        The origins are asked at once, in the background, which fixes moving revisions. Content
+        that was resolved from other models is given up.
+
+        Raises:
+            MalformedError: an id, name or source that cannot be one.
+        """
+        check_registration(key, models)
+        with self._lock:
+            old = self._slots.get(key)
+            if old is None:
+                self._create(Registration(key, models, pinned or False))
+                return True
+            evicting = old.state is SlotState.EVICTING
+            keeps_pin = old.registration.pinned if pinned is None else pinned
+            replaced = not evicting and self._change(old, Registration(key, models, keeps_pin))
+        if evicting:
+            old.removed.wait()
+            return self.put(key, models, pinned=pinned)
+        if replaced:
+            self._retire_slot(old)
+        return False
+
+    def _create(self, registration: Registration) -> None:
+        self._registry.put(registration, self._clocks.now())
+        slot = self._slots[registration.key] = Slot(registration, loaded=True)
+        self._filling.resolve(slot)
+
+    def _change(self, old: Slot, registration: Registration) -> bool:
+        """Take a changed registration; return whether the slot had to be replaced by a new one."""
+        was = old.registration
+        if registration != was:
+            self._registry.put(registration, self._clocks.now())
+        self._load(old)
+        if registration.spec == was.spec:
+            old.registration = registration
+            return False
+        slot = Slot(registration, loaded=True, last_request=old.last_request)
+        self._slots[registration.key] = slot
+        self._filling.resolve(slot)
+        return True
+
+    def _retire_slot(self, slot: Slot) -> None:
+        """End what runs for a slot that was replaced; its readers may finish."""
+        self._end_work(slot)
+        with self._lock:
+            known = {g.id: g for g in (slot.current, slot.target) if g}
+            self._filling.retired += known.values()
+
+    def _end_work(self, slot: Slot) -> None:
+        """Stop the attempt that runs for ``slot`` and wait until it is over. Without the lock."""
+        with self._lock:
+            work = slot.work
+            if work is not None:
+                work.stop()
+        if work is not None:
+            work.done.exception()  # how it ended does not matter, only that it did
+        with self._lock:
+            resolving = slot.resolving
+        if resolving is not None:
+            resolving.exception()
+
+    def remove(self, key: Key, *, force: bool) -> int:
+        """Forget a pipeline and delete its files; return the bytes freed.
+
+        Raises:
+            UnknownPipelineError: there is none.
+            SlotInUseError: a replica reads it, and ``force`` is not set.
+        """
+        with self._lock:
+            slot = self._slot(key)
+            readers = self.leases.readers(key)
+            if readers and not force:
+                raise SlotInUseError(f"{readers} replicas are reading {key.id}")
+            self._registry.remove(key)
+            slot.happens(SlotEvent.EVICT)
+        self._end_work(slot)
+        with self._lock:
+            generations = {g.id: g for g in (slot.current, slot.target) if g}
+            slot.current = slot.target = None
+        try:
+            return self._filling.give_up(generations.values())
+        finally:
+            with self._lock:
+                slot.happens(SlotEvent.GONE)
+                del self._slots[key]
+                self._touched.pop(key, None)
+                slot.removed.set()
+
+    # Requests.
+
+    def ensure(self, key: Key) -> "Future[Generation]":
+        """Return the generation to read, as soon as its names and sizes are known.
+
+        A cold slot is filled; everyone who asks meanwhile joins that one fill. Counts as a
+        request for the hot window.
+
+        Raises:
+            UnknownPipelineError: there is no such pipeline. Whatever else goes wrong is raised
+                by the future.
+        """
+        with self._lock:
+            slot = self._slot(key)
+            self._touch(key, slot)
+            if slot.current is not None:
+                ready: Future[Generation] = Future()
+                ready.set_result(slot.current)
+                return ready
+            return self._filling.begin(slot).opened
+
+    def warm(self, key: Key, *, refresh: bool) -> None:
+        """Make sure that a fill runs if one is needed; with ``refresh`` ask the origins anew."""
+        with self._lock:
+            slot = self._slot(key)
+            if slot.current is None or refresh:
+                self._filling.begin(slot, refresh=refresh)
+
+    def grant(self, key: Key, generation: Generation) -> Lease:
+        """Hold ``generation`` for a reader."""
+        return self.leases.grant(key, generation.id)
+
+    def touch(self, key: Key) -> None:
+        """Count a request for the hot window."""
+        with self._lock:
+            self._touch(key, self._slot(key))
+
+    # Views.
+
+    def view(self, key: Key) -> dict[str, Any]:
+        """Return one pipeline as the API shows it."""
+        with self._lock:
+            return self._view(self._slot(key))
+
+    def views(self, tenant: str) -> list[dict[str, Any]]:
+        """Return every pipeline of ``tenant``, by id, without its files."""
+        with self._lock:
+            shown = [self._view(s) for k, s in sorted(self._slots.items()) if k.tenant == tenant]
+        for view in shown:
+            for model in view["models"]:
+                model.pop("files", None)
+        return shown
+
+    def status(self) -> dict[str, Any]:
+        """Return the node's own figures."""
+        with self._lock:
+            states = [s.state for s in self._slots.values()]
+            fills = sum(s.work is not None for s in self._slots.values())
+            used, free = self._ledger.used, self._ledger.free
+        return {
+            "region": self.options.region,
+            "capacity": self.options.capacity,
+            "used": used,
+            "free": free,
+            "disk_free": self._root.disk_free,
+            "pipelines": {state.value: states.count(state) for state in SlotState},
+            "fills": fills,
+            "leases": len(self.leases.held()),
+            "origin_bytes": self._filling.counters.pulled,
+            "repaired_chunks": self._filling.counters.repaired,
+            "reconciled": self.reconciled,
+        }
+
+    def _view(self, slot: Slot) -> dict[str, Any]:
+        self._load(slot)
+        return pipeline_view(
+            slot,
+            now=self._clocks.now(),
+            monotonic=self._clocks.monotonic(),
+            hot_window=self.options.hot_window,
+        )
+
+    # Inside, with the lock held.
+
+    def _slot(self, key: Key) -> Slot:
+        slot = self._slots.get(key)
+        if slot is None or slot.state is SlotState.EVICTING:
+            raise UnknownPipelineError(f"there is no pipeline {shown(key.id)}")
+        self._load(slot)
+        return slot
+
+    def _touch(self, key: Key, slot: Slot) -> None:
+        slot.last_request = self._touched[key] = self._clocks.now()
+
+    def _load(self, slot: Slot) -> None:
+        """Take what lies on disk into the slot: once, at first use or by the reconcile."""
+        if slot.loaded:
+            return
+        slot.loaded = True
+        key = slot.registration.key
+        found = [g for d in self._root.generations(*key) if (g := self._read(d))]
+        fresh = [g for g in found if g.content.spec == slot.registration.spec]
+        fresh.sort(key=lambda g: g.resolved, reverse=True)
+        slot.current = next((g for g in fresh if g.published), None)
+        slot.target = fresh[0] if fresh else None
+        if slot.current is not None:
+            slot.happens(SlotEvent.FILL)
+            slot.happens(SlotEvent.PUBLISHED)
+            self._filling.serve(slot, slot.current)
+        for generation in found:
+            if generation in (slot.current, slot.target):
+                if generation.begun:
+                    self._ledger.adopt(generation.id, generation.room)
+            else:
+                self._root.discard(generation.directory)
+
+    def _read(self, directory: Path) -> Generation | None:
+        try:
+            return Generation.load(directory)
+        except DiskError as error:
+            log.warning("%s; it is deleted and pulled again when needed", error)
+            self._root.discard(directory)
+            return None
+
+    # In the background.
+
+    def _reconcile(self) -> None:
+        """Bring memory in line with the disk, drop what nobody registered, resume fills."""
+        self._root.empty_trash()
+        with self._lock:
+            keys = list(self._slots)
+        for key in keys:
+            if self._closing.is_set():
+                return
+            with self._lock:
+                if slot := self._slots.get(key):
+                    self._load(slot)
+        for tenant, pipeline in list(self._root.slot_names()):
+            with self._lock:
+                if Key(tenant, pipeline) not in self._slots:
+                    self._root.discard(self._root.slot(tenant, pipeline))
+        self._filling.reconciled.set()
+        with self._lock:
+            for slot in self._slots.values():
+                half = slot.target is not None and slot.target.begun
+                if half and slot.target is not slot.current and not self._closing.is_set():
+                    self._filling.begin(slot)
+
+    def _keep_house(self) -> None:
+        while not self._closing.wait(HOUSEKEEPING):
+            try:
+                self._flush()
+                self._filling.give_up_retired(self.leases.held())
+            except CacheError as error:
+                log.warning("housekeeping: %s; tried again in %.0f s", error, HOUSEKEEPING)
+
+    def _flush(self) -> None:
+        with self._lock:
+            touched, self._touched = self._touched, {}
+        self._registry.touch(touched)
+
+
+def check_registration(key: Key, models: tuple[ModelSpec, ...]) -> None:
+    """Check everything about a registration that can be checked without its origins.
+
+    Raises:
+        MalformedError: says which field is wrong.
+    """
+    check_pipeline(key.id)
+    if not 1 <= len(models) <= MAX_MODELS:
+        raise MalformedError(f"a pipeline has 1 to {MAX_MODELS} models, not {len(models)}")
+    names = [check_model(m.name).casefold() for m in models]
+    if len(set(names)) != len(names):
+        raise MalformedError(f"two models of one name among {sorted(names)}")
+    for model in models:
+        source = parse_source(model.source)
+        if model.revision and source.scheme is not Scheme.HF:
+            raise MalformedError(f"{model.name}: only a Hugging Face source has a revision")
+        if model.revision and source.revision and model.revision != source.revision:
+            raise MalformedError(
+                f"{model.name}: revision {shown(model.revision)} and source "
+                f"{shown(model.source)} disagree"
+            )

@@ -1,0 +1,72 @@
+"""What the node knows of one pipeline while it runs. Guarded by the service's lock."""
+
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cache_protocol.errors import CacheError
+from cache_server.catalogue.registry import Registration
+from cache_server.core.slots import SlotEvent, SlotState, advance
+from cache_server.store.generation import Generation
+
+if TYPE_CHECKING:
+    from cache_server.fill.fill import Fill
+
+
+@dataclass(slots=True)
+class LastError:
+    """Why the last attempt failed."""
+
+    error: CacheError
+    at: datetime  # UTC
+
+    def view(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "code": self.error.code,
+            "detail": str(self.error),
+            "retry": self.error.retry.value,
+            "at": self.at.isoformat().replace("+00:00", "Z"),
+        }
+
+
+class Work:
+    """One attempt to make a slot whole. Whoever asks meanwhile shares it."""
+
+    def __init__(self, *, refresh: bool) -> None:
+        self.refresh = refresh  # resolve moving revisions again
+        self.opened: Future[Generation] = Future()  # names and sizes are known
+        self.done: Future[None] = Future()  # whole and published, or failed
+        self.stopped = threading.Event()
+        self.generation: Generation | None = None
+        self.fill: Fill | None = None
+        self.began_at = 0.0  # monotonic seconds; with ``began_with`` it gives the speed
+        self.began_with = 0  # bytes that were there
+
+    def stop(self) -> None:
+        """Make the attempt end soon."""
+        self.stopped.set()
+        if self.fill is not None:
+            self.fill.stop()
+
+
+@dataclass(slots=True)
+class Slot:
+    """One pipeline's own room in the cache."""
+
+    registration: Registration
+    state: SlotState = SlotState.COLD
+    current: Generation | None = None  # published: what replicas are given
+    target: Generation | None = None  # resolved: what a fill brings; ``current`` when up to date
+    work: Work | None = None
+    resolving: Future[Generation] | None = None
+    last_error: LastError | None = None
+    last_request: datetime | None = None  # UTC
+    loaded: bool = False  # whether the disk has been looked at
+    removed: threading.Event = field(default_factory=threading.Event)
+
+    def happens(self, event: SlotEvent) -> None:
+        """Move on to the state after ``event``."""
+        self.state = advance(self.state, event)

@@ -1,0 +1,129 @@
+"""Everything an operator can set. Read once in ``__main__``, then passed down as one value."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from cache_protocol.environment import read_settings
+from cache_protocol.errors import CacheError, MalformedError
+from cache_protocol.units import parse_duration, parse_size
+
+PREFIX = "CACHE_SERVER_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Operator settings; the variable for ``hot_window`` is ``CACHE_SERVER_HOT_WINDOW``."""
+
+    root: Path = Path("cache")  # directory on NVMe that this process alone writes to
+    capacity: int | None = None  # bytes for slots, fills included; None: 90 % of the file system
+    host: str = "127.0.0.1"
+    port: int = 8080  # control plane; 0 takes a free one
+    data_port: int = 8081  # data plane; 0 takes a free one
+    advertise: str | None = None  # host[:port] that replicas are given for the data plane
+    region: str = "local"
+    hot_window: timedelta = timedelta(hours=48)
+    database_url: str | None = None  # None: SQLite under root
+    auth: bool = True
+    admin_token: str | None = None  # None: generated once, kept under root
+    pipelines: Path | None = None  # a pipelines.yaml that is registered at start
+    secrets_dir: Path | None = None  # mounted secrets that ``credentials`` names
+    allow_plaintext: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    def __repr__(self) -> str:
+        """Leave the secret out: settings end up in logs."""
+        shown = (
+            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "admin_token"
+        )
+        return f"Settings({', '.join(shown)})"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], flags: Mapping[str, str]) -> Self:
+        """Read settings from ``env``; ``flags`` win.
+
+        Raises:
+            MalformedError: names every wrong value, and every unknown variable with the nearest
+                known one.
+        """
+        given = {**read_settings(env, PREFIX, PARSERS.keys()), **flags}
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for name, text in given.items():
+            try:
+                values[name] = PARSERS[name](text)
+            except (CacheError, ValueError) as error:
+                wrong.append(f"{PREFIX}{name.upper()}: {error}")
+        if wrong:
+            raise MalformedError("; ".join(wrong))
+        settings = cls(**values)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Refuse what is dangerous or not there yet; MalformedError."""
+        if not self.auth and not _is_loopback(self.host):
+            raise MalformedError(
+                f"CACHE_SERVER_AUTH=off is accepted on a loopback address only, not on {self.host}"
+            )
+        if self.tls_cert or self.tls_key:
+            raise MalformedError("TLS is not part of this version; unset CACHE_SERVER_TLS_CERT")
+        if not _is_loopback(self.host) and not self.allow_plaintext:
+            raise MalformedError(
+                f"{self.host} is not a loopback address and this version speaks plain text: "
+                "tokens and weights could be read on the way. Set "
+                "CACHE_SERVER_ALLOW_PLAINTEXT=on on a network that you trust"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("on", "off"):
+        raise MalformedError(f"{text!r} is neither 'on' nor 'off'")
+    return text.lower() == "on"
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536):
+        raise MalformedError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise MalformedError("must not be empty")
+    return text.strip()
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "root": _path,
+    "capacity": parse_size,
+    "host": _text,
+    "port": _port,
+    "data_port": _port,
+    "advertise": _text,
+    "region": _text,
+    "hot_window": parse_duration,
+    "database_url": _text,
+    "auth": _switch,
+    "admin_token": _text,
+    "pipelines": _path,
+    "secrets_dir": _path,
+    "allow_plaintext": _switch,
+    "tls_cert": _path,
+    "tls_key": _path,
+}
