@@ -1,0 +1,25 @@
+"""The replica agent: a pipeline's verified weights in memory before the engine asks for them.
+
+Reading order: ``core`` (what is decided, pure) · ``ports`` (where bytes land) · ``arenas`` ·
+``settings`` · ``client`` (the control call) · ``connection`` and ``lanes`` (bytes off the wire)
+· ``transfer`` (one generation on its way) · ``verdicts`` · ``recovery`` (failures) · ``pull``
+(all of it together) · ``files`` and ``tensors`` (what callers get) · ``report`` · ``__main__``.
+
+``open_pipeline`` is the way in for Python. It is imported on first use, because the agent's own
+start must not wait for what only tensors need.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from replica_agent.tensors import open_pipeline
+
+__all__ = ["open_pipeline"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "open_pipeline":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from replica_agent.tensors import open_pipeline  # noqa: PLC0415 - see above
+
+    return open_pipeline

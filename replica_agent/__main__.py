@@ -1,0 +1,176 @@
+"""The ``replica-agent`` command: read the settings, pick the parts, show what happens.
+
+Everything that is imported here delays the first byte; rare things are imported where they are
+used. Only this file reads the environment and writes to the terminal.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from cache_protocol.errors import (
+    CacheError,
+    CapacityError,
+    IntegrityError,
+    MalformedError,
+    OriginDeniedError,
+    ServerUnreachableError,
+    UnauthorizedError,
+    UnknownPipelineError,
+)
+from cache_protocol.names import check_pipeline
+from cache_protocol.units import show_size
+from replica_agent import process
+from replica_agent.client import ControlClient
+from replica_agent.files import pull_to
+from replica_agent.pull import LANES, Pull
+from replica_agent.report import Boot, Phase, to_json, to_table
+from replica_agent.settings import Settings, from_environment
+
+_EXIT: tuple[tuple[type[CacheError], int, str], ...] = (
+    (UnknownPipelineError, 3, "nobody registered this pipeline"),
+    (UnauthorizedError, 4, "the node, or the origin, refuses access"),
+    (OriginDeniedError, 4, "the node, or the origin, refuses access"),
+    (IntegrityError, 5, "the bytes are not the promised bytes"),
+    (CapacityError, 6, "no room: here, or on the node"),
+    (ServerUnreachableError, 7, "the node does not answer"),
+)
+_CODES = {0: "every file is there and verified", 1: "another failure", 2: "wrong usage"}
+_BLINK = 0.2  # seconds between two looks at the progress
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with ``argv``; return its exit code."""
+    born = process.started()
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = _settings(arguments)
+        check_pipeline(arguments.pipeline)
+    except MalformedError as error:
+        return _complain(error, 2)
+    signal.signal(signal.SIGTERM, _leave)  # a container that is stopped tidies up as well
+    try:
+        return _pull(arguments, settings, born)
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as shells say it
+    except CacheError as error:
+        return _complain(error, exit_code(error))
+    except OSError as error:
+        return _complain(error, 1)
+
+
+def exit_code(error: CacheError) -> int:
+    """Return the documented exit code of ``error``."""
+    return next((code for kind, code, _ in _EXIT if isinstance(error, kind)), 1)
+
+
+def _pull(arguments: argparse.Namespace, settings: Settings, born: float) -> int:
+    ready = Phase("agent-start", 0.0, time.monotonic() - born)
+    wall = datetime.now(UTC) - timedelta(seconds=ready.seconds)
+    client = ControlClient(settings.server, settings.token)
+    to: Path = arguments.to
+    with pull_to(client, arguments.pipeline, to, lanes=arguments.lanes, origin=born) as pull:
+        pull.phases.append(ready)
+        try:
+            _watch(pull)
+        finally:
+            _tell(pull.boot("files", wall), arguments)
+    return 0
+
+
+def _watch(pull: Pull) -> None:
+    """Wait for the end; on a terminal, show one line of progress meanwhile."""
+    if not sys.stderr.isatty():
+        pull.wait()
+        return
+    try:
+        while not pull.wait(_BLINK):
+            sys.stderr.write(f"\r\x1b[K{_line(pull)}")
+            sys.stderr.flush()
+    finally:
+        sys.stderr.write("\r\x1b[K")
+
+
+def _line(pull: Pull) -> str:
+    transfer = pull.current
+    if transfer is None:
+        return "asking for the manifest"
+    done, size = transfer.verified_bytes, transfer.manifest.size
+    confirmed = sum(s.confirmed for s in transfer.files)
+    share = 100 * done / size if size else 100.0
+    return (
+        f"{share:3.0f} %  {show_size(done)} of {show_size(size)}, "
+        f"{confirmed} of {len(transfer.files)} files confirmed"
+    )
+
+
+def _tell(boot: Boot, arguments: argparse.Namespace) -> None:
+    report = json.dumps(to_json(boot), indent=2)
+    if arguments.report is not None:
+        arguments.report.write_text(report + "\n")
+    if arguments.json:
+        sys.stdout.write(report + "\n")
+    elif boot.reason is None:
+        sys.stdout.write(to_table(boot) + "\n")
+
+
+def _complain(error: Exception, code: int) -> int:
+    sys.stderr.write(f"replica-agent: {error}\n")
+    return code
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    settings = from_environment(os.environ)
+    if arguments.server is None:
+        return settings
+    return Settings(arguments.server, settings.token, settings.memory_limit)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="replica-agent", description="Brings a pipeline's verified weights to this host."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    pull = commands.add_parser(
+        "pull",
+        help="verified files in a directory",
+        description="Writes every file of a pipeline to DIR/<model>/<path>. A file has its name "
+        "only once it is whole and confirmed.",
+        epilog=_exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    pull.add_argument("--pipeline", required=True, metavar="ID")
+    pull.add_argument("--to", required=True, type=Path, metavar="DIR")
+    pull.add_argument("--server", metavar="URL", help="the node; default REPLICA_AGENT_SERVER")
+    pull.add_argument("--lanes", type=_lanes, default=LANES, metavar="N", help="connections")
+    pull.add_argument("--json", action="store_true", help="print the boot report as JSON")
+    pull.add_argument("--report", type=Path, metavar="FILE", help="write the boot report there")
+    return parser
+
+
+def _lanes(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= int(text) <= 64:
+            return int(text)
+    raise argparse.ArgumentTypeError("must be a number from 1 to 64")
+
+
+def _exit_codes() -> str:
+    meanings = _CODES | {code: meaning for _, code, meaning in _EXIT} | {130: "interrupted"}
+    return "exit codes:\n" + "\n".join(f"  {c:<4} {m}" for c, m in sorted(meanings.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

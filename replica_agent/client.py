@@ -1,0 +1,158 @@
+"""Ask the control plane: for a manifest, and to hold it while it is read.
+
+One connection per call: there is one call per start, then one per lease renewal. ``close`` may
+come from any thread and ends a call that waits. The token travels in its header and nowhere
+else; no message of an error shows it.
+"""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from cache_protocol import routes
+from cache_protocol.errors import (
+    CacheError,
+    MalformedError,
+    ServerUnreachableError,
+    UnauthorizedError,
+    from_problem,
+)
+from cache_protocol.manifest import MAX_MANIFEST, Manifest, parse_manifest
+from cache_protocol.names import check_pipeline, shown
+from replica_agent.connection import dial, hang_up
+from replica_agent.core.answers import MAX_PROBLEM
+from replica_agent.core.urls import parse_url
+
+LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
+CALL_TIMEOUT = 10.0  # seconds, for calls that need no origin
+GOODBYE_TIMEOUT = 1.0  # seconds; a lease that is not given back ends by itself
+_GONE = (404, 410)  # what a node says of a lease that has ended
+
+
+class ControlClient:
+    """The control plane of one node. Safe for threads."""
+
+    def __init__(self, server: str, token: str | None = None) -> None:
+        """Ask ``server``, e.g. ``http://cache:8080``, with the right that ``token`` gives."""
+        self._target = parse_url(server)
+        self._server = str(self._target.endpoint)
+        self._headers = {"Accept": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._closed = False
+
+    def manifest(self, pipeline: str) -> Manifest:
+        """Return the manifest of ``pipeline``; on a cold slot this starts its fill.
+
+        Raises:
+            ServerUnreachableError: nobody answers.
+            MalformedError: the answer is no manifest, or that of another pipeline.
+            CacheError: what the node said instead.
+        """
+        path = routes.pipeline(check_pipeline(pipeline), "manifest")
+        answer = self._call("GET", path, LISTING_TIMEOUT, MAX_MANIFEST)
+        manifest = parse_manifest(answer.unless_refused())
+        if manifest.pipeline != pipeline:
+            raise MalformedError(f"asked for {pipeline}, got the manifest of {manifest.pipeline}")
+        return manifest
+
+    def renew(self, lease: str) -> bool:
+        """Hold ``lease`` for its full time again; False when the node does not know it."""
+        answer = self._call("PUT", routes.lease(lease), CALL_TIMEOUT, MAX_PROBLEM)
+        if answer.status in _GONE:
+            return False
+        answer.unless_refused()
+        return True
+
+    def give_back(self, lease: str) -> None:
+        """End ``lease``, also after ``close``; one that is unknown has ended already."""
+        path = routes.lease(lease)
+        answer = self._call("DELETE", path, GOODBYE_TIMEOUT, MAX_PROBLEM, closing=True)
+        if answer.status not in _GONE:
+            answer.unless_refused()
+
+    def close(self) -> None:
+        """End every call that waits; later calls raise ServerUnreachableError."""
+        with self._lock:
+            self._closed = True
+            sockets = list(self._sockets)
+        for sock in sockets:
+            hang_up(sock)
+
+    def _call(
+        self, method: str, path: str, timeout: float, limit: int, *, closing: bool = False
+    ) -> "_Answer":
+        try:
+            with self._connected(timeout, closing=closing) as call:
+                call.request(method, self._target.path.rstrip("/") + path, headers=self._headers)
+                answer = call.getresponse()
+                body = answer.read(limit + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerUnreachableError(f"{self._server} does not answer: {error!r}") from error
+        if len(body) > limit:
+            raise MalformedError(f"{self._server} sent more than {limit} bytes")
+        return _Answer(answer.status, body)
+
+    @contextmanager
+    def _connected(self, timeout: float, *, closing: bool) -> Iterator[http.client.HTTPConnection]:
+        """Connect; hang up after ``timeout`` seconds in all, however slowly bytes drip in."""
+        endpoint = self._target.endpoint
+        watched: list[socket.socket] = []
+
+        def watch(sock: socket.socket) -> None:
+            watched.append(sock)
+            self._enter(sock, closing=closing)
+
+        def give_up() -> None:
+            for sock in watched:
+                hang_up(sock)
+
+        watchdog = threading.Timer(timeout, give_up)
+        watchdog.daemon = True
+        call = http.client.HTTPConnection(endpoint.host, endpoint.port)
+        try:
+            call.sock = dial(endpoint, min(timeout, CALL_TIMEOUT), watch)
+            call.sock.settimeout(timeout)
+            watchdog.start()
+            yield call
+        finally:
+            watchdog.cancel()
+            call.close()
+            with self._lock:
+                self._sockets.difference_update(watched)
+
+    def _enter(self, sock: socket.socket, *, closing: bool) -> None:
+        with self._lock:
+            if self._closed and not closing:
+                raise OSError("the client was closed")
+            self._sockets.add(sock)
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+
+    def unless_refused(self) -> bytes:
+        """Return the body of a success; raise what the node said otherwise."""
+        if self.status in range(200, 300):
+            return self.body
+        problem = _problem(self.body)
+        if "code" in problem:
+            raise from_problem(problem)
+        kind = UnauthorizedError if self.status in (401, 403) else CacheError
+        reason = shown(self.body[:200].decode("utf-8", "replace"))
+        raise kind(f"the node answered {self.status}: {reason}")
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    try:
+        problem = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return problem if isinstance(problem, dict) else {}

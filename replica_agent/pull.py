@@ -1,0 +1,235 @@
+"""Bring one pipeline's bytes into arenas: manifest, arenas, lanes, verdicts, lease.
+
+    coordinator ──> manifest ──> arenas ──> n lanes, 1 verdicts   ──> all confirmed
+        ^                                        │
+        └── the node has another generation ─────┘   fresh arenas, from the start
+
+The coordinator is a thread, so that a pull can start before anybody waits for it. A failure
+reaches whoever waits. ``close`` ends every thread, also one that waits for the network.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Self
+
+from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.manifest import Manifest
+from replica_agent.client import ControlClient
+from replica_agent.lanes import Lane
+from replica_agent.ports import Arena, OpenArenas
+from replica_agent.recovery import PATIENCE, Recovery
+from replica_agent.report import Boot, Phase
+from replica_agent.transfer import Transfer
+from replica_agent.verdicts import Verdicts
+
+LANES = 4  # connections; on loopback 2, 4 and 8 are alike, on a real link more fill the pipe
+RENEWAL = 40.0  # seconds; a lease lasts 120, so two renewals may fail
+MAX_GENERATIONS = 5  # within one pull; content that moves faster cannot be pulled at all
+
+
+class Pull:
+    """One pull. Start it, do something else, wait for it, close it."""
+
+    def __init__(  # noqa: PLR0913 - all but three have defaults
+        self,
+        client: ControlClient,
+        pipeline: str,
+        open_arenas: OpenArenas,
+        *,
+        lanes: int = LANES,
+        patience: float = PATIENCE,
+        origin: float | None = None,
+    ) -> None:
+        """Prepare to pull ``pipeline`` into what ``open_arenas`` makes.
+
+        Args:
+            client: belongs to the pull from now on, which closes it.
+            pipeline: id.
+            open_arenas: called once per generation, once its sizes are known.
+            lanes: connections side by side.
+            patience: seconds without progress before the pull gives up.
+            origin: ``time.monotonic()`` that phases count from; now without.
+        """
+        self.phases: list[Phase] = []
+        self.waited = 0.0  # seconds that ``wait`` took in all
+        self._client = client
+        self._pipeline = pipeline
+        self._open_arenas = open_arenas
+        self._lanes = lanes
+        self._patience = patience
+        self._origin = time.monotonic() if origin is None else origin
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._transfer: Transfer | None = None
+        self._arenas: Mapping[str, Arena] = {}
+        self._failure: BaseException | None = None
+        self._over = False
+        self._coordinator = threading.Thread(target=self._run, name="pull", daemon=True)
+
+    def start(self) -> Self:
+        """Start pulling in the background."""
+        self._coordinator.start()
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every file is confirmed; False when ``timeout`` seconds pass first.
+
+        Raises:
+            CacheError: what ended the pull before that.
+        """
+        began = time.monotonic()
+        with self._changed:
+            over = self._changed.wait_for(lambda: self._over, timeout)
+        self.waited += time.monotonic() - began
+        if self._failure is not None:
+            raise self._failure
+        return over
+
+    def transfer(self, after: Transfer | None = None) -> Transfer:
+        """Wait for the manifest; return the transfer that is under way, or the finished one.
+
+        Args:
+            after: a transfer that was replaced; wait for the one that comes after it.
+
+        Raises:
+            CacheError: what ended the pull before that.
+        """
+        with self._changed:
+            while self._transfer is None or self._transfer is after:
+                if self._failure is not None:
+                    raise self._failure
+                self._changed.wait()
+            return self._transfer
+
+    @property
+    def current(self) -> Transfer | None:
+        """The transfer, for whoever shows progress; None before the manifest is there."""
+        return self._transfer
+
+    def boot(self, device: str, started: datetime) -> Boot:
+        """Return the report of a pull that is over, well or not."""
+        transfer, failure = self._transfer, self._failure
+        return Boot(
+            pipeline=self._pipeline,
+            device=device,
+            started=started,
+            phases=tuple(self.phases),
+            bytes=transfer.manifest.size if transfer else 0,
+            verified_bytes=transfer.verified_bytes if transfer else 0,
+            weight_wait=self.waited,
+            time_to_ready=max((p.start + p.seconds for p in self.phases), default=0.0),
+            reason=None if failure is None else str(failure) or repr(failure),
+        )
+
+    def close(self) -> None:
+        """End the pull and all its threads; arenas keep what somebody still looks at."""
+        self._stopped.set()
+        self._client.close()
+        with self._changed:
+            if self._transfer is not None:
+                self._transfer.fail(CacheError("the pull was closed before its end"))
+            self._changed.notify_all()
+        if self._coordinator.ident is not None:
+            self._coordinator.join()
+        _close(self._arenas)
+        if not self._over:  # never started
+            self._failure, self._over = CacheError("the pull was closed before its start"), True
+
+    def _run(self) -> None:
+        try:
+            with self._phase("manifest"):
+                manifest = self._client.manifest(self._pipeline)
+            with self._phase("pull"):
+                self._pull(manifest)
+        except Exception as error:  # noqa: BLE001 - it is kept and raised by ``wait``
+            self._failure = error
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+    def _pull(self, manifest: Manifest) -> None:
+        successor: Manifest | None = manifest
+        for _ in range(MAX_GENERATIONS):
+            if successor is None:
+                return
+            successor = self._pull_generation(successor)
+        if successor is not None:
+            raise GenerationGoneError(
+                f"{self._pipeline} changed {MAX_GENERATIONS} times while it was being pulled"
+            )
+
+    def _pull_generation(self, manifest: Manifest) -> Manifest | None:
+        """Pull one generation; return the manifest of the next when the node moved on."""
+        _close(self._arenas)  # of a generation before: two do not fit side by side
+        self._arenas = self._open_arenas(manifest)
+        transfer = Transfer(manifest, self._arenas, self._changed)
+        with self._changed:
+            self._transfer = transfer
+            self._changed.notify_all()
+        self._work(transfer)
+        if transfer.successor is None:
+            transfer.check()
+        return transfer.successor
+
+    def _work(self, transfer: Transfer) -> None:
+        """Run lanes until the transfer is over; hold the lease meanwhile."""
+        recovery = Recovery(
+            transfer, lambda: self._client.manifest(self._pipeline), self._stopped, self._patience
+        )
+        workers: list[Lane | Verdicts] = [Verdicts(transfer, recovery)]
+        workers += [Lane(transfer, recovery) for _ in range(self._lanes)]
+        threads = [threading.Thread(target=w.run, daemon=True) for w in workers]
+        for thread in threads:
+            thread.start()
+        try:
+            self._hold(transfer)
+        finally:
+            transfer.fail(CacheError("the pull was closed before its end"))
+            for worker in workers:
+                worker.line.cut()
+            for thread in threads:
+                thread.join()
+            self._let_go(transfer)
+
+    def _hold(self, transfer: Transfer) -> None:
+        """Wait for the end; renew the lease on the way."""
+        while not self._wait_for_end(transfer):
+            try:
+                known = self._client.renew(transfer.manifest.lease.id)
+                if not known:  # the node forgot it: a new manifest brings a new one
+                    transfer.refresh(self._client.manifest(self._pipeline))
+            except CacheError:
+                continue  # a lane meets the same trouble, and its patience decides
+
+    def _wait_for_end(self, transfer: Transfer) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: transfer.over, RENEWAL)
+
+    def _let_go(self, transfer: Transfer) -> None:
+        """Give the leases back; one that stays behind ends by itself."""
+        for lease in transfer.leases:
+            with suppress(CacheError):
+                self._client.give_back(lease)
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases.append(Phase(name, began - self._origin, time.monotonic() - began))
+
+
+def _close(arenas: Mapping[str, Arena]) -> None:
+    for arena in arenas.values():
+        arena.close()

@@ -1,0 +1,82 @@
+"""Say how long each phase of a start took: as the JSON of a boot report, and for people.
+
+The fields are the contract's; nothing here measures.
+"""
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cache_protocol.units import show_size
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of a start."""
+
+    name: str  # of the contract: agent-start, manifest, pull
+    start: float  # seconds after the start
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One start, over or failed."""
+
+    pipeline: str
+    device: str  # what received the bytes: cpu, cuda:0, files
+    started: datetime  # UTC
+    phases: Sequence[Phase]
+    bytes: int  # of the pipeline; 0 when the manifest never came
+    verified_bytes: int
+    weight_wait: float  # seconds that somebody waited for weights and did nothing else
+    time_to_ready: float  # seconds from the start to the end of the last phase
+    reason: str | None = None  # why it failed
+
+
+def to_json(boot: Boot) -> dict[str, Any]:
+    """Return ``boot`` as the fields of a boot report."""
+    fields = {
+        "pipeline": boot.pipeline,
+        "host": socket.gethostname(),
+        "device": boot.device,
+        "start_path": "cold",
+        "ok": boot.reason is None,
+        "started": boot.started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "phases": [_phase(p) for p in boot.phases],
+        "bytes": boot.bytes,
+        "verified_bytes": boot.verified_bytes,
+        "source": "cache",
+        "weight_wait": round(boot.weight_wait, 6),
+        "time_to_ready": round(boot.time_to_ready, 6),
+    }
+    return fields if boot.reason is None else {**fields, "reason": boot.reason}
+
+
+def to_table(boot: Boot) -> str:
+    """Return ``boot`` as lines of text, a row per phase."""
+    rows = [("phase", "start", "seconds", "")]
+    rows += [(p.name, f"{p.start:.3f}", f"{p.seconds:.3f}", _rate(p, boot)) for p in boot.phases]
+    rows.append(("ready", "", f"{boot.time_to_ready:.3f}", ""))
+    return "\n".join(_aligned(rows))
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "start": round(phase.start, 6),
+        "seconds": round(phase.seconds, 6),
+    }
+
+
+def _rate(phase: Phase, boot: Boot) -> str:
+    if phase.name != "pull" or not phase.seconds:
+        return ""
+    rate = show_size(boot.verified_bytes / phase.seconds)
+    return f"{show_size(boot.verified_bytes)} verified, {rate}/s"
+
+
+def _aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    return [f"{a:<12} {b:>8} {c:>8}  {d}".rstrip() for a, b, c, d in rows]

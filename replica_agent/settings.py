@@ -1,0 +1,50 @@
+"""Everything that can be set about the agent. Read once, then passed down as one value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cache_protocol.environment import read_settings
+from cache_protocol.errors import MalformedError
+from cache_protocol.units import parse_size
+from replica_agent.core.urls import parse_url
+
+PREFIX = "REPLICA_AGENT_"
+# Every name of the contract; ``ca``, ``state_dir`` and ``fallback`` belong to ``boot``.
+KNOWN = ("server", "token", "ca", "state_dir", "memory_limit", "fallback")
+DEFAULT_SERVER = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the agent was told."""
+
+    server: str = DEFAULT_SERVER
+    token: str | None = field(default=None, repr=False)
+    memory_limit: int | None = None  # bytes; None: what the host allows
+
+    def __post_init__(self) -> None:
+        """Check what goes into requests.
+
+        Raises:
+            MalformedError: a server that is no URL, or a token that is no header value. The
+                token itself is never shown.
+        """
+        parse_url(self.server)
+        token = self.token
+        if token is not None and not (token and token.isascii() and token.isprintable()):
+            raise MalformedError(f"{PREFIX}TOKEN is empty or has characters that no token has")
+
+
+def from_environment(env: Mapping[str, str]) -> Settings:
+    """Return the settings that ``env`` holds.
+
+    Raises:
+        MalformedError: names every misspelt variable, or the value that is wrong.
+    """
+    given = read_settings(env, PREFIX, KNOWN)
+    limit = given.get("memory_limit")
+    return Settings(
+        server=given.get("server", DEFAULT_SERVER),
+        token=given.get("token"),
+        memory_limit=None if limit is None else parse_size(limit),
+    )

@@ -1,0 +1,364 @@
+"""The state of one generation on its way into the arenas.
+
+Lanes, verdicts and whoever waits meet here and nowhere else.
+
+    asked for  ->  received  ->  settled (digest compared)  ->  confirmed (the file's verdict)
+        ^             |                 |                            |
+        └─ lost ──────┘                 └─ wrong, at most twice      └─ the table differs: the
+        └───────────────────────────────┘                               chunks that do come again
+
+It opens no connection and moves no byte. Everything is guarded by one condition, ``changed``,
+which whoever waits for any of it waits on.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cache_protocol.digests import (
+    ABSENT,
+    DIGEST_SIZE,
+    chunk_count,
+    chunk_digest,
+    chunk_span,
+)
+from cache_protocol.errors import IntegrityError, MalformedError
+from cache_protocol.manifest import File, Manifest
+from cache_protocol.ranges import Span
+from replica_agent.core.schedule import Part, Schedule
+from replica_agent.core.urls import Endpoint, Target, parse_url
+from replica_agent.ports import Arena
+
+MAX_REFETCHES = 2  # of a chunk whose digest was wrong; the second time the node asks its origin
+MAX_REVISIONS = 3  # of a file whose digest table the node has replaced
+
+
+class Addresses(NamedTuple):
+    """Where one file is read, until the tickets run out."""
+
+    content: Target
+    digests: Target
+    verdict: Target
+
+
+class Arrival(NamedTuple):
+    """A chunk that is in place and checked."""
+
+    file: int  # index in its model
+    span: Span
+
+
+@dataclass(slots=True)
+class FileState:
+    """How far one file has come."""
+
+    model: str
+    number: int  # index in its model
+    file: File
+    arena: Arena
+    table: bytearray  # digests of the chunks that are in place; ABSENT where there is none yet
+    missing: int  # chunks
+    received: int = 0  # bytes in settled chunks
+    confirmed: bool = False
+    revisions: int = 0  # times the node's table turned out to be another one
+
+    def __str__(self) -> str:
+        """Return how people call it."""
+        return f"{self.model}/{self.file.path}"
+
+
+@dataclass(slots=True)
+class ModelState:
+    """How far one model has come."""
+
+    unconfirmed: int  # files
+    arrivals: list[Arrival] = field(default_factory=list)
+    rewritten: bool = False  # a chunk that had arrived came again with other content
+
+
+class ReplacedError(Exception):
+    """The node gave this generation up for another one: this transfer is over."""
+
+
+class Transfer:
+    """One generation, from the first request to the last verdict. Safe for threads."""
+
+    def __init__(
+        self, manifest: Manifest, arenas: Mapping[str, Arena], changed: threading.Condition
+    ) -> None:
+        """Plan the transfer of ``manifest`` into ``arenas``, one per model.
+
+        Raises:
+            MalformedError: a URL of the manifest is not one that the agent follows.
+        """
+        self.manifest = manifest
+        self.leases = [manifest.lease.id]  # held, until the transfer is over
+        self.successor: Manifest | None = None  # of the next generation
+        self.wire_bytes = 0  # that lanes received; more than the size when some came twice
+        self.last_progress = time.monotonic()
+        self._changed = changed
+        self._failure: BaseException | None = None
+        self.files = list(_states(manifest, arenas))
+        self.models = {n: ModelState(len(m.files)) for n, m in manifest.models.items()}
+        self._schedule = Schedule([(s.model, s.file.size) for s in self.files])
+        self._unjudged = deque(i for i, s in enumerate(self.files) if s.missing == 0)
+        self._unconfirmed = len(self.files)
+        self._addresses = addresses(manifest)
+        self.version = 0  # of the addresses
+
+    # What the lanes do.
+
+    def take(self, *, wait: bool) -> Part | None:
+        """Return the next part; None when there is none now or, with ``wait``, ever again."""
+        with self._changed:
+            while not self.over:
+                part = self._schedule.take()
+                if part is not None or not wait:
+                    return part
+                self._changed.wait()
+            return None
+
+    def give_back(self, part: Part) -> None:
+        """Let another lane have ``part``, with what it has received so far."""
+        with self._changed:
+            self._schedule.give_back(part)
+            self._changed.notify_all()
+
+    def moved(self, size: int) -> None:
+        """Note ``size`` bytes off the wire. No lock: it is called for every piece."""
+        self.wire_bytes += size
+        self.last_progress = time.monotonic()
+
+    def settle(self, part: Part, promised: bytes) -> None:
+        """Compare what ``part`` received with the ``promised`` digests of its chunks.
+
+        Good chunks have arrived; wrong ones come back at the front, to be sent afresh.
+        """
+        with self._changed:
+            for n, chunk in enumerate(part.chunks):
+                digest = _entry(promised, n)
+                if digest == part.received[n] != ABSENT:
+                    self._arrived(part.file, chunk, digest)
+                else:
+                    self._reject(part, chunk)
+            self._changed.notify_all()
+
+    # What the verdicts do.
+
+    def take_unjudged(self, most: int) -> list[int]:
+        """Wait for files whose chunks are all in; return at most ``most``, none at the end."""
+        with self._changed:
+            while not self.over and not self._unjudged:
+                self._changed.wait()
+            return [] if self.over else [self._unjudged.popleft() for _ in self._first(most)]
+
+    def put_unjudged(self, indices: Sequence[int]) -> None:
+        """Have the verdicts of these files asked for again, after those that wait already."""
+        with self._changed:
+            self._unjudged.extend(indices)
+            self._changed.notify_all()
+
+    def agrees(self, index: int, verdict: bytes) -> bool:
+        """Return whether ``verdict`` is about the very bytes that are in place.
+
+        False means that the node has another digest table now.
+
+        Raises:
+            IntegrityError: the sha256 is not the one that the manifest promised.
+        """
+        state = self.files[index]
+        sha256 = verdict[:-DIGEST_SIZE].hex()
+        if state.file.sha256 is not None and state.file.sha256 != sha256:
+            raise IntegrityError(
+                f"{state} has sha256 {sha256} at the node, not {state.file.sha256} as promised"
+            )
+        return chunk_digest(state.table) == verdict[-DIGEST_SIZE:]
+
+    def confirm(self, index: int) -> None:
+        """Note that every byte of a file is in place and confirmed."""
+        state = self.files[index]
+        state.arena.confirm(state.number)
+        with self._changed:
+            state.confirmed = True
+            self.models[state.model].unconfirmed -= 1
+            self._unconfirmed -= 1
+            self.last_progress = time.monotonic()
+            self._changed.notify_all()
+
+    def revise(self, index: int, table: bytes) -> None:
+        """Have every chunk pulled again whose digest in ``table`` is another one.
+
+        Raises:
+            IntegrityError: the node changed its mind about the file too often.
+        """
+        with self._changed:
+            state = self.files[index]
+            state.revisions += 1
+            if state.revisions > MAX_REVISIONS:
+                raise IntegrityError(f"{state}: no table of its digests agrees with its verdict")
+            stale = [c for c in _chunks(state) if _entry(state.table, c) != _entry(table, c)]
+            for chunk in stale:
+                self._forget(index, chunk)
+            if not stale:
+                self._unjudged.append(index)
+            self._changed.notify_all()
+
+    # How it ends, and who hears of it.
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: every file confirmed, failed, or replaced."""
+        return self._unconfirmed == 0 or self._failure is not None or self.successor is not None
+
+    def fail(self, error: BaseException) -> None:
+        """End the transfer with ``error``, unless it has ended already."""
+        with self._changed:
+            if not self.over:
+                self._failure = error
+            self._changed.notify_all()
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Fail the transfer with whatever goes wrong inside: a thread has nobody to raise to."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - it is kept and raised by ``check``
+            self.fail(error)
+
+    def refresh(self, manifest: Manifest) -> None:
+        """Go on with the URLs of ``manifest``; another generation ends this transfer.
+
+        Raises:
+            MalformedError: one generation with two lists of files.
+        """
+        with self._changed:
+            if manifest.generation != self.manifest.generation:
+                self.successor = manifest  # its lease is the next transfer's
+            elif _content(manifest) != _content(self.manifest):
+                raise MalformedError(f"generation {manifest.generation} has two lists of files")
+            else:
+                self._addresses = addresses(manifest)
+                self.manifest = manifest
+                self.leases.append(manifest.lease.id)
+                self.version += 1
+            self._changed.notify_all()
+
+    def address(self, index: int) -> Addresses:
+        """Return where a file is read now."""
+        return self._addresses[index]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The node that has the bytes. Ask only when there is a file."""
+        return self._addresses[0].content.endpoint
+
+    def check(self) -> None:
+        """Raise what ended the transfer before its end, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+        if self.successor is not None:
+            raise ReplacedError(self.manifest.generation)
+
+    def arrivals(self, model: str, seen: int) -> Sequence[Arrival]:
+        """Wait for more than ``seen`` arrivals of a model; return them, none when it is done.
+
+        Done means confirmed: the last arrivals are followed by a wait for the verdicts.
+
+        Raises:
+            ReplacedError: this generation is over.
+            CacheError: the transfer failed.
+        """
+        state = self.models[model]
+        with self._changed:
+            while len(state.arrivals) == seen and state.unconfirmed:
+                self.check()
+                self._changed.wait()
+            return state.arrivals[seen:]
+
+    def wait_confirmed(self, model: str) -> None:
+        """Wait until every file of a model is confirmed; raises as ``arrivals`` does."""
+        with self._changed:
+            while self.models[model].unconfirmed:
+                self.check()
+                self._changed.wait()
+
+    @property
+    def verified_bytes(self) -> int:
+        """Bytes in place whose digests have been compared."""
+        return sum(s.received for s in self.files)
+
+    # Under the condition.
+
+    def _first(self, most: int) -> range:
+        return range(min(most, len(self._unjudged)))
+
+    def _arrived(self, index: int, chunk: int, digest: bytes) -> None:
+        state = self.files[index]
+        span = chunk_span(chunk, state.file.size)
+        _put(state.table, chunk, digest)
+        state.missing -= 1
+        state.received += span.size
+        self.models[state.model].arrivals.append(Arrival(state.number, span))
+        if state.missing == 0:
+            self._unjudged.append(index)
+
+    def _reject(self, part: Part, chunk: int) -> None:
+        if part.tries == MAX_REFETCHES:
+            self._failure = IntegrityError(
+                f"{self.files[part.file]}: chunk {chunk} has a wrong digest in "
+                f"{part.tries + 1} transfers"
+            )
+        self._schedule.give_back(Part(part.file, range(chunk, chunk + 1), tries=part.tries + 1))
+
+    def _forget(self, index: int, chunk: int) -> None:
+        state = self.files[index]
+        _put(state.table, chunk, ABSENT)
+        state.missing += 1
+        state.received -= chunk_span(chunk, state.file.size).size
+        self.models[state.model].rewritten = True
+        self._schedule.give_back(Part(index, range(chunk, chunk + 1)))
+
+
+def addresses(manifest: Manifest) -> list[Addresses]:
+    """Return where every file of ``manifest`` is read.
+
+    Raises:
+        MalformedError: something that is no plain URL, or several nodes in one manifest: the
+            answers of one file come over one connection.
+    """
+    found = [
+        Addresses(parse_url(f.urls[0]), parse_url(f.digests), parse_url(f.verdict))
+        for _, f in manifest.files()
+    ]
+    endpoints = {target.endpoint for file in found for target in file}
+    if len(endpoints) > 1:
+        raise MalformedError(f"one manifest names {len(endpoints)} nodes; this agent reads one")
+    return found
+
+
+def _states(manifest: Manifest, arenas: Mapping[str, Arena]) -> Iterator[FileState]:
+    for name, model in manifest.models.items():
+        for number, file in enumerate(model.files):
+            count = chunk_count(file.size)
+            table = bytearray(count * DIGEST_SIZE)
+            yield FileState(name, number, file, arenas[name], table, missing=count)
+
+
+def _content(manifest: Manifest) -> list[tuple[str, str, int]]:
+    return [(model, file.path, file.size) for model, file in manifest.files()]
+
+
+def _chunks(state: FileState) -> range:
+    return range(chunk_count(state.file.size))
+
+
+def _entry(table: bytes | bytearray, chunk: int) -> bytes:
+    return bytes(table[chunk * DIGEST_SIZE : (chunk + 1) * DIGEST_SIZE])
+
+
+def _put(table: bytearray, chunk: int, digest: bytes) -> None:
+    table[chunk * DIGEST_SIZE : (chunk + 1) * DIGEST_SIZE] = digest
