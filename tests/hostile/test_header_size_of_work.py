@@ -3,7 +3,6 @@
 import time
 import tracemalloc
 from collections.abc import Iterator
-from itertools import pairwise
 
 import pytest
 
@@ -61,13 +60,9 @@ def test_the_memory_for_a_large_header_is_bounded_by_its_size(kind: str, memory:
     assert tracemalloc.get_traced_memory()[1] < MEMORY
 
 
-def test_the_time_grows_no_faster_than_the_number_of_tensors():
-    def cost(count: int) -> float:
-        field = '"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
-        header = ("{" + ",".join(field % n for n in range(count)) + "}").encode()
-        started = time.thread_time()
-        parse_header(header, file_size=8 + len(header))
-        return time.thread_time() - started
-
-    costs = [min(cost(count) for _ in range(3)) for count in (1000, 10_000)]
-    assert all(after < 40 * before for before, after in pairwise(costs))
+def test_a_header_of_very_many_good_tensors_is_read_in_bounded_time():
+    field = '"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+    header = ("{" + ",".join(field % n for n in range(20_000)) + "}").encode()
+    started = time.thread_time()
+    assert len(parse_header(header, file_size=8 + len(header))) == 20_000
+    assert time.thread_time() - started < SECONDS

@@ -52,8 +52,7 @@ def with_value(document: Any, place: tuple[Any, ...], value: Any) -> Any:
 def parsed(data: bytes) -> Manifest | None:
     try:
         return parse_manifest(data)
-    except MalformedError as error:
-        assert len(str(error)) < 20_000
+    except MalformedError:
         return None
 
 

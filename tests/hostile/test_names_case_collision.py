@@ -13,7 +13,7 @@ from tests.hostile.names import assert_refused, assert_taken
         ("straße", "STRASSE"),
         ("ß", "ẞ"),
         ("\N{KELVIN SIGN}", "k"),
-        ("ſ", "S"),
+        ("\N{LATIN SMALL LETTER LONG S}", "S"),
         ("ΣΑΣ", "σας"),
         ("\N{LATIN SMALL LIGATURE FI}", "FI"),
         ("İ", "i\N{COMBINING DOT ABOVE}"),
@@ -25,7 +25,7 @@ def test_names_that_fold_to_one_are_refused_together(one: str, other: str):
 
 
 def test_the_dotless_i_is_a_letter_of_its_own():
-    assert_taken("ı", "i")
+    assert_taken("\N{LATIN SMALL LETTER DOTLESS I}", "i")
 
 
 def test_directories_that_differ_in_case_alone_may_hold_different_files():

@@ -1,6 +1,6 @@
 """Hypothesis strategies for what the protocol calls legal. Shared by its tests."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 from hypothesis import strategies as st
 

@@ -17,7 +17,7 @@ from tests.unit.cache_protocol.legal import spans
 UNSATISFIABLE = "416"
 
 
-def what_rfc_9110_says(header: str, size: int) -> Span | str | None:
+def what_rfc_9110_says(header: str, size: int) -> Span | str | None:  # noqa: PLR0911 - the RFC's cases
     """Answer for one int-range or suffix-range of 14.1.2; None means the whole file."""
     unit, equals, ranges = header.partition("=")
     if unit.lower() != "bytes" or not equals:
@@ -75,7 +75,7 @@ def test_several_ranges_and_nonsense_are_answered_with_the_whole_file(header: st
 
 
 def test_digits_of_other_scripts_are_no_range():
-    assert parse_range("bytes=٠-٣", 10) is None
+    assert parse_range("bytes=\N{ARABIC-INDIC DIGIT ZERO}-\N{ARABIC-INDIC DIGIT THREE}", 10) is None
 
 
 def test_the_end_of_a_range_can_be_the_largest_64_bit_number():

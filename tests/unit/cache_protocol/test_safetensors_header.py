@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_a_thousand_tensors_come_in_the_order_of_their_bytes():
     arrays = {f"t{n}": np.full(n % 7, n % 256, np.uint8) for n in range(1000)}
     entries = ours(safetensors.numpy.save(arrays))
     assert len(entries) == 1000
-    assert all(a.span.end == b.span.begin for a, b in zip(entries, entries[1:], strict=False))
+    assert all(a.span.end == b.span.begin for a, b in pairwise(entries))
 
 
 @pytest.mark.parametrize("dtype", sorted(BITS))

@@ -1,7 +1,7 @@
 import pytest
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from cache_protocol.errors import MalformedError
 from cache_server.core.sources import Scheme, Source, parse_source
@@ -101,4 +101,7 @@ def test_any_text_is_a_source_or_malformed_with_a_short_message(text: str):
     try:
         parse_source(text)
     except MalformedError as error:
-        assert str(error).isprintable()
+        message = str(error)
+    else:
+        message = ""
+    assert message.isprintable()
