@@ -56,6 +56,7 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     if crash_at := env.get("WARMLINE_CRASH_AT"):
         crash_points.arm(crash_at)
     # Imported here: the other commands start without a web framework.

@@ -6,7 +6,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -101,7 +102,21 @@ class Node:
 
 
 class _Server(uvicorn.Server):
-    """Stops at the first signal, and at once at the second."""
+    """Stops at the first signal, and at once at the second.
+
+    uvicorn raises the signal again once it has stopped, which would end the process before fills
+    and readers are closed in order; here the node itself goes on from there.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        stops = (signal.SIGINT, signal.SIGTERM)
+        previous = {stop: signal.signal(stop, self.handle_exit) for stop in stops}
+        try:
+            yield
+        finally:
+            for stop, handler in previous.items():
+                signal.signal(stop, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         log.info("%s: stopping", signal.Signals(sig).name)
