@@ -10,7 +10,6 @@ import argparse
 import importlib.util
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.checkpoints import write_checkpoint
-from benchmarks.node import Node, clean_environment, running_node
+from benchmarks.node import Node, NodeError, clean_environment, running_node
 from benchmarks.resident import proc_fields
 from cache_protocol.units import parse_size, show_size
-from demo.boots import Boot, boot
+from demo.boots import Boot, BootError, boot
 from demo.show import Screen
 
 PIPELINE = "demo"
@@ -37,6 +36,11 @@ def main() -> int:
     screen = Screen()
     try:
         return _run(screen, home, options.size or _fitting_size(home), keep=options.keep)
+    except (NodeError, BootError, subprocess.CalledProcessError) as error:
+        screen.console.print(f"the demo failed: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130  # as a shell says it
     finally:
         if not options.keep:
             shutil.rmtree(home)
@@ -52,8 +56,7 @@ def _run(screen: Screen, home: Path, size: int, *, keep: bool) -> int:
         _register(screen, node, sources)
         boots = [_boot(screen, node, title, sources) for title in ("cold", "warm", "warm again")]
         equal = not any(b.different for b in boots)
-        warm = statistics.median(b.seconds for b in boots[1:])
-        screen.closing(boots[0], warm, equal=equal)
+        screen.closing(boots[0], min(boots[1:], key=lambda b: b.weights_after), equal=equal)
         if keep:
             _wait_for_the_reader(screen, node, home)
     return 0 if equal else 1
@@ -92,6 +95,8 @@ def _wait_for_the_reader(screen: Screen, node: Node, home: Path) -> None:
         f"replica-agent pull --pipeline {PIPELINE} --to {pulled}",
     ):
         screen.console.print(f"  {line}", soft_wrap=True, markup=False)
+    if not sys.stdin.isatty():
+        screen.say("Nobody is at the keyboard: the node stops now.")
     sys.stdin.readline()
 
 

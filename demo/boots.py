@@ -33,6 +33,21 @@ class Boot:
     tensors: int  # compared with the safetensors library's own reading
     different: tuple[str, ...]  # names of tensors that are not equal
 
+    def phase(self, name: str) -> Phase:
+        """Return a phase by its name."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+    @property
+    def weights_after(self) -> float:
+        """Seconds from exec until every byte was in memory and confirmed."""
+        pull = self.phase("pull")
+        return pull.start + pull.seconds
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the engine had nothing to do but wait for weights."""
+        return self.phase("weight-wait").seconds
+
 
 class BootError(RuntimeError):
     """The replica failed; the text is its own last words."""

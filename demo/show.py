@@ -39,8 +39,8 @@ class Screen:
         self.console = Console(highlight=False)
 
     def say(self, text: str) -> None:
-        """Print one line."""
-        self.console.print(text)
+        """Print one line, however long: it may be a command to copy."""
+        self.console.print(text, soft_wrap=True)
 
     def opening(self, node: Node, pipeline: str, sources: Mapping[str, Path]) -> None:
         """Say what is about to run."""
@@ -76,10 +76,10 @@ class Screen:
 
     def boot(self, title: str, boot: Boot) -> None:
         """Show the phases of one boot as a table with a time line."""
-        rate = boot.size / boot.seconds / 1e9
+        rate = show_size(boot.size / boot.phase("pull").seconds)
         table = Table(
-            title=f"[bold]{title}[/]  {boot.seconds:.2f} s, {show_size(boot.size)}, "
-            f"{rate:.2f} GB/s from exec to loaded",
+            title=f"[bold]{title}[/]  {show_size(boot.size)} pulled and checked at {rate}/s, "
+            f"loaded {boot.seconds:.2f} s after exec",
             title_justify="left",
             title_style="",
             header_style="dim",
@@ -97,11 +97,13 @@ class Screen:
         self.console.print(_compared(boot))
         self.console.print()
 
-    def closing(self, cold: Boot, warm: float, *, equal: bool) -> None:
+    def closing(self, cold: Boot, warm: Boot, *, equal: bool) -> None:
         """Say what it comes to."""
-        ratio = f"[bold]{cold.seconds / warm:.1f} x[/]"
+        ratio = cold.weights_after / warm.weights_after
         self.console.print(
-            f"cold {cold.seconds:.2f} s, warm {warm:.2f} s: a warm start is {ratio} as fast. "
+            f"Verified weights in memory after [bold]{cold.weights_after:.2f} s[/] cold, "
+            f"[bold]{warm.weights_after:.2f} s[/] warm: cold / warm = [bold]{ratio:.1f} x[/]. "
+            f"With torch imported, the engine waited {cold.waited:.2f} s and {warm.waited:.2f} s. "
             + ("[green]Every tensor is equal.[/]" if equal else "[red]Tensors differ.[/]")
         )
 
