@@ -22,6 +22,7 @@ from cache_protocol.names import shown
 from cache_protocol.ranges import Span
 from cache_server.core.fill_order import Extent, FillOrder
 from cache_server.crash_points import reached
+from cache_server.fill.headers import check_header
 from cache_server.fill.pieces import RemoteFile, pieces
 from cache_server.ports import Origin
 from cache_server.store.durable import disk_errors
@@ -80,7 +81,8 @@ class Fill:
         Raises:
             OriginError: the origin says no, or went silent.
             IntegrityError: a file is twice not what the origin promised.
-            CapacityError: the disk is full.
+            MalformedError: a safetensors header that does not describe its file.
+        CapacityError: the disk is full.
             DiskError: the disk failed.
             FillStoppedError: ``stop`` was called.
         """
@@ -194,6 +196,7 @@ class Fill:
                 f"{shown(file.origin.path)}: the origin promised {promised}, "
                 f"its {file.size} bytes have {ours}"
             )
+        check_header(file)
         file.confirm(sha256)
         return None
 
