@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from cache_protocol.ranges import Span
+from cache_server.data.read_ahead import ReadAhead
 from cache_server.data.stats import Tally
 
 STEP = 8 * 2**20  # bytes per sendfile call, so that read-ahead and counters keep up
-AHEAD = 32 * 2**20  # bytes asked of the disk ahead of the reader; keeps an NVMe queue full
 _PEER_LEFT = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED}
 
 
@@ -72,9 +72,10 @@ class Wire:
             TruncatedError: the file is shorter than ``span``.
             OSError: the disk failed.
         """
-        at = advised = span.begin
+        at = span.begin
+        ahead = ReadAhead(fd, span)
         while at < span.end:
-            advised = _read_ahead(fd, at, advised, span.end)
+            ahead.advance(at)
             with _sending():
                 sent = os.sendfile(self._sock.fileno(), fd, at, min(STEP, span.end - at))
             if sent == 0:
@@ -87,15 +88,6 @@ class Wire:
         poll = select.poll()
         poll.register(self._sock, select.POLLRDHUP)
         return bool(poll.poll(0))
-
-
-def _read_ahead(fd: int, at: int, advised: int, end: int) -> int:
-    """Ask the disk for bytes ahead of ``at``; return how far it has been asked now."""
-    wanted = min(at + AHEAD, end)
-    if wanted - advised >= STEP or (wanted == end and advised < end):
-        os.posix_fadvise(fd, advised, wanted - advised, os.POSIX_FADV_WILLNEED)
-        return wanted
-    return advised
 
 
 @contextmanager
