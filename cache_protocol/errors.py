@@ -40,7 +40,7 @@ class CacheError(Exception):
     """Base of every failure this project raises on purpose; ``str`` of it is the detail."""
 
     code: ClassVar[str] = "internal"  # stable name on the wire and in metrics
-    retry: ClassVar[Retry] = Retry.LATER
+    retry: Retry = Retry.LATER  # of the class, unless a problem document said otherwise
     title: ClassVar[str] = "The node met a condition it does not understand"
 
 
@@ -191,7 +191,10 @@ def to_problem(error: CacheError, status: int) -> dict[str, Any]:
 def from_problem(problem: Mapping[str, Any]) -> CacheError:
     """Return the error that a problem document speaks of; unknown codes become CacheError."""
     kind = _BY_CODE.get(str(problem.get("code")), CacheError)
-    return kind(str(problem.get("detail") or problem.get("title") or "no detail was given"))
+    error = kind(str(problem.get("detail") or problem.get("title") or "no detail was given"))
+    if problem.get("retry") in tuple(Retry):  # also of a code that only the sender knows
+        error.retry = Retry(problem["retry"])
+    return error
 
 
 def _tree(root: type[CacheError]) -> Iterator[type[CacheError]]:

@@ -25,8 +25,10 @@ from cache_protocol.errors import (
     CacheError,
     CapacityError,
     IntegrityError,
+    MalformedError,
     OriginChangedError,
 )
+from cache_protocol.manifest import MAX_FILES
 from cache_server.catalogue.registry import Registration
 from cache_server.core.content import Content, ModelContent, ModelSpec, select
 from cache_server.core.ledger import Ledger
@@ -265,6 +267,8 @@ class Filling:
     def _content(self, registration: Registration) -> Content:
         with ThreadPoolExecutor(len(registration.models)) as pool:
             models = tuple(pool.map(self._resolve_model, registration.models))
+        if (count := sum(len(m.files) for m in models)) > MAX_FILES:
+            raise MalformedError(f"{count} files in all, above the {MAX_FILES} of a manifest")
         return Content(registration.key.tenant, registration.key.id, models, registration.spec)
 
     def _generation(self, slot: Slot, content: Content) -> Generation:
