@@ -48,7 +48,10 @@ class HuggingFaceOrigin:
     def resolve(self) -> Listing:
         """Implement ``ports.Origin``; the revision is a commit."""
         try:
-            commit = self._api.model_info(self._repo, revision=self._revision).sha or ""
+            info = self._api.model_info(self._repo, revision=self._revision)
+            if info.gated:  # its listing is public, its files are not: say so before any fill
+                self._api.auth_check(self._repo)
+            commit = info.sha or ""
             if not _COMMIT.fullmatch(commit):
                 raise OriginUnavailableError(f"{self._repo}: the hub named no commit")
             tree = self._api.list_repo_tree(self._repo, revision=commit, recursive=True)
