@@ -55,13 +55,13 @@ def serving(module: str, *arguments: object, **env: str) -> Iterator[str]:
     process = subprocess.Popen(
         command, env=clean_environment(**env), cwd=REPOSITORY, stdout=subprocess.PIPE
     )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline().decode().strip()
-        if not line:
-            raise ChildError(
-                f"{module} ended with {process.wait()} before it said where it listens"
-            )
-        yield line
-    finally:
-        stop(process)
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline().decode().strip()
+            if not line:
+                code = process.wait()
+                raise ChildError(f"{module} ended with {code} before it said where it listens")
+            yield line
+        finally:
+            stop(process)

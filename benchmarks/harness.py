@@ -192,7 +192,8 @@ def _line(result: Result) -> str:
     title, ours, reference, value, target, met = _cells(result)
     if result.outcome is None:
         return f"{met}  {title}: {escape(result.skipped or result.broken)}"
-    return f"{met}  {title}: {value} (target {target}); {ours} against {reference or 'nothing'}"
+    against = f" against {reference}" if reference else ""
+    return f"{met}  {title}: {value} (target {target}); {ours}{against}"
 
 
 def _rate(size: int, seconds: Iterable[float]) -> str:
