@@ -11,7 +11,7 @@ from cache_server.data.plane import DataPlane
 from tests.fakes.reader import KEY, Reader
 from tests.fakes.shelf import FakeShelf
 
-QUICK = Limits(head_time=0.2, drain_time=0.2, wait_slice=0.05, accept_pause=0.05)
+QUICK = Limits(drain_time=0.2, wait_slice=0.05, accept_pause=0.05)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A thousand connections that never ask anything, to use up threads or starve honest readers."""
+"""Hundreds of connections that never ask anything, to use up threads or starve honest readers."""
 
 from tests.fakes.data_node import data_node
 from tests.fakes.reader import Reader, target

@@ -270,6 +270,16 @@ def test_an_http_1_0_peer_is_closed_after_its_answer(node, reader):
     assert reader.ended()
 
 
+def test_an_expectation_is_ignored(node, reader):
+    node.shelf.add("a", SMALL)
+    assert reader.get(target("a"), "Expect: 100-continue").body == SMALL
+
+
+def test_an_absolute_target_is_served(node, reader):
+    node.shelf.add("a", SMALL)
+    assert reader.get(f"http://cache:8081{target('a')}").body == SMALL
+
+
 def test_a_parked_connection_is_served_again(node, reader):
     node.shelf.add("a", SMALL)
     for _ in range(3):
