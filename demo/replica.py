@@ -39,6 +39,7 @@ def main(pipeline_id: str, sources: dict[str, Path]) -> None:
         imported = _since_exec()
         loaded = _load(pipeline, list(sources))
         ready = _since_exec()
+        pipeline.wait()  # the last verdict is in; this lets the pull close its books
         report = pipeline.report()
     phases = [
         {"name": "agent-start", "start": 0.0, "seconds": opened},

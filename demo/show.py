@@ -31,12 +31,16 @@ _STYLES = {
 }
 
 
+_PIPED = 100  # columns where there is no terminal to ask
+
+
 class Screen:
     """The demo's voice."""
 
     def __init__(self) -> None:
         """Write to stdout; colour and live bars only where it is a terminal."""
-        self.console = Console(highlight=False)
+        found = Console(highlight=False)
+        self.console = found if found.is_terminal else Console(highlight=False, width=_PIPED)
 
     def say(self, text: str) -> None:
         """Print one line, however long: it may be a command to copy."""
