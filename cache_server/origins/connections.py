@@ -9,12 +9,13 @@ import io
 import socket
 import ssl
 import time
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from cache_protocol.errors import OriginUnavailableError
 from cache_server.origins.answers import CaseBlind
@@ -104,20 +105,19 @@ class Connections:
         if host.scheme == "http":
             return http.client.HTTPConnection(host.name, host.port, timeout=self._connect_timeout)
         proxy = self._proxy(host)
-        near = proxy or host
+        name, port = (proxy.hostname or "", proxy.port or 80) if proxy else (host.name, host.port)
         connection = http.client.HTTPSConnection(
-            near.name, near.port, timeout=self._connect_timeout, context=self._tls
+            name, port, timeout=self._connect_timeout, context=self._tls
         )
         if proxy is not None:
-            connection.set_tunnel(host.name, host.port)
+            connection.set_tunnel(host.name, host.port, headers=_proxy_authorization(proxy))
         return connection
 
-    def _proxy(self, host: _Host) -> _Host | None:
+    def _proxy(self, host: _Host) -> SplitResult | None:
         proxy = self._proxies.get("https")
         if not proxy or _bypasses(host.name, self._proxies.get("no", "")):
             return None
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        return _Host("http", parts.hostname or "", parts.port or 80)
+        return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
 
     def _take(self, host: _Host) -> http.client.HTTPConnection | None:
         with self._lock:
@@ -193,6 +193,13 @@ class Exchange:
         trace: TracebackType | None,
     ) -> None:
         self.end()
+
+
+def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(user.encode()).decode()}"}
 
 
 def _bypasses(host: str, no_proxy: str) -> bool:

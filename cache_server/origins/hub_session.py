@@ -5,6 +5,7 @@ a ``Retry-After`` wants; that is the fill's to decide. An answer of 400 and abov
 of our errors, past the library's retries, which know only errors of their own.
 """
 
+from threading import Lock
 from typing import Any
 
 import httpx2
@@ -30,7 +31,16 @@ class _OneAttempt(httpx2.Client):
         return response
 
 
+_lock = Lock()
+_installed: httpx2.Timeout | None = None
+
+
 def use_one_attempt(*, connect_timeout: float, stall_timeout: float) -> None:
     """Make every later call of huggingface_hub in this process one attempt; seconds."""
+    global _installed  # noqa: PLW0603 - the library's session is one per process, so is this
     timeout = httpx2.Timeout(stall_timeout, connect=connect_timeout)
-    set_client_factory(lambda: _OneAttempt(follow_redirects=True, timeout=timeout))
+    with _lock:
+        # Not again for every origin: it closes the session under whoever is using it.
+        if _installed != timeout:
+            set_client_factory(lambda: _OneAttempt(follow_redirects=True, timeout=timeout))
+            _installed = timeout

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -503,6 +503,18 @@ class TestHuggingFace(RemoteOriginContract):
         with pytest.raises(OriginUnavailableError):
             gone.resolve()
         gone.close()
+
+    def test_a_stalled_cdn_is_unavailable_and_the_bytes_before_are_good(self, origin: Origin):
+        impatient = self.open("hf://org/name", timeout=0.3)
+        listing = impatient.resolve()
+        self.hub.order(Fault(BIG, at="cdn", after=10, stall=Event()))
+        buffer = memoryview(bytearray(100))
+        with impatient.open(listing.revision, named(listing, BIG), Span(0, 100)) as stream:
+            assert stream.readinto(buffer) == 10
+            assert buffer[:10] == FILES[BIG][:10]
+            with pytest.raises(OriginUnavailableError, match="stalled"):
+                stream.readinto(buffer)
+        impatient.close()
 
     def test_a_body_that_ends_early_is_unavailable(self, origin: Origin):
         listing = origin.resolve()

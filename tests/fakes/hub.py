@@ -57,6 +57,7 @@ class Fault:
     reset: bool = False  # RST
     stall: Event | None = None  # wait until it is set
     wrong_chunk: int | None = None  # flip the first byte of this chunk, if it is asked for
+    chunk: int | None = None  # only where the answer holds the first byte of this chunk
 
     def is_for(self, at: str, method: str, path: str) -> bool:
         return self.at in (None, at) and self.method == method and self.path in path
@@ -188,9 +189,8 @@ def _touches(fault: Fault, span: Span | None) -> bool:
         return True
     if span is None:  # a redirect or a listing: it has no body to spoil
         return False
-    if fault.wrong_chunk is None:
-        return True
-    return span.begin <= fault.wrong_chunk * CHUNK_SIZE < span.end
+    aims = (c for c in (fault.wrong_chunk, fault.chunk) if c is not None)
+    return all(span.begin <= chunk * CHUNK_SIZE < span.end for chunk in aims)
 
 
 class _Server(ThreadingHTTPServer):
