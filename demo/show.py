@@ -61,9 +61,8 @@ class Screen:
 
     @contextmanager
     def progress(self, title: str, size: int) -> Iterator[OnProgress]:
-        """Show a bar while tensors arrive; on anything but a terminal, a line at the start."""
+        """Show a bar while tensors arrive; nothing where there is no terminal."""
         if not self.console.is_terminal:
-            self.console.print(f"{title} …")
             yield lambda _: None
             return
         with Progress(
@@ -81,15 +80,11 @@ class Screen:
     def boot(self, title: str, boot: Boot) -> None:
         """Show the phases of one boot as a table with a time line."""
         rate = show_size(boot.size / boot.phase("pull").seconds)
-        table = Table(
-            title=f"[bold]{title}[/]  {show_size(boot.size)} pulled and checked at {rate}/s, "
-            f"loaded {boot.seconds:.2f} s after exec",
-            title_justify="left",
-            title_style="",
-            header_style="dim",
-            box=None,
-            padding=(0, 2, 0, 0),
+        self.say(
+            f"[bold]{title}[/]  {show_size(boot.size)} pulled and checked at {rate}/s, "
+            f"loaded {boot.seconds:.2f} s after exec"
         )
+        table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0))
         table.add_column("phase", no_wrap=True)
         table.add_column("start", justify="right", no_wrap=True)
         table.add_column("seconds", justify="right", no_wrap=True)
