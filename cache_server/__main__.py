@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -53,6 +54,7 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     flags = {name: value for name in given if (value := getattr(args, name)) is not None}
     settings = Settings.from_env(env, flags)
     os.umask(0o077)
+    _raise_descriptor_limit()
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -65,6 +67,12 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     node = Node(settings, env)
     log.info("control plane %(control)s, data plane %(data)s", node.addresses)
     node.run()
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many descriptors as allowed: the usual soft limit of 1024 is a few hundred readers."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _api(args: Namespace, env: Mapping[str, str]) -> NodeApi:
