@@ -36,7 +36,7 @@ def main() -> int:
     screen = Screen()
     try:
         return _run(screen, home, options.size or _fitting_size(home), keep=options.keep)
-    except (NodeError, BootError, subprocess.CalledProcessError) as error:
+    except (NodeError, BootError, OSError, subprocess.CalledProcessError) as error:
         screen.console.print(f"the demo failed: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -75,7 +75,8 @@ def _register(screen: Screen, node: Node, sources: Mapping[str, Path]) -> None:
 
 
 def _boot(screen: Screen, node: Node, title: str, sources: Mapping[str, Path]) -> Boot:
-    size = sum(p.stat().st_size for d in sources.values() for p in d.rglob("*.safetensors"))
+    files = [p for d in sources.values() for p in d.rglob("*") if p.is_file()]
+    size = sum(path.stat().st_size for path in files)
     with screen.progress(title, size) as on_progress:
         booted = boot(node, PIPELINE, sources, on_progress)
     screen.boot(title, booted)

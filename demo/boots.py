@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.node import Node, clean_environment
 
-OnProgress = Callable[[int], None]  # bytes of tensors that have arrived so far
+OnProgress = Callable[[int], None]  # bytes that have arrived and been checked so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Boot:
 
     phases: tuple[Phase, ...]
     seconds: float  # from exec until the last tensor is loaded
-    size: int  # bytes of tensors
+    size: int  # bytes pulled and checked
     tensors: int  # compared with the safetensors library's own reading
     different: tuple[str, ...]  # names of tensors that are not equal
 

@@ -5,7 +5,7 @@
     exec ─ agent-start ─┬─ manifest ─┬─ pull: bytes arrive, every chunk is checked ──┐
                         └─ engine-import: torch, meanwhile ─┬─ weight-wait ──────────┴─ loaded
 
-Prints JSON lines: ``{"arrived": bytes}`` while tensors come, then one with everything measured.
+Prints JSON lines: ``{"arrived": bytes}`` while they do, then one with everything measured.
 The comparison with what the safetensors library reads from DIRECTORY is outside of all clocks.
 """
 
@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from replica_agent import open_pipeline
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from replica_agent.tensors import Pipeline
 
 _EXEC = float(os.environ.get("DEMO_EXEC") or time.monotonic())  # when the parent started us
-_STEP = 20_000_000  # bytes between two lines of progress
+_EVERY = 0.1  # seconds between two lines of progress
 
 
 def main(pipeline_id: str, sources: dict[str, Path]) -> None:
     """Boot, compare, report."""
     opened = _since_exec()
-    with open_pipeline(pipeline_id) as pipeline:  # the pull starts here
+    with open_pipeline(pipeline_id) as pipeline, _telling(pipeline):  # the pull starts here
         import torch  # noqa: F401, PLC0415 - what an engine does for seconds, while bytes arrive
 
         imported = _since_exec()
@@ -58,29 +59,27 @@ def main(pipeline_id: str, sources: dict[str, Path]) -> None:
 
 def _load(pipeline: "Pipeline", models: list[str]) -> "dict[str, dict[str, torch.Tensor]]":
     """Take every tensor as it becomes whole, all models side by side."""
-    progress = _Progress()
-
-    def load(model: str) -> "dict[str, torch.Tensor]":
-        return {name: progress.saw(tensor) for name, tensor in pipeline[model].stream()}
-
     with ThreadPoolExecutor(len(models)) as pool:
-        return dict(zip(models, pool.map(load, models), strict=True))
+        loaded = pool.map(lambda model: dict(pipeline[model].stream()), models)
+        return dict(zip(models, loaded, strict=True))
 
 
-class _Progress:
-    """Counts tensors of all models and says so now and then."""
+@contextmanager
+def _telling(pipeline: "Pipeline") -> Iterator[None]:
+    """Say every now and then during the block how much has arrived and been checked."""
+    ended = Event()
 
-    def __init__(self) -> None:
-        self._arrived = self._said = 0
-        self._lock = Lock()
+    def tell() -> None:
+        while not ended.wait(_EVERY):
+            _say(arrived=pipeline.report()["verified_bytes"])
 
-    def saw(self, tensor: "torch.Tensor") -> "torch.Tensor":
-        with self._lock:
-            self._arrived += tensor.nbytes
-            if self._arrived - self._said >= _STEP:
-                self._said = self._arrived
-                _say(arrived=self._arrived)
-        return tensor
+    teller = Thread(target=tell)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 def _differences(loaded: "dict[str, torch.Tensor]", directory: Path) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Screen:
 
     @contextmanager
     def progress(self, title: str, size: int) -> Iterator[OnProgress]:
-        """Show a bar while tensors arrive; nothing where there is no terminal."""
+        """Show a bar while bytes arrive; nothing where there is no terminal."""
         if not self.console.is_terminal:
             yield lambda _: None
             return
