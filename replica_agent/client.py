@@ -123,6 +123,8 @@ class ControlClient:
             yield call
         finally:
             watchdog.cancel()
+            if watchdog.ident is not None:
+                watchdog.join()
             call.close()
             with self._lock:
                 self._sockets.difference_update(watched)
