@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         check_pipeline(arguments.pipeline)
     except MalformedError as error:
         return _complain(error, 2)
-    signal.signal(signal.SIGTERM, _leave)  # a container that is stopped tidies up as well
+    usual = signal.signal(signal.SIGTERM, _leave)  # a container that is stopped tidies up as well
     try:
         return _pull(arguments, settings, born)
     except KeyboardInterrupt:
@@ -65,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         return _complain(error, exit_code(error))
     except OSError as error:
         return _complain(error, 1)
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def exit_code(error: CacheError) -> int:

@@ -93,6 +93,8 @@ class ControlClient:
                 call.request(method, self._target.path.rstrip("/") + path, headers=self._headers)
                 answer = call.getresponse()
                 body = answer.read(limit + 1)
+                if answer.length and len(body) <= limit:
+                    raise http.client.IncompleteRead(body, answer.length)
         except (OSError, http.client.HTTPException) as error:
             raise ServerUnreachableError(f"{self._server} does not answer: {error!r}") from error
         if len(body) > limit:

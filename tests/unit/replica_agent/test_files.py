@@ -12,6 +12,7 @@ from replica_agent.files import pull_to
 from tests.fakes.node import FakeNode
 from tests.fakes.weights import chunks
 
+AGENT = (sys.executable, "-m", "replica_agent")
 BODY = chunks(2, more=5)
 
 
@@ -65,8 +66,7 @@ def test_a_full_disk_is_refused_with_numbers_and_leaves_nothing(node, tmp_path, 
 
 def start(node, to):
     return subprocess.Popen(
-        [sys.executable, "-m", "replica_agent", "pull", "--pipeline", "voice"]
-        + ["--to", str(to), "--server", node.url],
+        [*AGENT, "pull", "--pipeline", "voice", "--to", str(to), "--server", node.url],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -36,7 +36,8 @@ def test_the_report_is_printed_and_written_as_json(node, tmp_path, capsys):
     assert pull(node, tmp_path, "--json", "--report", str(tmp_path / "r.json")) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "r.json").read_text())
-    assert report["ok"] and report["verified_bytes"] == report["bytes"] == 2
+    assert report["ok"]
+    assert report["verified_bytes"] == report["bytes"] == 2
     assert [p["name"] for p in report["phases"]] == ["agent-start", "manifest", "pull"]
 
 

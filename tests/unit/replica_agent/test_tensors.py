@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -60,6 +61,13 @@ def one(content, path="model.safetensors"):
     return FakeNode({"asr": {path: content}})
 
 
+@contextmanager
+def served(content, **options):
+    """Serve one file, and pull it."""
+    with one(content) as node, open_pipeline("voice", server=node.url, **options) as pipeline:
+        yield pipeline
+
+
 def test_a_state_dict_is_what_the_safetensors_library_reads(saved):
     with one(saved) as node, open_pipeline("voice", server=node.url) as pipeline:
         state = pipeline["asr"].state_dict()
@@ -70,41 +78,36 @@ def test_a_state_dict_is_what_the_safetensors_library_reads(saved):
 @pytest.mark.parametrize("dtype", KINDS, ids=str)
 def test_every_dtype_that_torch_can_save_comes_back(dtype):
     tensor = torch.arange(48, dtype=torch.uint8).clamp(max=1).view(dtype).reshape(-1, 2)
-    with one(safetensors.torch.save({"t": tensor})) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            assert same(pipeline["asr"].state_dict()["t"], tensor)
+    with served(safetensors.torch.save({"t": tensor})) as pipeline:
+        assert same(pipeline["asr"].state_dict()["t"], tensor)
 
 
 @pytest.mark.parametrize("dtype", sorted(BITS))
 def test_every_dtype_of_the_format_gives_all_its_bits_in_torch_and_numpy(dtype):
     data = bytes(n % 2 for n in range(48))
     shape = [48 * 8 // BITS[dtype] // 2, 2]
-    with one(raw(dtype, shape, data)) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            assert bytes(bits(pipeline["asr"].state_dict()["t"]).numpy()) == data
-            assert pipeline["asr"].arrays()["t"].tobytes() == data
+    with served(raw(dtype, shape, data)) as pipeline:
+        assert bytes(bits(pipeline["asr"].state_dict()["t"]).numpy()) == data
+        assert pipeline["asr"].arrays()["t"].tobytes() == data
 
 
 def test_a_packed_four_bit_tensor_has_half_the_last_dimension():
-    with one(raw("F4", [3, 4], bytes(6))) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            tensor = pipeline["asr"].state_dict()["t"]
+    with served(raw("F4", [3, 4], bytes(6))) as pipeline:
+        tensor = pipeline["asr"].state_dict()["t"]
     assert (tensor.dtype, tuple(tensor.shape)) == (torch.float4_e2m1fn_x2, (3, 2))
 
 
 def test_empty_tensors_and_scalars_have_their_shapes():
     weights = {"none": torch.empty(0, 3), "scalar": torch.tensor(2.5)}
-    with one(safetensors.torch.save(weights)) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            streamed = dict(pipeline["asr"].stream())
-            state = pipeline["asr"].state_dict()
+    with served(safetensors.torch.save(weights)) as pipeline:
+        streamed = dict(pipeline["asr"].stream())
+        state = pipeline["asr"].state_dict()
     assert all(same(made[n], weights[n]) for made in (state, streamed) for n in weights)
 
 
 def test_a_file_of_empty_tensors_alone_is_streamed():
-    with one(safetensors.torch.save({"none": torch.empty(0)})) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            assert [n for n, _ in pipeline["asr"].stream()] == ["none"]
+    with served(safetensors.torch.save({"none": torch.empty(0)})) as pipeline:
+        assert [n for n, _ in pipeline["asr"].stream()] == ["none"]
 
 
 def test_tensors_are_views_of_one_memory_not_copies(saved):
@@ -125,9 +128,8 @@ def test_a_misplaced_tensor_is_copied_and_right():
 
 
 def test_views_stay_valid_after_the_pipeline_is_closed(saved):
-    with one(saved) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            state, arrays = pipeline["asr"].state_dict(), pipeline["asr"].arrays()
+    with served(saved) as pipeline:
+        state, arrays = pipeline["asr"].state_dict(), pipeline["asr"].arrays()
         del pipeline
         gc.collect()
     assert same(state["layer.4"], WEIGHTS["layer.4"])
@@ -153,9 +155,8 @@ def test_a_stream_hands_tensors_out_while_later_chunks_are_still_missing():
 def test_a_stream_ends_only_after_the_verdict(saved):
     with one(saved) as node:
         node.faults.sha256["asr", "model.safetensors"] = "0" * 64
-        with open_pipeline("voice", server=node.url) as pipeline:
-            with pytest.raises(IntegrityError):
-                list(pipeline["asr"].stream())
+        with open_pipeline("voice", server=node.url) as pipeline, pytest.raises(IntegrityError):
+            list(pipeline["asr"].stream())
 
 
 def test_no_state_dict_comes_without_the_verdict(saved):
@@ -171,9 +172,11 @@ def test_a_stream_whose_file_was_pulled_again_by_the_node_says_so(saved):
     with one(saved) as node:
         node.know_sha256 = False
         node.before_verdict = lambda: node.models["asr"].update({"model.safetensors": bytes(other)})
-        with open_pipeline("voice", server=node.url) as pipeline:
-            with pytest.raises(IntegrityError, match="load again"):
-                list(pipeline["asr"].stream())
+        with (
+            open_pipeline("voice", server=node.url) as pipeline,
+            pytest.raises(IntegrityError, match="load again"),
+        ):
+            list(pipeline["asr"].stream())
 
 
 def test_a_generation_that_is_replaced_under_a_stream_says_so(saved):
@@ -194,18 +197,19 @@ def test_shards_are_one_model():
         "a.safetensors": safetensors.torch.save({"x": torch.ones(3)}),
         "b.safetensors": safetensors.torch.save({"y": torch.zeros(3)}),
     }
-    with FakeNode({"asr": shards}) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            assert pipeline["asr"].state_dict().keys() == {"x", "y"}
+    with FakeNode({"asr": shards}) as node, open_pipeline("voice", server=node.url) as pipeline:
+        assert pipeline["asr"].state_dict().keys() == {"x", "y"}
 
 
 @pytest.mark.parametrize("way", ["state_dict", "stream", "arrays"])
 def test_a_tensor_in_two_shards_is_malformed(way):
     shard = safetensors.torch.save({"x": torch.ones(3)})
-    with FakeNode({"asr": {"a.safetensors": shard, "b.safetensors": shard}}) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            with pytest.raises(MalformedError, match=r"'x' is in ..safetensors and in"):
-                list(getattr(pipeline["asr"], way)())
+    with (
+        FakeNode({"asr": {"a.safetensors": shard, "b.safetensors": shard}}) as node,
+        open_pipeline("voice", server=node.url) as pipeline,
+    ):
+        with pytest.raises(MalformedError, match=r"'x' is in ..safetensors and in"):
+            list(getattr(pipeline["asr"], way)())
 
 
 @pytest.mark.parametrize("way", ["state_dict", "stream"])
@@ -213,26 +217,33 @@ def test_a_tensor_in_two_shards_is_malformed(way):
     "content", [b"", b"1234567", b"\xff" * 8, raw("F32", [3], bytes(8)), raw("X9", [1], b"1")]
 )
 def test_a_header_that_lies_is_malformed(way, content):
-    with one(content) as node, open_pipeline("voice", server=node.url) as pipeline:
-        with pytest.raises(MalformedError):
-            list(getattr(pipeline["asr"], way)())
+    with (
+        one(content) as node,
+        open_pipeline("voice", server=node.url) as pipeline,
+        pytest.raises(MalformedError),
+    ):
+        list(getattr(pipeline["asr"], way)())
 
 
 def test_files_of_other_kinds_are_read_as_they_are(saved):
-    with FakeNode({"asr": {"config.json": b"{}", "model.safetensors": saved}}) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            assert pipeline["asr"].files() == ("config.json", "model.safetensors")
-            assert pipeline["asr"].read("config.json") == b"{}"
-            with pytest.raises(FileNotFoundError, match="'missing'"):
-                pipeline["asr"].read("missing")
+    with (
+        FakeNode({"asr": {"config.json": b"{}", "model.safetensors": saved}}) as node,
+        open_pipeline("voice", server=node.url) as pipeline,
+    ):
+        assert pipeline["asr"].files() == ("config.json", "model.safetensors")
+        assert pipeline["asr"].read("config.json") == b"{}"
+        with pytest.raises(FileNotFoundError, match="'missing'"):
+            pipeline["asr"].read("missing")
 
 
 def test_a_pipeline_is_a_mapping_of_its_models():
-    with FakeNode({"asr": {}, "llm": {}}) as node:
-        with open_pipeline("voice", server=node.url) as pipeline:
-            assert (list(pipeline), len(pipeline), "asr" in pipeline) == (["asr", "llm"], 2, True)
-            with pytest.raises(KeyError, match="asr, llm"):
-                pipeline["tts"]
+    with (
+        FakeNode({"asr": {}, "llm": {}}) as node,
+        open_pipeline("voice", server=node.url) as pipeline,
+    ):
+        assert (list(pipeline), len(pipeline), "asr" in pipeline) == (["asr", "llm"], 2, True)
+        with pytest.raises(KeyError, match="asr, llm"):
+            pipeline["tts"]
 
 
 def test_one_model_is_ready_while_another_still_arrives(saved):
@@ -253,16 +264,15 @@ def test_a_failure_reaches_everybody_who_waits():
 
 
 def test_a_copy_to_a_device_is_no_view(saved):
-    with one(saved) as node:
-        with open_pipeline("voice", server=node.url, device="meta") as pipeline:
-            assert {t.device.type for t in pipeline["asr"].state_dict().values()} == {"meta"}
+    with served(saved, device="meta") as pipeline:
+        assert {t.device.type for t in pipeline["asr"].state_dict().values()} == {"meta"}
 
 
 def test_the_report_has_the_contracts_fields(saved):
     with one(saved) as node, open_pipeline("voice", server=node.url) as pipeline:
         pipeline.wait()
         report = pipeline.report()
-    assert report["ok"] and report["source"] == "cache" and report["device"] == "cpu"
+    assert (report["ok"], report["source"], report["device"]) == (True, "cache", "cpu")
     assert report["bytes"] == report["verified_bytes"] == len(saved)
     assert [p["name"] for p in report["phases"]] == ["manifest", "pull"]
 
