@@ -70,7 +70,7 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Take as many descriptors as allowed: the usual soft limit of 1024 is a few hundred readers."""
+    """Take as many descriptors as the host allows; the usual soft limit serves few readers."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
