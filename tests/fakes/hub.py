@@ -218,10 +218,11 @@ class _Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Here and not in the connection's own thread, so that stop() knows every connection.
         with self._lock:
             self._live.add(request)
-        super().finish_request(request, client_address)
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
