@@ -1,8 +1,9 @@
-"""Memory as a replica has it: one memfd for a set of files, mapped, its pages not yet there."""
+"""Memory as a replica has it: a memfd for a set of files, mapped, huge pages where there are any."""
 
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ def new_memory(files: list[Path]) -> memoryview:
     os.ftruncate(fd, size)
     mapping = mmap.mmap(fd, size)
     os.close(fd)
+    with suppress(OSError):  # a kernel without huge pages for shared memory; as in the agent
+        mapping.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(mapping)
 
 
