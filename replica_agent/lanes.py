@@ -3,9 +3,10 @@
     ->  GET file, 4 chunks   GET digests, 64 B   GET file, the next 4   GET digests
     <-                       bytes … bytes  digests  bytes … bytes  digests
 
-Each part is a pair of requests, written in one go, answered in order. The next pair is on its
-way before the current one is read, so that the node never waits for us. Bytes are hashed in
-pieces, while they are still in the processor's cache.
+Each part is a pair of requests, written in one go, answered in order. The next pair is sent
+when the first bytes of the current one are there: early enough that the node never waits for
+us, and late enough that nothing queues behind a chunk that the node does not have yet. Bytes
+are hashed in pieces, while they are still in the processor's cache.
 """
 
 from collections import deque
@@ -60,7 +61,6 @@ class Lane:
     def _serve(self, connection: Connection) -> None:
         connection.send(self._pair(self._under_way[0]))
         while self._under_way:
-            self._ask_ahead(connection, wait=False)
             self._receive(connection)
             self._failures = 0
             if not self._under_way:
@@ -109,6 +109,7 @@ class Lane:
             hasher.update(room)
             state.arena.store(state.number, piece, room)
             self._transfer.moved(piece.size)
+            self._ask_ahead(connection, wait=False)
         return hasher.digest()
 
     def _give_back(self) -> None:

@@ -334,6 +334,8 @@ class _Handler(BaseHTTPRequestHandler):
         gate = self.node.faults.verdict_gates.get((model, path))
         if gate is not None:
             gate.wait()
+            if routes.parse_resource(urlsplit(self.path).path)[1] != self.node.generation_id:
+                raise _RefusedError(410)
         with self.node.lock:
             change, self.node.before_verdict = self.node.before_verdict, None
         if change is not None:
