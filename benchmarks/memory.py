@@ -1,4 +1,4 @@
-"""Memory as a replica has it: a memfd for a set of files, mapped, huge pages where there are any."""
+"""Memory as a replica has it: a memfd for a set of files, mapped, with huge pages if there are."""
 
 import mmap
 import os
