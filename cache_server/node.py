@@ -47,7 +47,9 @@ class Node:
         self._root = Root(settings.root)
         registry = Registry(settings.database_url or f"sqlite:///{self._root.path}/catalogue.db")
         origin_settings = OriginSettings.from_env(env, secrets_dir=settings.secrets_dir)
-        capacity = settings.capacity or _share_of_disk(self._root.path)
+        capacity = settings.capacity
+        if capacity is None:
+            capacity = _share_of_disk(self._root.path)
         self.service = Service(
             self._root,
             registry,

@@ -8,6 +8,7 @@ pipelines:
       - {name: llm, source: s3://bucket/llm}
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,16 @@ def read_pipelines(path: Path) -> list[PipelineEntry]:
         entries = _File.model_validate(yaml.safe_load(path.read_bytes())).pipelines
     except OSError as error:
         raise MalformedError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise MalformedError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         where = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:10]
         )
         raise MalformedError(f"{path}: {where}") from error
+    # ValueError: a text that looks like a date and is none, such as 2030-99-99.
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise MalformedError(f"{path} is not YAML: {error}") from error
+    if twice := [i for i, n in Counter(e.id for e in entries).items() if n > 1]:
+        raise MalformedError(f"{path}: pipeline {twice[0]} is there twice")
     return [
         PipelineEntry(
             e.id,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from cache_protocol.environment import read_settings
 from cache_protocol.errors import CacheError, MalformedError
@@ -94,14 +95,22 @@ def _switch(text: str) -> bool:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
         raise MalformedError(f"{text!r} is not a port")
     return int(text)
 
 
 def _text(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise MalformedError("must not be empty")
+        raise MalformedError("must not be empty, nor hold control characters")
+    return text.strip()
+
+
+def _address(text: str) -> str:
+    """Check ``host[:port]``, IPv6 in brackets: it becomes part of every URL in a manifest."""
+    url = urlsplit(f"//{_text(text)}")
+    if not url.hostname or url.netloc != text.strip() or "@" in text or url.port == 0:
+        raise MalformedError(f"{text!r} is not of the form host[:port]")
     return text.strip()
 
 
@@ -115,7 +124,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "host": _text,
     "port": _port,
     "data_port": _port,
-    "advertise": _text,
+    "advertise": _address,
     "region": _text,
     "hot_window": parse_duration,
     "database_url": _text,

@@ -20,11 +20,15 @@ class NodeApi:
         Raises:
             MalformedError: ``server`` is not an http URL.
         """
-        url = urlsplit(server)
-        if url.scheme != "http" or not url.hostname:
+        try:
+            url = urlsplit(server)
+            host, port = url.hostname, url.port
+        except ValueError as error:
+            raise MalformedError(f"server {server!r}: {error}") from error
+        if url.scheme != "http" or not host:
             raise MalformedError(f"server {server!r} is not of the form http://host:port")
         self._server = server.rstrip("/")
-        self._host, self._port = url.hostname, url.port or 80
+        self._host, self._port = host, port or 80
         self._prefix = url.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -43,9 +47,7 @@ class NodeApi:
             answer = connection.getresponse()
             content = answer.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            raise ServerUnreachableError(
-                f"no node answers at {self._server}: {error!r}"
-            ) from error
+            raise ServerUnreachableError(f"no node answers at {self._server}: {error!r}") from error
         finally:
             connection.close()
         return _checked(answer.status, content)

@@ -79,7 +79,7 @@ def _wait_with_bars(api: NodeApi, args: Namespace) -> None:
         while True:
             pipeline = api.call("GET", routes.pipeline(args.id))
             bars.update(pipeline)
-            if _over(pipeline["cache"]):
+            if _over(pipeline["cache"], refresh=args.refresh):
                 break
             time.sleep(POLL)
     print(f"{args.id}: warm")  # noqa: T201 - a command talks to its terminal
@@ -93,18 +93,21 @@ def _wait_in_lines(api: NodeApi, args: Namespace) -> None:
         if line != last:
             last = line
             print(json.dumps({"pipeline": args.id, **line}), flush=True)  # noqa: T201
-        if _over(cache):
+        if _over(cache, refresh=args.refresh):
             return
         time.sleep(POLL)
 
 
-def _over(cache: dict[str, Any]) -> bool:
-    """Whether the fill has ended well; its error is raised."""
-    if cache["state"] == "warm" and "next" not in cache:
-        return True
-    if cache["state"] == "cold" and "last_error" in cache:
+def _over(cache: dict[str, Any], *, refresh: bool) -> bool:
+    """Whether the fill has ended well; its error is raised.
+
+    A warm pipeline may show an error of a refresh long ago, which concerns only a new refresh:
+    an attempt that goes well takes it away.
+    """
+    ended = cache["state"] in ("warm", "cold") and "next" not in cache
+    if ended and "last_error" in cache and (refresh or not cache["warm"]):
         raise from_problem(cache["last_error"])
-    return False
+    return ended and cache["state"] == "warm"
 
 
 def _model(text: str, args: Namespace) -> dict[str, Any]:

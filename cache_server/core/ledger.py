@@ -35,13 +35,21 @@ class Ledger:
     def book(self, generation: str, size: int, *, disk_free: int) -> None:
         """Book ``size`` bytes for ``generation``; booking again what is booked changes nothing.
 
+        Raises as ``check`` does; then nothing was booked.
+        """
+        self.check(generation, size, disk_free=disk_free)
+        self._booked.setdefault(generation, size)
+
+    def check(self, generation: str, size: int, *, disk_free: int) -> None:
+        """Say whether ``size`` bytes could be booked for ``generation`` now.
+
         Args:
             generation: whose bytes.
             size: bytes, as ``room`` counts them.
             disk_free: bytes that the file system still has for it; a second, independent limit.
 
         Raises:
-            CapacityError: they do not fit; nothing was booked.
+            CapacityError: they do not fit.
         """
         if generation in self._booked:
             return
@@ -54,12 +62,11 @@ class Ledger:
             raise CapacityError(
                 f"{show_size(size)} needed, {show_size(disk_free)} free on the file system"
             )
-        self._booked[generation] = size
 
     def adopt(self, generation: str, size: int) -> None:
         """Book what already lies on disk, whatever the limit says: it cannot be refused."""
         self._booked[generation] = size
 
-    def release(self, generation: str) -> None:
-        """Give the room of ``generation`` back; unknown ones are fine."""
-        self._booked.pop(generation, None)
+    def release(self, generation: str) -> int:
+        """Give the room of ``generation`` back; return the bytes, 0 for one that had none."""
+        return self._booked.pop(generation, 0)

@@ -1,6 +1,7 @@
 """Bring one chunk anew that is not what its digest says: the disk lied, or somebody wrote to it."""
 
 import os
+from collections.abc import Callable
 
 from cache_protocol.digests import chunk_digest, chunk_span
 from cache_protocol.errors import IntegrityError
@@ -10,8 +11,17 @@ from cache_server.store.durable import disk_errors
 from cache_server.store.stored_file import PIECE, StoredFile
 
 
-def repair_chunk(remote: RemoteFile, file: StoredFile, chunk: int, *, pause: Pause) -> None:
+def repair_chunk(
+    remote: RemoteFile,
+    file: StoredFile,
+    chunk: int,
+    *,
+    pause: Pause,
+    pulled: Callable[[int], None] = lambda _: None,
+) -> None:
     """Pull ``chunk`` of ``file`` from its origin and put it in place, synced.
+
+    ``pulled`` is told the bytes that came from the origin, piece by piece.
 
     Raises:
         IntegrityError: the origin's bytes do not have the recorded digest, in two tries.
@@ -22,6 +32,7 @@ def repair_chunk(remote: RemoteFile, file: StoredFile, chunk: int, *, pause: Pau
     for _ in range(2):
         for at, piece in pieces(remote, span, buffer=buffer, pause=pause):
             data[at - span.begin : at - span.begin + len(piece)] = piece
+            pulled(len(piece))
         if chunk_digest(data) == file.map.digest(chunk):
             _put(file, span.begin, data)
             return

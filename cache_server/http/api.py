@@ -9,6 +9,7 @@ import importlib.metadata
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -38,12 +39,19 @@ class Wiring:
 def build(service: Service, wiring: Wiring) -> FastAPI:
     """Return the control plane as an ASGI application."""
     version = importlib.metadata.version("warmline")
-    app = FastAPI(title="Warmline cache node", version=version, redoc_url=None)
+    # FastAPI's own pages know no token, and would load a script from elsewhere.
+    app = FastAPI(title="Warmline cache node", version=version, openapi_url=None)
     problems.install(app)
     _add_probes(app, service)
     guarded = [Depends(bearer(wiring.admin_token))]
     app.include_router(_pipelines(service), dependencies=guarded)
     app.include_router(_replicas(service, wiring), dependencies=guarded)
+
+    @app.get("/openapi.json", dependencies=guarded, include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        """Return the description of this API."""
+        return app.openapi()
+
     return app
 
 
@@ -118,9 +126,7 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
         opening = await asyncio.to_thread(service.ensure, key)
         # Shielded: a caller that leaves must not end the fill that others share.
         generation = await asyncio.shield(asyncio.wrap_future(opening))
-        base = f"http://{wiring.advertise or _host(request)}"
-        if wiring.advertise is None or ":" not in wiring.advertise:
-            base += f":{wiring.data_port}"
+        base = _data_plane(wiring, request)
         signer = Signer(wiring.ticket_key, base, int(time.time()) + TICKET_LIFE)
         lease = service.grant(key, generation)
         document = await asyncio.to_thread(
@@ -142,7 +148,15 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
     return router
 
 
+def _data_plane(wiring: Wiring, request: Request) -> str:
+    """Return the data plane's URL: as advertised, or at the host that the replica used."""
+    address = urlsplit(f"//{wiring.advertise or _host(request)}")
+    name, port = address.hostname or "127.0.0.1", wiring.data_port
+    if wiring.advertise is not None and address.port is not None:
+        port = address.port
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def _host(request: Request) -> str:
-    """Return the host that the replica used for this node, as a URL writes it."""
-    host = request.url.hostname or "127.0.0.1"
+    host = request.url.hostname or ""
     return f"[{host}]" if ":" in host else host

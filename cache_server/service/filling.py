@@ -11,14 +11,12 @@ waits and is then forgotten by the machinery: the next caller tries afresh.
 """
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from cache_protocol.errors import (
@@ -34,13 +32,13 @@ from cache_server.core.content import Content, ModelContent, ModelSpec, select
 from cache_server.core.ledger import Ledger
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.fill.fill import Fill, FillStoppedError
-from cache_server.fill.pieces import RemoteFile, until_it_answers
+from cache_server.fill.pieces import Pause, RemoteFile, until_it_answers
 from cache_server.fill.repair import repair_chunk
 from cache_server.ports import OpenOrigin, Origin
 from cache_server.service.library import Library
-from cache_server.service.slot import LastError, Slot, Work
+from cache_server.service.slot import LastError, Resolution, Slot, Work
 from cache_server.store.generation import Generation
-from cache_server.store.root import Root
+from cache_server.store.root import Root, delete
 from cache_server.store.stored_file import StoredFile
 
 log = logging.getLogger(__name__)
@@ -100,26 +98,38 @@ class Filling:
         self._repairing = threading.Lock()
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
-        self._works: set[Work] = set()  # attempts that run
+        self._running: set[Work | Resolution] = set()
 
     # Called with the lock held.
 
     def resolve(self, slot: Slot) -> "Future[Generation]":
         """Ask the origins what ``slot`` consists of, or join who is asking."""
         if slot.resolving is None:
-            future = slot.resolving = Future()
-            self._spawn(f"resolve {slot.registration.key.id}", lambda: self._resolve(slot, future))
-        return slot.resolving
+            asked = slot.resolving = Resolution()
+            self._running.add(asked)
+            self._spawn(f"resolve {slot.registration.key.id}", lambda: self._resolve(slot, asked))
+        return slot.resolving.found
 
     def begin(self, slot: Slot, *, refresh: bool = False) -> Work:
         """Start an attempt to make ``slot`` whole, or join the one that runs."""
         if slot.work is None:
             work = slot.work = Work(refresh=refresh)
-            self._works.add(work)
-            if slot.current is None:
-                slot.happens(SlotEvent.FILL)
+            self._running.add(work)
             self._spawn(f"fill {slot.registration.key.id}", lambda: self._run(slot, work))
+        # Also when joining: a slot whose content was found damaged may be refreshing already.
+        if slot.current is None and slot.state is SlotState.COLD:
+            slot.happens(SlotEvent.FILL)
         return slot.work
+
+    def check_room(self, slot: Slot) -> None:
+        """Refuse at once what cannot be booked, where the size is known already.
+
+        Raises:
+            CapacityError: it does not fit; its numbers are in the text.
+        """
+        target = slot.target
+        if slot.work is None and target is not None and self.reconciled.is_set():
+            self._ledger.check(target.id, target.room, disk_free=self._root.disk_free)
 
     def serve(self, slot: Slot, generation: Generation) -> None:
         """Make ``generation`` readable, and able to repair itself."""
@@ -129,12 +139,16 @@ class Filling:
     def stop(self) -> None:
         """End every attempt and wait until all threads are gone. Without the lock."""
         self._stopping.set()
+        # Again and again: an attempt that ends may have begun another one before it was told.
+        while threads := self._told_to_stop():
+            for thread in threads:
+                thread.join()
+
+    def _told_to_stop(self) -> list[threading.Thread]:
         with self.lock:
-            threads = list(self._threads)
-            for slot_work in list(self._works):
-                slot_work.stop()
-        for thread in threads:
-            thread.join()
+            for each in self._running:
+                each.stop()
+            return list(self._threads)
 
     # An attempt, in a thread of its own.
 
@@ -151,11 +165,13 @@ class Filling:
             self._fail(slot, work, CacheError(f"the fill failed: {error!r}"))
         finally:
             with self.lock:
-                self._works.discard(work)
+                self._running.discard(work)
 
     def _open(self, slot: Slot, work: Work) -> Generation:
         """Bring the slot so far that a replica can be given its manifest."""
         with self.lock:
+            if work.stopped.is_set():
+                raise FillStoppedError("the fill was stopped before it began")
             known = None if work.refresh else slot.target
             resolving = None if known else self.resolve(slot)
         generation = known or (resolving.result() if resolving else None)
@@ -212,49 +228,60 @@ class Filling:
             slot.last_error = LastError(error, self._clocks.now())
             if slot.state is SlotState.FILLING:
                 slot.happens(SlotEvent.FAILED)
-        if isinstance(error, OriginChangedError) and work.generation is not None:
-            self._discard(slot, work.generation)  # its content no longer exists anywhere
         log.warning("the fill of %s failed: %s", slot.registration.key.id, error)
-        for waiting in (work.opened, work.done):
-            _settle_error(waiting, error)
+        try:
+            if isinstance(error, OriginChangedError) and work.generation is not None:
+                self._discard(slot, work.generation)  # its content no longer exists anywhere
+        finally:
+            for waiting in (work.opened, work.done):
+                _settle_error(waiting, error)
 
     def _discard(self, slot: Slot, generation: Generation) -> None:
         with self.lock:
             if slot.target is generation:
                 slot.target = slot.current
+            self.retired.append(generation)
         self.give_up([generation])
 
     def give_up(self, generations: Iterable[Generation]) -> int:
-        """Delete ``generations``; return the bytes freed. Without the lock."""
-        with self.lock:
-            # All leave under one lock, so that no resolution finds what is about to go.
-            left = [(g, self._leave(g)) for g in generations]
-        for generation, place in left:
-            shutil.rmtree(place)
-            with self.lock:
-                self._ledger.release(generation.id)
-        return sum(generation.room for generation, _ in left)
+        """Delete those of ``generations`` that are retired; return the bytes freed.
+
+        Without the lock: deleting takes its time.
+
+        Raises:
+            DiskError: what could not leave stays retired; what could not be deleted stays booked
+                until the next start empties the trash.
+        """
+        return sum(self._give_up(g) for g in generations)
 
     def give_up_retired(self, held: set[str]) -> None:
         """Delete replaced generations that nobody in ``held`` reads any more."""
         with self.lock:
             over = [g for g in self.retired if g.id not in held]
-            self.retired = [g for g in self.retired if g.id in held]
-            self.give_up(over)
+        self.give_up(over)
 
-    def _leave(self, generation: Generation) -> Path:
-        self._library.discard(generation)
-        return generation.leave(self._root.trash)
+    def _give_up(self, generation: Generation) -> int:
+        with self.lock:
+            # Asked and moved under one lock: a resolution may have taken it back meanwhile, and
+            # must not find what is about to go.
+            if generation not in self.retired:
+                return 0
+            self._library.discard(generation)
+            place = generation.leave(self._root.trash)
+            self.retired.remove(generation)
+        delete(place)
+        with self.lock:
+            return self._ledger.release(generation.id)
 
     # Resolution.
 
-    def _resolve(self, slot: Slot, future: "Future[Generation]") -> None:
+    def _resolve(self, slot: Slot, asked: Resolution) -> None:
         try:
-            content = self._content(slot.registration)
+            content = self._content(slot.registration, asked)
             with self.lock:
                 slot.resolving = None
-                generation = slot.target = self._generation(slot, content)
-            future.set_result(generation)
+                generation = self._aim_at(slot, content)
+            asked.found.set_result(generation)
         except Exception as error:
             failure = error if isinstance(error, CacheError) else CacheError(repr(error))
             if failure is not error:
@@ -262,14 +289,43 @@ class Filling:
             with self.lock:
                 slot.resolving = None
                 slot.last_error = LastError(failure, self._clocks.now())
-            _settle_error(future, failure)
+            _settle_error(asked.found, failure)
+        finally:
+            with self.lock:
+                self._running.discard(asked)
 
-    def _content(self, registration: Registration) -> Content:
-        with ThreadPoolExecutor(len(registration.models)) as pool:
-            models = tuple(pool.map(self._resolve_model, registration.models))
+    def _content(self, registration: Registration, asked: Resolution) -> Content:
+        """Ask all origins at once; the first that says no ends it, whatever the others do."""
+
+        def pause(seconds: float) -> None:
+            if asked.stopped.wait(seconds):
+                raise FillStoppedError("nobody needs the answer any more")
+
+        pool = ThreadPoolExecutor(len(registration.models), thread_name_prefix="resolve")
+        try:
+            answers = [pool.submit(self._resolve_model, m, pause) for m in registration.models]
+            missing = set(answers)
+            while missing:
+                done, missing = wait(missing, TICK, FIRST_EXCEPTION)
+                for answer in done:
+                    answer.result()
+                pause(0)
+        finally:
+            asked.stop()
+            # One that hangs is not waited for: it notices at its adapter's own time limit.
+            pool.shutdown(wait=False, cancel_futures=True)
+        models = tuple(answer.result() for answer in answers)
         if (count := sum(len(m.files) for m in models)) > MAX_FILES:
             raise MalformedError(f"{count} files in all, above the {MAX_FILES} of a manifest")
         return Content(registration.key.tenant, registration.key.id, models, registration.spec)
+
+    def _aim_at(self, slot: Slot, content: Content) -> Generation:
+        """Make ``content`` what the next fill brings; what it was before is given up."""
+        before, generation = slot.target, self._generation(slot, content)
+        slot.target = generation
+        if before not in (None, slot.current, generation):
+            self.retired.append(before)
+        return generation
 
     def _generation(self, slot: Slot, content: Content) -> Generation:
         """Return the generation of ``content``: one that is there already, or a new one."""
@@ -281,10 +337,10 @@ class Filling:
         directory = self._root.slot(content.tenant, content.pipeline)
         return Generation.create(directory, content, self._clocks.now())
 
-    def _resolve_model(self, spec: ModelSpec) -> ModelContent:
+    def _resolve_model(self, spec: ModelSpec, pause: Pause) -> ModelContent:
         origin = self._open_origin(spec)
         try:
-            return select(spec, until_it_answers(origin.resolve, self._pause))
+            return select(spec, until_it_answers(origin.resolve, pause))
         finally:
             origin.close()
 
@@ -302,7 +358,13 @@ class Filling:
                         m.revision for m in generation.content.models if m.name == file.model
                     )
                     remote = RemoteFile(origins[file.model], revision, file.origin)
-                    repair_chunk(remote, file, chunk, pause=self._pause)
+                    repair_chunk(
+                        remote,
+                        file,
+                        chunk,
+                        pause=self._pause,
+                        pulled=self.counters.count_pulled,
+                    )
                 self.counters.count_repaired()
             except (IntegrityError, OriginChangedError) as error:
                 self._damaged(slot, generation, file, error)
@@ -317,9 +379,12 @@ class Filling:
             generation.unpublish()
             file.drop(range(file.map.count))
             slot.current = None
+            if slot.target is not generation:  # a newer content is on its way already
+                self.retired.append(generation)
             slot.happens(SlotEvent.DAMAGED)
             slot.last_error = LastError(error, self._clocks.now())
-            self.begin(slot)
+            # What the origin no longer has cannot be pulled again: ask what it has now.
+            self.begin(slot, refresh=isinstance(error, OriginChangedError))
 
     # Small parts.
 

@@ -54,6 +54,17 @@ class Leases:
         with self._lock:
             self._holds.pop(lease, None)
 
+    def end(self, key: Key) -> None:
+        """End every hold on ``key``: what its readers hold is taken away from them."""
+        with self._lock:
+            self._holds = {lease: h for lease, h in self._holds.items() if h.key != key}
+
+    @property
+    def count(self) -> int:
+        """How many holds there are."""
+        with self._lock:
+            return len(self._live())
+
     def readers(self, key: Key) -> int:
         """How many holds there are on any generation of ``key``."""
         with self._lock:

@@ -119,11 +119,11 @@ class Service:
             if old is None:
                 self._create(Registration(key, models, pinned or False))
                 return True
-            evicting = old.state is SlotState.EVICTING
+            ending = _ending(old)
             keeps_pin = old.registration.pinned if pinned is None else pinned
-            replaced = not evicting and self._change(old, Registration(key, models, keeps_pin))
-        if evicting:
-            old.removed.wait()
+            replaced = ending is None and self._change(old, Registration(key, models, keeps_pin))
+        if ending is not None:
+            ending.over.wait()
             return self.put(key, models, pinned=pinned)
         if replaced:
             self._retire_slot(old)
@@ -143,7 +143,7 @@ class Service:
         if registration.spec == was.spec:
             old.registration = registration
             return False
-        slot = Slot(registration, loaded=True, last_request=old.last_request)
+        slot = Slot(registration, loaded=True, last_request=old.last_request, replaces=old)
         self._slots[registration.key] = slot
         self._filling.resolve(slot)
         return True
@@ -152,21 +152,27 @@ class Service:
         """End what runs for a slot that was replaced; its readers may finish."""
         self._end_work(slot)
         with self._lock:
-            known = {g.id: g for g in (slot.current, slot.target) if g}
-            self._filling.retired += known.values()
+            self._retire_content(slot)
+            slot.over.set()
+
+    def _retire_content(self, slot: Slot) -> list[Generation]:
+        """Take all content out of ``slot``; return it. With the lock held."""
+        generations = {g.id: g for g in (slot.current, slot.target) if g}
+        slot.current = slot.target = None
+        self._filling.retired += generations.values()
+        return list(generations.values())
 
     def _end_work(self, slot: Slot) -> None:
         """Stop the attempt that runs for ``slot`` and wait until it is over. Without the lock."""
         with self._lock:
-            work = slot.work
-            if work is not None:
-                work.stop()
+            work, resolving = slot.work, slot.resolving
+            for each in (work, resolving):
+                if each is not None:
+                    each.stop()
         if work is not None:
             work.done.exception()  # how it ended does not matter, only that it did
-        with self._lock:
-            resolving = slot.resolving
         if resolving is not None:
-            resolving.exception()
+            resolving.found.exception()
 
     def remove(self, key: Key, *, force: bool) -> int:
         """Forget a pipeline and delete its files; return the bytes freed.
@@ -181,19 +187,19 @@ class Service:
             if readers and not force:
                 raise SlotInUseError(f"{readers} replicas are reading {key.id}")
             self._registry.remove(key)
+            self.leases.end(key)
             slot.happens(SlotEvent.EVICT)
         self._end_work(slot)
         with self._lock:
-            generations = {g.id: g for g in (slot.current, slot.target) if g}
-            slot.current = slot.target = None
+            generations = self._retire_content(slot)
         try:
-            return self._filling.give_up(generations.values())
+            return self._filling.give_up(generations)
         finally:
             with self._lock:
                 slot.happens(SlotEvent.GONE)
                 del self._slots[key]
                 self._touched.pop(key, None)
-                slot.removed.set()
+                slot.over.set()
 
     # Requests.
 
@@ -217,10 +223,16 @@ class Service:
             return self._filling.begin(slot).opened
 
     def warm(self, key: Key, *, refresh: bool) -> None:
-        """Make sure that a fill runs if one is needed; with ``refresh`` ask the origins anew."""
+        """Make sure that a fill runs if one is needed; with ``refresh`` ask the origins anew.
+
+        Raises:
+            CapacityError: its size is known, and there is no room for it.
+        """
         with self._lock:
             slot = self._slot(key)
             if slot.current is None or refresh:
+                if not refresh:
+                    self._filling.check_room(slot)
                 self._filling.begin(slot, refresh=refresh)
 
     def grant(self, key: Key, generation: Generation) -> Lease:
@@ -262,7 +274,7 @@ class Service:
             "disk_free": self._root.disk_free,
             "pipelines": {state.value: states.count(state) for state in SlotState},
             "fills": fills,
-            "leases": len(self.leases.held()),
+            "leases": self.leases.count,
             "origin_bytes": self._filling.counters.pulled,
             "repaired_chunks": self._filling.counters.repaired,
             "reconciled": self.reconciled,
@@ -323,25 +335,33 @@ class Service:
 
     def _reconcile(self) -> None:
         """Bring memory in line with the disk, drop what nobody registered, resume fills."""
-        self._root.empty_trash()
-        with self._lock:
-            keys = list(self._slots)
-        for key in keys:
-            if self._closing.is_set():
-                return
-            with self._lock:
-                if slot := self._slots.get(key):
-                    self._load(slot)
-        for tenant, pipeline in list(self._root.slot_names()):
-            with self._lock:
-                if Key(tenant, pipeline) not in self._slots:
-                    self._root.discard(self._root.slot(tenant, pipeline))
+        for look in (self._root.empty_trash, self._load_all, self._drop_unknown):
+            try:
+                look()
+            except CacheError as error:
+                # What could not be looked at stays for the next start. Fills wait for the end
+                # of this, and what they need of the disk they check themselves.
+                log.warning("looking at the disk: %s", error)
         self._filling.reconciled.set()
         with self._lock:
             for slot in self._slots.values():
                 half = slot.target is not None and slot.target.begun
                 if half and slot.target is not slot.current and not self._closing.is_set():
                     self._filling.begin(slot)
+
+    def _load_all(self) -> None:
+        with self._lock:
+            keys = list(self._slots)
+        for key in keys:
+            with self._lock:
+                if (slot := self._slots.get(key)) and not self._closing.is_set():
+                    self._load(slot)
+
+    def _drop_unknown(self) -> None:
+        for tenant, pipeline in list(self._root.slot_names()):
+            with self._lock:
+                if Key(tenant, pipeline) not in self._slots and not self._closing.is_set():
+                    self._root.discard(self._root.slot(tenant, pipeline))
 
     def _keep_house(self) -> None:
         while not self._closing.wait(HOUSEKEEPING):
@@ -354,7 +374,25 @@ class Service:
     def _flush(self) -> None:
         with self._lock:
             touched, self._touched = self._touched, {}
-        self._registry.touch(touched)
+        try:
+            self._registry.touch(touched)
+        except CacheError:
+            with self._lock:  # kept for the next round; what came meanwhile is newer
+                self._touched = touched | self._touched
+            raise
+
+
+def _ending(slot: Slot) -> Slot | None:
+    """Return the slot whose end a change of ``slot`` must wait for, if there is one.
+
+    That of a pipeline that is being removed, or of one that was changed a moment ago: its
+    content may be what comes back, and must not be taken up while it is on its way out.
+    """
+    if slot.state is SlotState.EVICTING:
+        return slot
+    if slot.replaces is not None and slot.replaces.over.is_set():
+        slot.replaces = None
+    return slot.replaces
 
 
 def check_registration(key: Key, models: tuple[ModelSpec, ...]) -> None:

@@ -32,12 +32,24 @@ class LastError:
         }
 
 
+class Resolution:
+    """One question to the origins: what is a slot made of? Whoever asks meanwhile shares it."""
+
+    def __init__(self) -> None:
+        self.found = _shared_future()
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Make the question end soon, with or without an answer."""
+        self.stopped.set()
+
+
 class Work:
     """One attempt to make a slot whole. Whoever asks meanwhile shares it."""
 
     def __init__(self, *, refresh: bool) -> None:
         self.refresh = refresh  # resolve moving revisions again
-        self.opened: Future[Generation] = Future()  # names and sizes are known
+        self.opened = _shared_future()  # names and sizes are known
         self.done: Future[None] = Future()  # whole and published, or failed
         self.stopped = threading.Event()
         self.generation: Generation | None = None
@@ -61,12 +73,20 @@ class Slot:
     current: Generation | None = None  # published: what replicas are given
     target: Generation | None = None  # resolved: what a fill brings; ``current`` when up to date
     work: Work | None = None
-    resolving: Future[Generation] | None = None
+    resolving: Resolution | None = None
     last_error: LastError | None = None
     last_request: datetime | None = None  # UTC
     loaded: bool = False  # whether the disk has been looked at
-    removed: threading.Event = field(default_factory=threading.Event)
+    replaces: "Slot | None" = None  # that of the same pipeline with other models
+    over: threading.Event = field(default_factory=threading.Event)  # removed, or replaced
 
     def happens(self, event: SlotEvent) -> None:
         """Move on to the state after ``event``."""
         self.state = advance(self.state, event)
+
+
+def _shared_future() -> "Future[Generation]":
+    """Return a future that no single waiter can cancel: others wait for it too."""
+    future: Future[Generation] = Future()
+    future.set_running_or_notify_cancel()
+    return future

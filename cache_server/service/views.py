@@ -51,8 +51,11 @@ def _cache_view(
 
 def _fill_view(slot: Slot, now: datetime, monotonic: float) -> Mapping[str, Any]:
     work = slot.work
-    if work is None or work.generation is None:
+    if work is None:
         return {}
+    if work.generation is None:  # its origins are being asked
+        unknown = {"generation": None, "size": None, "filled": 0}
+        return {} if slot.current is None else {"next": unknown}
     eta = stamp(_eta(work, work.generation, now, monotonic))
     if slot.current is None:
         return {"eta": eta} if eta else {}

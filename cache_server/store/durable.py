@@ -46,7 +46,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            disk = os.statvfs(path if path.exists() else path.parent)
+            disk = os.statvfs(next(p for p in (path, *path.parents) if p.exists()))
             free = disk.f_bavail * disk.f_frsize
             raise CapacityError(
                 f"the file system under {path.name} is full: {free} bytes are left"

@@ -5,7 +5,6 @@ and confirmed by its sha256. It is the last thing that a fill writes and the fir
 """
 
 import json
-import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -98,7 +97,7 @@ class Generation:
         the machine every chunk is checked first.
 
         Raises:
-            CapacityError: the file system has no room; empty files are left behind.
+            CapacityError: the file system has no room; what was allocated is left behind.
         """
         self.progress.failure = None
         if self._boot() != _this_boot():
@@ -106,8 +105,7 @@ class Generation:
         with disk_errors(self.directory):
             (self.directory / "digests").mkdir(mode=0o700, exist_ok=True)
         for file in self.files:
-            _allocate(file.path, file.size)
-            _allocate(file.table_path, len(file.map.table))
+            file.allocate()
         write_json(self.directory / "filling.json", {"boot": _this_boot()})
         reached("fill.laid-out")
 
@@ -149,8 +147,9 @@ class Generation:
         going = trash / f"{self.id}.{secrets.token_hex(4)}"
         with disk_errors(self.directory):
             trash.mkdir(mode=0o700, exist_ok=True)
-            self.directory.rename(going)
-            sync_directory(self.directory.parent)
+            if self.directory.exists():  # else somebody was faster: it is gone as wished
+                self.directory.rename(going)
+                sync_directory(self.directory.parent)
         reached("remove.begun")
         return going
 
@@ -190,20 +189,6 @@ class Generation:
         except FileNotFoundError:
             # Published once, or never begun: what the tables say was synced, or is nothing.
             return _this_boot()
-
-
-def _allocate(path: Path, size: int) -> None:
-    with disk_errors(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
-        try:
-            if os.fstat(fd).st_size > size:
-                os.ftruncate(fd, size)
-            if size:
-                os.posix_fallocate(fd, 0, size)
-        finally:
-            os.close(fd)
 
 
 def _sync_up_to(directory: Path, top: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cache_protocol.errors import DiskError
@@ -29,6 +30,8 @@ class Root:
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._take_lock()
             self.slots.mkdir(mode=0o700, exist_ok=True)
+            # Now: a full disk may have no room left for it when something has to leave.
+            self.trash.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def slots(self) -> Path:
@@ -52,28 +55,26 @@ class Root:
 
     def slot_names(self) -> Iterator[tuple[str, str]]:
         """Yield ``(tenant, pipeline)`` of every slot directory."""
-        for tenant in sorted(self.slots.iterdir()):
-            for slot in sorted(tenant.iterdir()):
+        for tenant in _directories(self.slots):
+            for slot in _directories(tenant):
                 yield tenant.name, slot.name
 
     def generations(self, tenant: str, pipeline: str) -> list[Path]:
         """Return the directories of a slot's generations."""
-        slot = self.slot(tenant, pipeline)
-        return sorted(p for p in slot.iterdir() if p.is_dir()) if slot.is_dir() else []
+        return _directories(self.slot(tenant, pipeline))
 
     def empty_trash(self) -> None:
         """Delete what a crash left on its way out."""
-        if self.trash.is_dir():
+        with disk_errors(self.trash):
             for left in self.trash.iterdir():
-                shutil.rmtree(left)
+                delete(left)
 
     def discard(self, directory: Path) -> None:
         """Delete a directory below this one that nobody knows; one rename makes it unknown."""
         with disk_errors(directory):
-            self.trash.mkdir(mode=0o700, exist_ok=True)
             going = self.trash / f"{directory.name}.{secrets.token_hex(4)}"
             directory.rename(going)
-            shutil.rmtree(going)
+        delete(going)
 
     def ticket_key(self) -> bytes:
         """Return the key that signs this node's URLs; kept, so that they outlive a restart."""
@@ -107,3 +108,22 @@ class Root:
         if not path.exists():
             write_bytes(path, fresh)
         return path.read_bytes()
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a directory with all that is in it; one that is gone is fine.
+
+    Raises:
+        DiskError: the disk refused; something of it may be left.
+    """
+    with disk_errors(path):
+        while path.is_dir() and not path.is_symlink():
+            # A removal and the emptying of the trash may meet in one directory.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+
+
+def _directories(parent: Path) -> list[Path]:
+    """Return the directories in ``parent``; a stray file is none, nor is there one in a file."""
+    return sorted(p for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []

@@ -117,6 +117,22 @@ class StoredFile:
 
     # What the fill uses.
 
+    def allocate(self) -> None:
+        """Take the full size on disk, for bytes and table; forget chunks that are not there.
+
+        The table comes first: once a file that somebody cut short has its size again, zeros
+        stand where a stale table would still promise bytes.
+
+        Raises:
+            CapacityError: the file system has no room.
+        """
+        with disk_errors(self.path):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._forget_beyond(self.path.stat().st_size if self.path.exists() else 0)
+        _allocate(self.table_path, len(self.map.table))
+        self._write_table(0, bytes(self.map.table))
+        _allocate(self.path, self.size)
+
     def write(self, at: int, data: memoryview, fd: int) -> None:
         """Write ``data`` at byte ``at`` of the file open as ``fd``."""
         with disk_errors(self.path):
@@ -191,8 +207,13 @@ class StoredFile:
         except FileNotFoundError:
             return
         self.map = ChunkMap(self.size, table)
-        if on_disk != self.size:
-            self.map.drop(chunks_of(Span(min(on_disk, self.size), self.size)))
+        self._forget_beyond(on_disk)
+
+    def _forget_beyond(self, on_disk: int) -> None:
+        """Forget the chunks that a file of ``on_disk`` bytes does not hold, in memory."""
+        if on_disk < self.size:
+            self.map.drop(chunks_of(Span(on_disk, self.size)))
+            self.sha256 = None
 
     def _write_table(self, chunk: int, entries: bytes) -> None:
         with disk_errors(self.table_path):
@@ -219,6 +240,19 @@ class StoredFile:
             left = deadline - time.monotonic()
             if left <= 0 or not self._progress.changed.wait(left):
                 raise TimeoutError(f"{self.origin.path}: nothing came within {timeout:.0f} s")
+
+
+def _allocate(path: Path, size: int) -> None:
+    with disk_errors(path):
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            if os.fstat(fd).st_size > size:
+                os.ftruncate(fd, size)
+            if size:
+                os.posix_fallocate(fd, 0, size)
+        finally:
+            os.close(fd)
 
 
 def _fresh(error: CacheError) -> CacheError:

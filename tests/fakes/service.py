@@ -1,0 +1,154 @@
+"""A whole service over a directory and origins in memory, with a clock that the test turns."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cache_protocol.digests import CHUNK_SIZE
+from cache_protocol.errors import CacheError
+from cache_protocol.manifest import Lease
+from cache_server.catalogue.registry import Key, Registry
+from cache_server.core.content import ModelSpec
+from cache_server.ports import OpenOrigin
+from cache_server.service.filling import Clocks
+from cache_server.service.service import Options, Service
+from cache_server.service.slot import Slot
+from cache_server.store.generation import Generation
+from cache_server.store.root import Root
+
+LIMIT = 30.0  # seconds; nothing here takes one
+SOURCE = "file:///m"
+VOICE = Key("default", "voice")
+
+
+def pattern(size: int, seed: int = 0) -> bytes:
+    """Return bytes that differ from chunk to chunk, cheaply."""
+    period = bytes((i * 7 + seed) % 251 for i in range(251))
+    return (period * (size // 251 + 1))[:size]
+
+
+def chunks(count: float, seed: int = 0) -> bytes:
+    """Return ``count`` chunks of bytes."""
+    return pattern(int(count * CHUNK_SIZE), seed)
+
+
+class Clock:
+    """Both kinds of time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def now(self) -> datetime:
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Bench:
+    """A running service, and short ways to ask it things."""
+
+    def __init__(self, service: Service, root: Root, clock: Clock) -> None:
+        self.service, self.root, self.clock = service, root, clock
+
+    def put(self, *models: ModelSpec, key: Key = VOICE) -> bool:
+        return self.service.put(key, models or (ModelSpec("m", SOURCE),), pinned=None)
+
+    def slot(self, key: Key = VOICE) -> Slot:
+        return self.service._slots[key]
+
+    def resolved(self, key: Key = VOICE) -> None:
+        """Return when no resolution runs, however it ended."""
+        with self.service._lock:
+            resolving = self.slot(key).resolving
+        if resolving is not None:
+            resolving.found.exception(LIMIT)
+
+    def open(self, key: Key = VOICE) -> Generation:
+        """Return the generation that a replica would be given."""
+        return self.service.ensure(key).result(LIMIT)
+
+    def grant(self, generation: Generation, key: Key = VOICE) -> Lease:
+        return self.service.grant(key, generation)
+
+    def settle(self, key: Key = VOICE) -> CacheError | None:
+        """Return how the running attempt ended; None if well or if none runs."""
+        with self.service._lock:
+            work = self.slot(key).work
+        if work is None:
+            return None
+        error = work.done.exception(LIMIT)
+        assert error is None or isinstance(error, CacheError), error
+        return error
+
+    def warm(self, key: Key = VOICE, *, refresh: bool = False) -> CacheError | None:
+        self.service.warm(key, refresh=refresh)
+        return self.settle(key)
+
+    def cache(self, key: Key = VOICE) -> dict:
+        return self.service.view(key)["cache"]
+
+    def keep_house(self) -> None:
+        """Do one round of housekeeping now."""
+        self.service._filling.give_up_retired(self.service.leases.held())
+
+    def reconciled(self) -> None:
+        """Return when the look at the disk is over."""
+        assert self.service._filling.reconciled.wait(LIMIT)
+
+    @property
+    def pulled(self) -> int:
+        return self.service.status()["origin_bytes"]
+
+    def read(self, path: str, generation: Generation, *, model: str = "m") -> bytes:
+        """Return a whole file as a replica reads it: what is present, again and again."""
+        file = self.service.library.find(generation.id, model, path)
+        fd = file.open()
+        try:
+            data = b""
+            while len(data) < file.size:
+                end = file.present_until(len(data), LIMIT)
+                with open(fd, "rb", closefd=False) as opened:
+                    opened.seek(len(data))
+                    data += opened.read(end - len(data))
+        finally:
+            os.close(fd)
+        return data
+
+    def on_disk(self) -> list[str]:
+        """Return every generation directory below ROOT, the trash included."""
+        slots = [p.name for p in self.root.slots.glob("*/*/*")]
+        return sorted(slots) + sorted(p.name for p in self.root.trash.glob("*"))
+
+
+@contextmanager
+def running_service(
+    directory: Path,
+    origins: OpenOrigin,
+    *,
+    capacity: int = 2**40,
+    clock: Clock | None = None,
+    start: bool = True,
+) -> Iterator[Bench]:
+    """Run a service on ``directory``; at the end it is closed and no thread of it is left."""
+    before = set(threading.enumerate())
+    root, clock = Root(directory), clock or Clock()
+    registry = Registry(f"sqlite:///{directory}/catalogue.db")
+    options = Options(capacity, timedelta(hours=48), "test")
+    clocks = Clocks(clock.now, clock.monotonic)
+    service = Service(root, registry, origins, options, clocks)
+    if start:
+        service.start()
+    try:
+        yield Bench(service, root, clock)
+    finally:
+        service.close()
+        root.close()
+        left = [t for t in set(threading.enumerate()) - before if t.name.startswith("fill ")]
+        assert not left, left

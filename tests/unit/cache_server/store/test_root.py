@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cache_protocol.errors import DiskError
+from cache_server.store.root import Root
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = Root(tmp_path / "root")
+    yield root
+    root.close()
+
+
+def test_two_nodes_on_one_root_are_refused_and_the_holder_is_named(root):
+    with pytest.raises(DiskError, match=rf"another running node \(process {os.getpid()}\)"):
+        Root(root.path)
+
+
+def test_another_process_is_refused_too(root):
+    code = (
+        "from pathlib import Path; from cache_server.store.root import Root; "
+        f"Root(Path({str(root.path)!r}))"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "belongs to another running node" in other.stderr
+
+
+def test_a_root_that_was_given_back_can_be_taken_again(tmp_path):
+    Root(tmp_path).close()
+    Root(tmp_path).close()
+
+
+def test_a_directory_that_everybody_can_write_to_is_refused(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(DiskError, match="writable by everybody"):
+        Root(tmp_path)
+
+
+def test_secrets_are_made_once_and_kept(root):
+    assert root.admin_token() == root.admin_token()
+    assert root.ticket_key() == root.ticket_key()
+    assert (root.path / "admin-token").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_trash_is_emptied_of_whatever_lies_there(root):
+    (root.trash / "generation" / "files").mkdir(parents=True)
+    (root.trash / "stray").write_text("a file")
+    root.empty_trash()
+    assert list(root.trash.iterdir()) == []
+
+
+def test_a_stray_file_among_the_slots_is_no_slot(root):
+    (root.slots / "default" / "voice").mkdir(parents=True)
+    (root.slots / "stray").write_text("a file")
+    (root.slots / "default" / "stray").write_text("a file")
+    assert list(root.slot_names()) == [("default", "voice")]
+
+
+def test_the_trash_is_there_before_a_full_disk_needs_it(root):
+    assert root.trash.is_dir()
+
+
+def test_a_discarded_directory_leaves_nothing(root):
+    (root.slots / "t" / "p").mkdir(parents=True)
+    root.discard(root.slots / "t" / "p")
+    assert not (root.slots / "t" / "p").exists()
+    assert list(root.trash.iterdir()) == []
