@@ -1,0 +1,97 @@
+"""A node that dies or is stopped in the middle, and its replicas, which stay."""
+
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+
+from benchmarks.node import Node, running_node
+from cache_protocol.digests import CHUNK_SIZE
+from tests.fakes.hub import Hub
+from tests.integration.conftest import Hold
+from tests.integration.content import chunks, digests
+from tests.integration.programs import cache_of, ended, ports, replica, until
+
+Start = Callable[..., AbstractContextManager[Node]]
+
+
+@pytest.fixture
+def start(scratch: Path, hub: Hub) -> Start:
+    """Start a node of this test's own; again on the same directory and ports with ``ports``."""
+    env = {"HF_ENDPOINT": hub.endpoint}
+    return lambda *flags: running_node(scratch / "node", *flags, env=env)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_node_that_ended_in_the_middle_of_a_fill_resumes_by_itself_and_pulls_what_is_missing(
+    start: Start, hub: Hub, pipeline: str, repo: str, hold: Hold, end: signal.Signals
+) -> None:
+    files = {"a.bin": chunks(9)}
+    hub.commit(repo, files)
+    hold(f"{repo}/", at="cdn", chunk=7)
+    with start() as node:
+        node.put(pipeline, {"m": f"hf://{repo}"})
+        node.call("POST", f"/v1/pipelines/{pipeline}/warm", {})
+        until(lambda: cache_of(node, pipeline)["filled"] == 8 * CHUNK_SIZE)
+        again = ports(node)
+        ended(node, end)
+    with start(*again) as node:
+        until(lambda: cache_of(node, pipeline)["warm"])
+        assert hub.sent[f"{repo}/a.bin"] == len(files["a.bin"])
+        with replica(node, pipeline) as reader:
+            assert reader.finished()["files"] == digests(files)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_replica_survives_a_node_that_ends_in_the_middle_of_the_fill(
+    start: Start, hub: Hub, pipeline: str, repo: str, hold: Hold, end: signal.Signals
+) -> None:
+    files = {"a.bin": chunks(9)}
+    hub.commit(repo, files)
+    hold(f"{repo}/", at="cdn", chunk=7)
+    with ExitStack() as reading:
+        with start() as node:
+            node.put(pipeline, {"m": f"hf://{repo}"})
+            reader = reading.enter_context(replica(node, pipeline))
+            reader.verified(4 * CHUNK_SIZE)
+            again = ports(node)
+            ended(node, end)
+        with start(*again):
+            assert reader.finished()["files"] == digests(files)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_replica_of_a_warm_slot_goes_on_where_it_was_when_the_node_is_back(
+    start: Start, hub: Hub, pipeline: str, repo: str, end: signal.Signals
+) -> None:
+    files = {"a.bin": chunks(9)}
+    hub.commit(repo, files)
+    with ExitStack() as reading:
+        with start() as node:
+            node.put(pipeline, {"m": f"hf://{repo}"})
+            node.warm(pipeline)
+            reader = reading.enter_context(replica(node, pipeline, "--hold-at", 5 * CHUNK_SIZE))
+            reader.says("held")
+            again = ports(node)
+            ended(node, end)
+        with start(*again):
+            reader.go()
+            finished = reader.finished()
+    assert finished["files"] == digests(files)
+    # Each of four lanes had one chunk under way that counts for nothing.
+    assert finished["wire"] <= 9 * CHUNK_SIZE + 4 * CHUNK_SIZE
+    assert hub.sent[f"{repo}/a.bin"] == len(files["a.bin"])
+
+
+def test_a_node_that_is_told_to_stop_ends_with_code_0_although_a_replica_reads(
+    start: Start, hub: Hub, pipeline: str, repo: str
+) -> None:
+    hub.commit(repo, {"a.bin": chunks(9)})
+    with start() as node:
+        node.put(pipeline, {"m": f"hf://{repo}"})
+        node.warm(pipeline)
+        with replica(node, pipeline, "--hold-at", 5 * CHUNK_SIZE) as reader:
+            reader.says("held")
+            assert ended(node, signal.SIGTERM) == 0
