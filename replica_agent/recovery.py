@@ -5,6 +5,7 @@
                                            tickets, tells of a new generation, and starts a
                                            fill that has failed afresh
     a problem that says ``retry: never``   give up with its reason
+    bytes that are not the promised ones   give up: the node has pulled them twice already
     no progress for too long               give up with the last reason
 
 Many lanes fail at once when a node restarts: one of them asks for the manifest, the others go
@@ -16,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cache_protocol.errors import CacheError, Retry, ServerUnreachableError
+from cache_protocol.errors import CacheError, IntegrityError, Retry, ServerUnreachableError
 from cache_protocol.manifest import Manifest
 from replica_agent.core.answers import LostError, RefusedError
 from replica_agent.core.backoff import pause
@@ -58,7 +59,7 @@ class Recovery:
         Raises:
             CacheError: it makes no sense.
         """
-        if isinstance(error, RefusedError) and error.retry is Retry.NEVER:
+        if isinstance(error, RefusedError) and _is_final(error):
             raise error.error
         if time.monotonic() - self._transfer.last_progress > max(self._patience, patience):
             raise self._reason(error)
@@ -81,3 +82,9 @@ class Recovery:
         if isinstance(error, RefusedError):
             return error.error
         return ServerUnreachableError(f"no progress for {self._patience:.0f} s; last: {error}")
+
+
+def _is_final(error: RefusedError) -> bool:
+    # Nobody fills a slot again whose fill has failed until somebody asks for the manifest: who
+    # waits for the bytes of an integrity failure waits for nothing.
+    return error.retry is Retry.NEVER or isinstance(error.error, IntegrityError)
