@@ -175,6 +175,7 @@ class LoadedModel:
                 yield content, entry
 
     def _stream(self, transfer: Transfer) -> "Iterator[tuple[str, torch.Tensor]]":
+        # Every arrival from the first one on: a stream may begin when the pull is over.
         arena, names, seen = self._arena(transfer), Names(), 0
         contents = {n: arena.view(n) for n, _ in _safetensors(transfer, self._name)}
         files = {
@@ -203,7 +204,10 @@ class LoadedModel:
                 return transfer
 
     def _arena(self, transfer: Transfer) -> HostArena:
-        return self._memory.arena(transfer.manifest.generation, self._name)
+        try:
+            return self._memory.arena(transfer.manifest.generation, self._name)
+        except GenerationGoneError as error:
+            raise ReplacedError(transfer.manifest.generation) from error
 
     def _to_device(self, tensor: "torch.Tensor") -> "torch.Tensor":
         return tensor if self._device == "cpu" else tensor.to(self._device)

@@ -26,7 +26,7 @@ from cache_protocol.digests import (
     chunk_digest,
     chunk_span,
 )
-from cache_protocol.errors import IntegrityError, MalformedError
+from cache_protocol.errors import GenerationGoneError, IntegrityError, MalformedError
 from cache_protocol.manifest import File, Manifest
 from cache_protocol.ranges import Span
 from replica_agent.core.schedule import Part, Schedule
@@ -272,7 +272,7 @@ class Transfer:
             ReplacedError: this generation is over.
             CacheError: the transfer failed.
         """
-        state = self.models[model]
+        state = self._model(model)
         with self._changed:
             while len(state.arrivals) == seen and state.unconfirmed:
                 self.check()
@@ -281,8 +281,9 @@ class Transfer:
 
     def wait_confirmed(self, model: str) -> None:
         """Wait until every file of a model is confirmed; raises as ``arrivals`` does."""
+        state = self._model(model)
         with self._changed:
-            while self.models[model].unconfirmed:
+            while state.unconfirmed:
                 self.check()
                 self._changed.wait()
 
@@ -290,6 +291,11 @@ class Transfer:
     def verified_bytes(self) -> int:
         """Bytes in place whose digests have been compared."""
         return sum(s.received for s in self.files)
+
+    def _model(self, name: str) -> ModelState:
+        if name not in self.models:
+            raise GenerationGoneError(f"the pipeline has no model {name!r} any more")
+        return self.models[name]
 
     # Under the condition.
 
