@@ -16,7 +16,7 @@ from cache_protocol.units import show_size
 class Phase:
     """One phase of a start."""
 
-    name: str  # of the contract: agent-start, manifest, pull
+    name: str  # of the contract: agent-start, manifest, pull, …
     start: float  # seconds after the start
     seconds: float
 
@@ -33,26 +33,38 @@ class Boot:
     verified_bytes: int
     weight_wait: float  # seconds that somebody waited for weights and did nothing else
     time_to_ready: float  # seconds from the start to the end of the last phase
-    reason: str | None = None  # why it failed
+    reason: str | None = None  # why it failed, or why it was not the cache that served
+    source: str = "cache"  # who served the bytes: cache, origin
+    recovered: bool = False  # the engine got its weights in spite of ``reason``
+    notes: Sequence[str] = ()  # what an operator should know besides
+
+    @property
+    def ok(self) -> bool:
+        """Whether the weights came."""
+        return self.reason is None or self.recovered
 
 
 def to_json(boot: Boot) -> dict[str, Any]:
     """Return ``boot`` as the fields of a boot report."""
-    fields = {
+    fields: dict[str, Any] = {
         "pipeline": boot.pipeline,
         "host": socket.gethostname(),
         "device": boot.device,
         "start_path": "cold",
-        "ok": boot.reason is None,
+        "ok": boot.ok,
         "started": boot.started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "phases": [_phase(p) for p in boot.phases],
         "bytes": boot.bytes,
         "verified_bytes": boot.verified_bytes,
-        "source": "cache",
+        "source": boot.source,
         "weight_wait": round(boot.weight_wait, 6),
         "time_to_ready": round(boot.time_to_ready, 6),
     }
-    return fields if boot.reason is None else {**fields, "reason": boot.reason}
+    if boot.reason is not None:
+        fields["reason"] = boot.reason
+    if boot.notes:
+        fields["notes"] = list(boot.notes)
+    return fields
 
 
 def to_table(boot: Boot) -> str:
@@ -60,7 +72,15 @@ def to_table(boot: Boot) -> str:
     rows = [("phase", "start", "seconds", "")]
     rows += [(p.name, f"{p.start:.3f}", f"{p.seconds:.3f}", _rate(p, boot)) for p in boot.phases]
     rows.append(("ready", "", f"{boot.time_to_ready:.3f}", ""))
-    return "\n".join(_aligned(rows))
+    return "\n".join([*_aligned(rows), *_remarks(boot)])
+
+
+def _remarks(boot: Boot) -> Iterable[str]:
+    if boot.source != "cache":
+        yield f"source: {boot.source}"
+    if boot.reason is not None:
+        yield f"reason: {boot.reason}"
+    yield from (f"note: {note}" for note in boot.notes)
 
 
 def _phase(phase: Phase) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cache_protocol.environment import read_settings
 from cache_protocol.errors import MalformedError
@@ -9,9 +10,10 @@ from cache_protocol.units import parse_size
 from replica_agent.core.urls import parse_url
 
 PREFIX = "REPLICA_AGENT_"
-# Every name of the contract; ``ca``, ``state_dir`` and ``fallback`` belong to ``boot``.
+# Every name of the contract; ``ca`` is reserved.
 KNOWN = ("server", "token", "ca", "state_dir", "memory_limit", "fallback")
 DEFAULT_SERVER = "http://127.0.0.1:8080"
+FALLBACKS = ("origin", "fail")  # what ``boot`` does when the cache cannot serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +23,22 @@ class Settings:
     server: str = DEFAULT_SERVER
     token: str | None = field(default=None, repr=False)
     memory_limit: int | None = None  # bytes; None: what the host allows
+    state_dir: Path | None = None  # None: the user's, see ``boot.places``
+    fallback: str = "origin"  # one of FALLBACKS
 
     def __post_init__(self) -> None:
         """Check what goes into requests.
 
         Raises:
-            MalformedError: a server that is no URL, or a token that is no header value. The
-                token itself is never shown.
+            MalformedError: a server that is no URL, a fallback that does not exist, or a token
+                that is no header value. The token itself is never shown.
         """
         parse_url(self.server)
         token = self.token
         if token is not None and not (token and token.isascii() and token.isprintable()):
             raise MalformedError(f"{PREFIX}TOKEN is empty or has characters that no token has")
+        if self.fallback not in FALLBACKS:
+            raise MalformedError(f"{PREFIX}FALLBACK {self.fallback!r} is not origin or fail")
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
@@ -42,9 +48,11 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         MalformedError: names every misspelt variable, or the value that is wrong.
     """
     given = read_settings(env, PREFIX, KNOWN)
-    limit = given.get("memory_limit")
+    limit, state = given.get("memory_limit"), given.get("state_dir")
     return Settings(
         server=given.get("server", DEFAULT_SERVER),
         token=given.get("token"),
         memory_limit=None if limit is None else parse_size(limit),
+        state_dir=None if state is None else Path(state).absolute(),
+        fallback=given.get("fallback", "origin"),
     )

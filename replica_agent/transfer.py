@@ -14,7 +14,7 @@ which whoever waits for any of it waits on.
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -284,6 +284,13 @@ class Transfer:
         state = self._model(model)
         with self._changed:
             while state.unconfirmed:
+                self.check()
+                self._changed.wait()
+
+    def wait_files(self, indices: Collection[int]) -> None:
+        """Wait until each of these files is confirmed; raises as ``arrivals`` does."""
+        with self._changed:
+            while not all(self.files[index].confirmed for index in indices):
                 self.check()
                 self._changed.wait()
 

@@ -18,7 +18,7 @@ def test_variables_are_read():
 
 
 def test_every_name_of_the_contract_is_known():
-    values = {"server": "http://c", "memory_limit": "1GB"}
+    values = {"server": "http://c", "memory_limit": "1GB", "fallback": "fail"}
     from_environment({f"REPLICA_AGENT_{n.upper()}": values.get(n, "x") for n in KNOWN})
 
 
