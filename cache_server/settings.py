@@ -37,9 +37,10 @@ class Settings:
     tls_key: Path | None = None
 
     def __repr__(self) -> str:
-        """Leave the secret out: settings end up in logs."""
+        """Leave out what is or holds a secret: settings end up in logs."""
+        secret = ("admin_token", "database_url")
         shown = (
-            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name != "admin_token"
+            f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.name not in secret
         )
         return f"Settings({', '.join(shown)})"
 

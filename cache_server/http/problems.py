@@ -63,7 +63,11 @@ def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_http(_request: Request, error: Exception) -> JSONResponse:
-    return _http(error) if isinstance(error, HTTPException) else _on_bug(_request, error)
+    if not isinstance(error, HTTPException):
+        return _on_bug(_request, error)
+    if error.status_code == 400:  # FastAPI's word for a body that is not text, or nested too deep
+        return answer(errors.MalformedError(f"body: {error.detail}"))
+    return _http(error)
 
 
 def _on_bug(_request: Request, _error: Exception) -> JSONResponse:

@@ -1,0 +1,82 @@
+"""The control plane over a real socket, for a service with origins in memory."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+import uvicorn
+
+from cache_server.http.api import Wiring, build
+from cache_server.service.service import Service
+
+TOKEN = "the-token"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class ControlPlane:
+    """Where it listens, and short ways to ask it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def connect(self) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def send(
+        self, connection: HTTPConnection, method: str, path: str, body: Any = None, token=TOKEN
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        connection.request(method, path, data, headers | {"Content-Type": "application/json"})
+
+    def receive(self, connection: HTTPConnection) -> Answer:
+        answer = connection.getresponse()
+        fields = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, fields, answer.read())
+
+    def ask(self, method: str, path: str, body: Any = None, token: str | None = TOKEN) -> Answer:
+        connection = self.connect()
+        try:
+            self.send(connection, method, path, body, token)
+            return self.receive(connection)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def control_plane(service: Service, **wiring: Any) -> Iterator[ControlPlane]:
+    """Serve ``service``; nothing is left listening at the end."""
+    fields = {"admin_token": TOKEN, "ticket_key": b"k" * 32, "advertise": None, "data_port": 8081}
+    config = uvicorn.Config(
+        build(service, Wiring(**{**fields, **wiring})),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield ControlPlane(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,79 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cache_protocol.errors import DiskError
+from cache_server.catalogue.registry import Key, Registration, Registry
+from cache_server.core.content import ModelSpec
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+VOICE = Key("default", "voice")
+MODEL = ModelSpec("m", "hf://o/n", "main", ("*.json",), ("*.md",), "secret-name")
+
+
+@pytest.fixture
+def open_registry(tmp_path):
+    opened: list[Registry] = []
+
+    def open_registry() -> Registry:
+        opened.append(Registry(f"sqlite:///{tmp_path}/catalogue.db"))
+        return opened[-1]
+
+    yield open_registry
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def registry(open_registry):
+    return open_registry()
+
+
+def test_a_registration_is_the_same_in_the_next_process(registry, open_registry):
+    registration = Registration(VOICE, (MODEL,), pinned=True)
+    registry.put(registration, NOW)
+    assert open_registry().all() == {VOICE: registration}
+
+
+def test_a_change_replaces_what_was_there(registry):
+    registry.put(Registration(VOICE, (MODEL,)), NOW)
+    changed = Registration(VOICE, (ModelSpec("n", "file:///n"),), pinned=True)
+    registry.put(changed, NOW)
+    assert registry.all() == {VOICE: changed}
+
+
+def test_one_id_of_two_tenants_is_two_pipelines(registry):
+    other = Key("other", "voice")
+    registry.put(Registration(VOICE, (MODEL,)), NOW)
+    registry.put(Registration(other, ()), NOW)
+    registry.remove(VOICE)
+    assert registry.all().keys() == {other}
+
+
+def test_last_requests_are_kept_and_move_on(registry, open_registry):
+    registry.touch({VOICE: NOW})
+    registry.touch({VOICE: NOW + timedelta(hours=1)})
+    assert open_registry().last_requests() == {VOICE: NOW + timedelta(hours=1)}
+
+
+def test_removing_forgets_the_last_request_too(registry):
+    registry.put(Registration(VOICE, (MODEL,)), NOW)
+    registry.touch({VOICE: NOW})
+    registry.remove(VOICE)
+    assert (registry.all(), registry.last_requests()) == ({}, {})
+
+
+def test_removing_what_is_not_there_is_fine(registry):
+    registry.remove(VOICE)
+
+
+def test_a_file_that_is_no_database_is_a_matter_of_the_disk(tmp_path):
+    (tmp_path / "catalogue.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(DiskError, match="database"):
+        Registry(f"sqlite:///{tmp_path}/catalogue.db")
+
+
+def test_two_registrations_have_one_spec_only_if_their_models_are_equal():
+    spec = Registration(VOICE, (MODEL,)).spec
+    assert spec == Registration(VOICE, (MODEL,), pinned=True).spec
+    assert spec != Registration(VOICE, (MODEL, ModelSpec("n", "file:///n"))).spec

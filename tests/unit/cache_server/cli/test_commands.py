@@ -1,0 +1,231 @@
+"""The command line as it is typed, against a control plane over a real socket."""
+
+import json
+import os
+
+import pytest
+
+from cache_protocol.errors import OriginDeniedError
+from cache_server import __main__ as program
+from cache_server.cli import commands
+from tests.fakes.control_plane import TOKEN, control_plane
+from tests.fakes.origin import MemoryOrigin, MemoryOrigins
+from tests.fakes.service import SOURCE, chunks, running_service
+
+
+@pytest.fixture
+def origin():
+    return MemoryOrigin({"config.json": b"{}", "w.bin": chunks(0.2)})
+
+
+@pytest.fixture
+def bench(tmp_path, origin, quick_retries):
+    origins = MemoryOrigins({SOURCE: origin})
+    with running_service(tmp_path / "root", origins, capacity=50 * 2**20) as bench:
+        bench.reconciled()
+        yield bench
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command; return its exit code, what it said, and what it complained about."""
+    for name in [n for n in os.environ if n.startswith("CACHE_SERVER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "POLL", 0.01)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["cache-server", *words])
+        code = 0
+        try:
+            program.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def node(bench, run, monkeypatch):
+    """``run`` with a node to talk to."""
+    with control_plane(bench.service) as plane:
+        monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", TOKEN)
+        yield lambda *words: run(*words, "--server", plane.url)
+
+
+def put(node) -> None:
+    assert node("pipelines", "put", "voice", "--model", f"m={SOURCE}")[0] == 0
+
+
+def test_put_registers_a_pipeline(node, bench):
+    code, out, err = node("pipelines", "put", "voice", "--model", f"m={SOURCE}", "--pinned")
+    assert (code, out, err) == (0, "voice: registered with 1 model(s)\n", "")
+    assert bench.cache()["pinned"]
+
+
+def test_put_registers_all_of_a_file(node, tmp_path):
+    (tmp_path / "p.yaml").write_text(
+        f"pipelines: [{{id: a, models: [{{name: m, source: '{SOURCE}'}}]}},"
+        f" {{id: b, models: [{{name: m, source: '{SOURCE}'}}]}}]"
+    )
+    assert node("pipelines", "put", "--file", "p.yaml")[:2] == (0, "a: registered\nb: registered\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pipelines", "put", "voice"),
+        ("pipelines", "put", "--model", "m=file:///m"),
+        ("pipelines", "put", "voice", "--model", "file:///m"),
+        ("pipelines", "put", "voice", "--file", "p.yaml"),
+        ("pipelines", "put", "--file", "missing.yaml"),
+        ("pipelines", "put", "voice", "--model", "m=ftp://x"),
+        ("pipelines", "put", "Voice", "--model", "m=file:///m"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_so_on_stderr(node, words):
+    code, out, err = node(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("cache-server: ")
+
+
+@pytest.mark.parametrize("words", [(), ("dance",), ("warm",), ("pipelines",), ("status", "--jso")])
+def test_what_cannot_be_parsed_is_2_with_the_usage(run, words):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "usage" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("serve",),
+        ("warm",),
+        ("status",),
+        ("pipelines",),
+        *(("pipelines", a) for a in ("put", "ls", "show", "rm")),
+    ],
+)
+def test_every_command_has_help(run, words):
+    code, out, _ = run(*words, "--help")
+    assert code == 0
+    assert "usage: cache-server" in out
+
+
+def test_ls_and_show_are_tables_for_people_and_json_for_programs(node, bench):
+    put(node)
+    bench.warm()
+    assert "voice" in node("pipelines", "ls")[1]
+    assert "w.bin" in node("pipelines", "show", "voice")[1]
+    assert json.loads(node("pipelines", "ls", "--json")[1])["pipelines"][0]["id"] == "voice"
+    assert json.loads(node("pipelines", "show", "voice", "--json")[1])["cache"]["warm"]
+
+
+def test_status_shows_the_figures(node):
+    assert "capacity" in node("status")[1]
+    assert json.loads(node("status", "--json")[1])["capacity"] == 50 * 2**20
+
+
+def test_warm_waits_and_tells_in_json_lines(node, bench):
+    put(node)
+    code, out, _ = node("warm", "voice", "--wait")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert lines[-1]["state"] == "warm"
+    assert lines[-1]["filled"] == lines[-1]["size"]
+
+
+def test_warm_without_wait_answers_at_once(node, bench, origin):
+    put(node)
+    with origin.held():
+        code, out, _ = node("warm", "voice")
+        assert (code, out.startswith("voice: filling")) == (0, True)
+    bench.settle()
+
+
+def test_a_refresh_is_waited_for_although_the_slot_stays_warm(node, bench, origin):
+    put(node)
+    bench.warm()
+    origin.files["w.bin"] = chunks(0.3, seed=8)
+    assert node("warm", "voice", "--refresh", "--wait")[0] == 0
+    assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+
+
+def test_a_refresh_that_fails_is_told_although_the_slot_stays_warm(node, bench, origin):
+    put(node)
+    bench.warm()
+    origin.deny(OriginDeniedError("revoked"))
+    code, _, err = node("warm", "voice", "--refresh", "--wait")
+    assert (code, err) == (5, "cache-server: revoked\n")
+    assert node("warm", "voice", "--wait")[0] == 0
+
+
+def test_an_origin_that_says_no_is_5(node, origin):
+    origin.deny(OriginDeniedError("gated"))
+    put(node)
+    assert node("warm", "voice", "--wait")[::2] == (5, "cache-server: gated\n")
+
+
+def test_bytes_that_are_wrong_twice_are_6(node, origin):
+    origin.corrupt("w.bin", 0, times=2)
+    put(node)
+    assert node("warm", "voice", "--wait")[0] == 6
+
+
+def test_no_room_is_7(node, origin):
+    origin.files["w.bin"] = chunks(7)
+    put(node)
+    code, _, err = node("warm", "voice", "--wait")
+    assert code == 7
+    assert "needed" in err
+
+
+def test_an_unknown_pipeline_is_4(node):
+    assert node("pipelines", "show", "nobody")[0] == 4
+    assert node("warm", "nobody")[0] == 4
+
+
+def test_a_wrong_token_is_4(node, monkeypatch):
+    monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", "wrong")
+    assert node("status")[0] == 4
+
+
+def test_a_slot_in_use_is_1_and_force_removes_it(node, bench):
+    put(node)
+    bench.warm()
+    bench.grant(bench.open())
+    code, _, err = node("pipelines", "rm", "voice")
+    assert (code, "1 replica" in err) == (1, True)
+    assert node("pipelines", "rm", "voice", "--force")[0] == 0
+
+
+def test_no_node_is_3(run):
+    code, out, err = run("status", "--server", "http://127.0.0.1:1")
+    assert (code, out) == (3, "")
+    assert "no node answers at http://127.0.0.1:1" in err
+
+
+@pytest.mark.parametrize("url", ["https://x", "x", "http://", "http://x:port", "http://[::1"])
+def test_a_server_that_is_no_url_is_2(run, url):
+    assert run("status", "--server", url)[0] == 2
+
+
+def test_a_root_without_a_node_is_2(run, tmp_path):
+    code, _, err = run("status", "--root", str(tmp_path))
+    assert (code, "no node.json" in err) == (2, True)
+
+
+def test_address_and_token_are_found_in_root(bench, run, tmp_path):
+    with control_plane(bench.service) as plane:
+        (tmp_path / "node.json").write_text(json.dumps({"control": plane.url}))
+        (tmp_path / "admin-token").write_text(TOKEN + "\n")
+        assert run("status", "--root", str(tmp_path))[0] == 0
+
+
+def test_settings_that_are_wrong_end_serve_with_2(run, monkeypatch):
+    monkeypatch.setenv("CACHE_SERVER_PROT", "80")
+    code, _, err = run("serve")
+    assert (code, "CACHE_SERVER_PORT" in err) == (2, True)

@@ -1,0 +1,108 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cache_protocol.errors import MalformedError
+from cache_server.cli.arguments import SERVE_FLAGS, SETTINGS
+from cache_server.settings import PARSERS, Settings
+
+
+def read(flags: dict[str, str] | None = None, **env: str) -> Settings:
+    return Settings.from_env({f"CACHE_SERVER_{k}": v for k, v in env.items()}, flags or {})
+
+
+def test_the_defaults_are_the_contracts():
+    settings = read()
+    assert (settings.root, settings.host) == (Path("cache"), "127.0.0.1")
+    assert (settings.port, settings.data_port, settings.region) == (8080, 8081, "local")
+    assert (settings.hot_window, settings.auth, settings.capacity) == (
+        timedelta(hours=48),
+        True,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("CAPACITY", "3.5TiB", int(3.5 * 2**40)),
+        ("CAPACITY", "500GB", 500 * 10**9),
+        ("CAPACITY", "0", 0),
+        ("PORT", "0", 0),
+        ("DATA_PORT", "65535", 65535),
+        ("HOT_WINDOW", "P2D", timedelta(days=2)),
+        ("AUTH", "OFF", False),
+        ("ROOT", "/nvme", Path("/nvme")),
+        ("ADVERTISE", "cache.example:81", "cache.example:81"),
+        ("ADVERTISE", "[::1]", "[::1]"),
+    ],
+)
+def test_a_setting_is_read(name, text, value):
+    assert getattr(read(**{name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("CAPACITY", "much"),
+        ("PORT", "65536"),
+        ("PORT", "0065536999"),
+        ("PORT", "-1"),
+        ("PORT", "٣"),
+        ("HOT_WINDOW", "48h"),
+        ("AUTH", "false"),
+        ("REGION", " "),
+        ("REGION", "a\nb"),
+        ("ADVERTISE", "http://cache:81"),
+        ("ADVERTISE", "cache:port"),
+        ("ADVERTISE", "user@cache"),
+        ("ADVERTISE", "cache/path"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_its_name(name, text):
+    with pytest.raises(MalformedError, match=f"CACHE_SERVER_{name}"):
+        read(**{name: text})
+
+
+def test_every_wrong_value_is_named_at_once():
+    with pytest.raises(MalformedError, match=r"PORT.*AUTH"):
+        read(PORT="x", AUTH="x")
+
+
+def test_a_flag_wins_over_the_environment():
+    assert read({"port": "1"}, PORT="2").port == 1
+
+
+def test_a_misspelt_name_is_an_error_with_the_nearest_right_one():
+    with pytest.raises(MalformedError, match="CACHE_SERVER_CAPACITY"):
+        read(CAPCITY="1GB")
+
+
+def test_auth_may_be_off_on_loopback_only():
+    assert not read(AUTH="off", HOST="::1").auth
+    with pytest.raises(MalformedError, match="loopback"):
+        read(AUTH="off", HOST="0.0.0.0", ALLOW_PLAINTEXT="on")
+
+
+def test_plain_text_off_loopback_must_be_wanted():
+    with pytest.raises(MalformedError, match="CACHE_SERVER_ALLOW_PLAINTEXT"):
+        read(HOST="0.0.0.0")
+    assert read(HOST="0.0.0.0", ALLOW_PLAINTEXT="on").host == "0.0.0.0"
+
+
+def test_tls_is_refused_rather_than_ignored():
+    with pytest.raises(MalformedError, match="TLS"):
+        read(TLS_CERT="/cert.pem")
+
+
+def test_neither_token_nor_database_password_is_shown():
+    shown = repr(read(ADMIN_TOKEN="t0ken", DATABASE_URL="postgresql://u:passw0rd@db/w"))
+    assert "t0ken" not in shown
+    assert "passw0rd" not in shown
+
+
+def test_every_flag_is_a_setting_and_help_names_every_setting_that_works():
+    assert {flag.replace("-", "_") for flag in SERVE_FLAGS} <= PARSERS.keys()
+    for name in PARSERS.keys() - {"tls_cert", "tls_key"}:
+        assert f"CACHE_SERVER_{name.upper()} " in SETTINGS
