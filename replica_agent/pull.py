@@ -25,7 +25,7 @@ from replica_agent.report import Boot, Phase
 from replica_agent.transfer import Transfer
 from replica_agent.verdicts import Verdicts
 
-LANES = 4  # connections; on loopback 2 do as well and 8 are slower, a real link needs several
+LANES = 4  # connections; more than loopback needs, a real link is not filled by one
 RENEWAL = 40.0  # seconds; a lease lasts 120, so two renewals may fail
 MAX_GENERATIONS = 5  # within one pull; content that moves faster cannot be pulled at all
 
