@@ -367,6 +367,7 @@ class Filling:
                     )
                 self.counters.count_repaired()
             except (IntegrityError, OriginChangedError) as error:
+                log.warning("%s cannot be repaired, and is pulled again: %s", file.path, error)
                 self._damaged(slot, generation, file, error)
                 raise
 
