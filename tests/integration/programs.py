@@ -21,7 +21,6 @@ from benchmarks.node import REPOSITORY, Node, clean_environment
 
 T = TypeVar("T")
 LIMIT = 40.0  # seconds; only a broken program needs them
-MODEL_FILES = ("config.json", "1_Pooling/config.json", "vocab.txt", "model.safetensors")
 
 
 def until(true: Callable[[], T], limit: float = LIMIT) -> T:
@@ -206,8 +205,7 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def ended(node: Node, how: signal.Signals) -> int:
-    """Send the signal ``how`` to ``node`` and return its exit code, which is left to be read."""
-    os.kill(node.pid, how)
-    left = until(lambda: os.waitid(os.P_PID, node.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
-    return left.si_status
+def exit_code(node: Node) -> int:
+    """Wait until ``node`` has ended and return its exit code, which others can still read."""
+    wanted = os.WEXITED | os.WNOWAIT | os.WNOHANG
+    return until(lambda: os.waitid(os.P_PID, node.pid, wanted)).si_status

@@ -1,6 +1,7 @@
 """Both commands as a person types them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -66,6 +67,24 @@ def test_progress_without_a_terminal_is_a_json_document_per_line(
         "size": CHUNK_SIZE + 2,
         "filled": CHUNK_SIZE + 2,
     }
+
+
+def test_progress_on_a_terminal_is_a_bar(node: Node, pipeline: str, weights: Path) -> None:
+    node.put(pipeline, {"m": f"file://{weights}"})
+    command = [sys.executable, "-m", "cache_server", "warm", pipeline, "--wait"]
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        done = subprocess.run(
+            [*command, "--root", node.root],
+            env=clean_environment(TERM="xterm", COLUMNS="120"),
+            stdout=theirs,
+            check=False,
+        )
+        os.close(theirs)
+        shown = os.read(screen.fileno(), 2**20).decode()
+    assert done.returncode == 0
+    assert "━" in shown
+    assert f"{pipeline}: warm" in shown
 
 
 def test_a_pipelines_file_registers_many(node: Node, weights: Path, scratch: Path) -> None:
@@ -221,6 +240,7 @@ def test_removing_a_pipeline_gives_its_room_back(node: Node, pipeline: str, weig
     assert cache_server("pipelines", "rm", pipeline, "--root", node.root).returncode == 0
     assert node.call("GET", "/v1/status")["used"] == used
     assert not (slot.exists() and tree(slot))
+    assert not list((node.root / "trash").iterdir())
 
 
 def test_a_second_node_on_one_root_is_refused_and_the_first_goes_on(

@@ -75,6 +75,17 @@ def test_a_replica_is_told_of_bytes_that_are_wrong_twice_and_no_file_gets_its_na
     assert tree(scratch / "out") == {}
 
 
+def test_no_load_into_memory_is_done_with_bytes_that_are_wrong_twice(
+    node: Node, hub: Hub, pipeline: str, repo: str
+) -> None:
+    hub.commit(repo, {"a.bin": chunks(3)})
+    hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1, times=10**9))
+    node.put(pipeline, {"m": f"hf://{repo}"})
+    with replica(node, pipeline) as reader:
+        finished = reader.finished()
+        assert (finished["error"], reader.process.returncode) == ("integrity", INTEGRITY)
+
+
 def test_the_fill_after_one_that_brought_wrong_bytes_starts_afresh(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
@@ -100,7 +111,7 @@ def test_a_byte_that_rotted_on_the_nodes_disk_is_brought_anew_from_the_origin(
     assert repaired(node) == before + 1
 
 
-def test_rot_that_the_origin_can_no_longer_heal_is_named_by_the_node(
+def test_rot_that_the_origin_can_no_longer_heal_is_named_and_the_replica_gets_the_new_content(
     node: Node, pipeline: str, scratch: Path
 ) -> None:
     write(scratch / "in", {"a.bin": chunks(2)})
@@ -112,7 +123,8 @@ def test_rot_that_the_origin_can_no_longer_heal_is_named_by_the_node(
         finished = reader.finished()
     # What was cached exists nowhere any more: the replica gets all of the new content, no mix.
     assert finished["files"] == digests({"a.bin": chunks(2, seed=1)})
-    assert "no longer the one that was listed" in node.log.read_text()
+    log = [line for line in node.log.read_text().splitlines() if pipeline in line]
+    assert any("cannot be repaired" in line and "no longer the one" in line for line in log)
 
 
 def test_a_slot_is_warm_again_after_its_rot_could_not_be_healed(
