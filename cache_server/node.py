@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +71,7 @@ class Node:
             timeout_graceful_shutdown=GRACE,
             server_header=False,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, self.service.end_fills)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -110,6 +110,10 @@ class _Server(uvicorn.Server):
     and readers are closed in order; here the node itself goes on from there.
     """
 
+    def __init__(self, config: uvicorn.Config, end_fills: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_fills = end_fills
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         stops = (signal.SIGINT, signal.SIGTERM)
@@ -122,6 +126,9 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         log.info("%s: stopping", signal.Signals(sig).name)
+        # Callers that wait for a fill are told now, or they would be cut off after GRACE. In a
+        # thread, since the code that this signal interrupts may hold the service's lock.
+        threading.Thread(target=self._end_fills, name="end-fills").start()
         super().handle_exit(sig, frame)
 
 

@@ -11,13 +11,13 @@ replica does. The first error stops them all; what was recorded stays for the ne
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Protocol
 
 from cache_protocol.digests import CHUNK_SIZE, ChunkHash, chunk_span, git_blob_hash
-from cache_protocol.errors import BusyError, IntegrityError
+from cache_protocol.errors import BusyError, CacheError, IntegrityError
 from cache_protocol.names import shown
 from cache_protocol.ranges import Span
 from cache_server.core.fill_order import Extent, FillOrder
@@ -95,6 +95,7 @@ class Fill:
             try:
                 done, _ = wait([*hashing, *pulling], return_when=FIRST_EXCEPTION)
                 failed = [f for f in done if f.exception()]
+                self._tell_readers(failed)
             finally:
                 self._generation.progress.want = None
                 self._end()
@@ -106,6 +107,12 @@ class Fill:
         self._stop.set()
         with self._turn:
             self._turn.notify_all()
+
+    def _tell_readers(self, failed: Sequence[Future[None]]) -> None:
+        """Say at once why no more comes: the other connections may take their time to end."""
+        for future in failed:
+            if isinstance(error := future.exception(), CacheError):
+                self._generation.fail(error)
 
     def _end(self) -> None:
         self.stop()

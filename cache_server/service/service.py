@@ -87,11 +87,15 @@ class Service:
         for thread in self._background:
             thread.start()
 
-    def close(self) -> None:
-        """End fills (their chunks are kept), write down touches, give everything back."""
+    def end_fills(self) -> None:
+        """End fills, and tell all who wait for them; their chunks are kept."""
         self._closing.set()
         self._filling.reconciled.set()
         self._filling.stop()
+
+    def close(self) -> None:
+        """End fills, write down touches, give everything back."""
+        self.end_fills()
         for thread in self._background:
             thread.join()
         self._flush()

@@ -182,3 +182,13 @@ def test_an_empty_file_is_part_of_a_warm_slot(bench, origin):
     bench.put()
     assert bench.warm() is None
     assert bench.read("empty", bench.open()) == b""
+
+
+def test_readers_are_told_of_a_failure_although_another_connection_hangs(node, origin):
+    stuck = MemoryOrigin({"b.bin": chunks(0.1)})
+    with node({"file:///b": stuck}) as bench, stuck.held():
+        origin.fail(OriginDeniedError("revoked"))  # at the first open
+        bench.put(ModelSpec("n", "file:///b"), ModelSpec("m", SOURCE))
+        generation = bench.open()
+        with pytest.raises(OriginDeniedError, match="revoked"):
+            generation.file("n", "b.bin").verdict(5)

@@ -1,4 +1,5 @@
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,7 @@ from cache_protocol.errors import (
 )
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
+from cache_server.service import filling
 from tests.fakes.origin import MemoryOrigin
 from tests.fakes.service import LIMIT, SOURCE, VOICE, chunks
 
@@ -239,3 +241,26 @@ def test_two_pipelines_of_one_source_share_no_byte(bench, origin):
     assert bench.warm(second) is None
     bench.service.remove(VOICE, force=False)
     assert bench.read("w.bin", bench.open(second)) == origin.files["w.bin"]
+
+
+def test_deleting_what_was_replaced_keeps_nobody_waiting(bench, origin, monkeypatch):
+    bench.put()
+    bench.warm()
+    origin.files["w.bin"] = chunks(1.2, seed=7)
+    bench.warm(refresh=True)
+    begun, gate, delete = threading.Event(), threading.Event(), filling.delete
+
+    def slow_delete(place) -> None:
+        begun.set()
+        assert gate.wait(LIMIT)
+        delete(place)
+
+    monkeypatch.setattr(filling, "delete", slow_delete)
+    with ThreadPoolExecutor(2) as pool:
+        keeping_house = pool.submit(bench.keep_house)
+        try:
+            assert begun.wait(LIMIT)
+            assert pool.submit(bench.cache).result(LIMIT)["warm"]
+        finally:
+            gate.set()
+        keeping_house.result(LIMIT)
