@@ -15,7 +15,7 @@ from cache_server.core.content import ModelSpec
 from cache_server.ports import OpenOrigin
 from cache_server.service.filling import Clocks
 from cache_server.service.service import Options, Service
-from cache_server.service.slot import Slot
+from cache_server.service.slot import Slot, Work
 from cache_server.store.generation import Generation
 from cache_server.store.root import Root
 
@@ -81,6 +81,9 @@ class Bench:
         """Return how the running attempt ended; None if well or if none runs."""
         with self.service._lock:
             work = self.slot(key).work
+        return self._end_of(work)
+
+    def _end_of(self, work: Work | None) -> CacheError | None:
         if work is None:
             return None
         error = work.done.exception(LIMIT)
@@ -88,8 +91,11 @@ class Bench:
         return error
 
     def warm(self, key: Key = VOICE, *, refresh: bool = False) -> CacheError | None:
-        self.service.warm(key, refresh=refresh)
-        return self.settle(key)
+        """Warm a pipeline; return how that ended, None if well."""
+        with self.service._lock:  # or it could be over before it is looked at
+            self.service.warm(key, refresh=refresh)
+            work = self.slot(key).work
+        return self._end_of(work)
 
     def cache(self, key: Key = VOICE) -> dict:
         return self.service.view(key)["cache"]
