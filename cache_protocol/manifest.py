@@ -3,7 +3,9 @@
     {"wire": 1, "pipeline": "voice", "generation": "…", "lease": {"id", "expires"},
      "chunk_size": 8388608,
      "models": {"asr": {"source", "revision", "files": [
-        {"path", "size", "sha256": "…" | null, "urls": [...], "digests": "…", "verdict": "…"}]}}}
+        {"path", "size", "sha256": "…" | null, "urls": [...], "digests": "…", "verdict": "…",
+         "git_sha1"?}]}},
+     "source"?: "pass-through", "reason"?: "…"}
 
 Parsing takes nothing on trust: every name, size and count is checked before it is used, and a
 field that this version does not know is ignored, so that an older agent reads a newer node.
@@ -21,11 +23,14 @@ from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_model, check_path, check_paths, check_pipeline, shown
 
 WIRE = 1
+# Where a node has the bytes from: its disk, or the origin, each time that they are asked for.
+CACHE, PASS_THROUGH = "cache", "pass-through"
 MAX_MANIFEST = 64 * 2**20  # bytes; 100 000 files with three signed URLs each
 MAX_FILES = 100_000  # in one pipeline
 MAX_FILE_SIZE = 2**44  # bytes, 16 TiB: the largest file of ext4 with 4 KiB blocks
 _GENERATION = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1 = re.compile(r"[0-9a-f]{40}")
 # What Python says when a value is not of the form; OverflowError is an instant near year 1.
 _WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 MAX_TEXT = 16384  # characters of any one field
@@ -42,6 +47,7 @@ class File:
     urls: tuple[str, ...]  # the bytes; any of them
     digests: str  # URL of the digest table
     verdict: str  # URL of the 48 bytes that confirm the file
+    git_sha1: str | None = None  # hex, git's blob id, where that is what the origin promises
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class Manifest:
     generation: str  # 32 hex digits
     lease: Lease
     models: Mapping[str, Model]
+    source: str = CACHE  # or PASS_THROUGH: then nobody but the reader can confirm a file
+    reason: str | None = None  # why it is not the cache
 
     @property
     def size(self) -> int:
@@ -89,7 +97,7 @@ class Manifest:
 
 def dump_manifest(manifest: Manifest) -> dict[str, Any]:
     """Return ``manifest`` as JSON values."""
-    return {
+    fields: dict[str, Any] = {
         "wire": WIRE,
         "pipeline": manifest.pipeline,
         "generation": manifest.generation,
@@ -100,24 +108,28 @@ def dump_manifest(manifest: Manifest) -> dict[str, Any]:
         "chunk_size": CHUNK_SIZE,
         "models": {name: _dump_model(model) for name, model in manifest.models.items()},
     }
+    if manifest.source != CACHE:
+        fields["source"] = manifest.source
+    if manifest.reason is not None:
+        fields["reason"] = manifest.reason
+    return fields
 
 
 def _dump_model(model: Model) -> dict[str, Any]:
-    return {
-        "source": model.source,
-        "revision": model.revision,
-        "files": [
-            {
-                "path": f.path,
-                "size": f.size,
-                "sha256": f.sha256,
-                "urls": list(f.urls),
-                "digests": f.digests,
-                "verdict": f.verdict,
-            }
-            for f in model.files
-        ],
+    files = [_dump_file(f) for f in model.files]
+    return {"source": model.source, "revision": model.revision, "files": files}
+
+
+def _dump_file(file: File) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "path": file.path,
+        "size": file.size,
+        "sha256": file.sha256,
+        "urls": list(file.urls),
+        "digests": file.digests,
+        "verdict": file.verdict,
     }
+    return fields if file.git_sha1 is None else fields | {"git_sha1": file.git_sha1}
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -142,6 +154,8 @@ def parse_manifest(data: bytes) -> Manifest:
             generation=_matching(_GENERATION, fields["generation"]),
             lease=Lease(_text(fields["lease"]["id"]), _instant(fields["lease"]["expires"])),
             models=models,
+            source=_text(fields.get("source", CACHE)),
+            reason=None if (reason := fields.get("reason")) is None else _text(reason),
         )
     except _WRONG_FORM as error:
         # Not repr(error): that of a UnicodeDecodeError holds the whole manifest.
@@ -173,6 +187,7 @@ def _file(fields: Mapping[str, Any]) -> File:
         urls=urls,
         digests=_matching(_URL, fields["digests"]),
         verdict=_matching(_URL, fields["verdict"]),
+        git_sha1=None if (sha1 := fields.get("git_sha1")) is None else _matching(_SHA1, sha1),
     )
 
 

@@ -24,6 +24,7 @@ models = st.from_regex(MODEL, fullmatch=True)
 pipelines = st.from_regex(PIPELINE, fullmatch=True)
 generations = st.text("0123456789abcdef", min_size=32, max_size=32)
 sha256s = st.text("0123456789abcdef", min_size=64, max_size=64)
+sha1s = st.text("0123456789abcdef", min_size=40, max_size=40)
 urls = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
 texts = st.text(max_size=20).filter(str.isprintable)
 instants = st.datetimes(timezones=st.just(UTC))
@@ -44,6 +45,7 @@ def _files(path: str) -> st.SearchStrategy[File]:
         urls=st.lists(urls, min_size=1, max_size=3).map(tuple),
         digests=urls,
         verdict=urls,
+        git_sha1=st.none() | sha1s,
     )
 
 
@@ -61,4 +63,6 @@ manifests = st.builds(
     generation=generations,
     lease=st.builds(Lease, id=texts, expires=instants),
     models=st.dictionaries(models, models_of_files(), max_size=3),
+    source=texts,
+    reason=st.none() | texts,
 )

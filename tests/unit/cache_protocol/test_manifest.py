@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -79,6 +80,22 @@ def test_sizes_add_up_over_files_and_models():
 def test_a_field_that_a_newer_node_added_is_ignored():
     made = manifest(file())
     assert parse_manifest(encoded(made, region="eu", next={"wire": 2})) == made
+
+
+def test_a_document_that_does_not_say_its_source_is_the_caches():
+    parsed = parse_manifest(encoded(manifest(file())))
+    assert (parsed.source, parsed.reason) == ("cache", None)
+
+
+@pytest.mark.parametrize("field", ["source", "reason"])
+def test_a_source_or_reason_that_is_no_text_is_refused(field: str):
+    with pytest.raises(MalformedError, match="printable text"):
+        parse_manifest(encoded(manifest(), **{field: ["pass-through"]}))
+
+
+def test_a_git_blob_id_of_another_form_is_refused():
+    with pytest.raises(MalformedError, match="40"):
+        parse_manifest(encoded(manifest(replace(file(), git_sha1="f" * 64))))
 
 
 def test_another_wire_version_is_refused_with_both_numbers():
