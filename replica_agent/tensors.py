@@ -48,7 +48,8 @@ def open_pipeline(  # noqa: PLR0913 - all but the first have defaults
     """
     settings = from_environment(os.environ)
     client = ControlClient(server or settings.server, token or settings.token)
-    memory = HostMemory(settings.memory_limit if memory_limit is None else memory_limit)
+    limit = settings.memory_limit if memory_limit is None else memory_limit
+    memory = HostMemory(limit)
     return Pipeline(Pull(client, pipeline, memory.open_arenas, lanes=lanes), memory, device)
 
 

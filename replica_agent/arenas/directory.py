@@ -13,7 +13,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from cache_protocol.errors import CapacityError
 from cache_protocol.manifest import Manifest, Model
 from cache_protocol.ranges import Span
 from cache_protocol.units import show_size
+from replica_agent.arenas.bounce import Bounce, write_at
 
 _PREFIX = ".replica-agent-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,7 +39,7 @@ class DirectoryArena:
         self._hidden = hidden
         self._to = to
         self._paths = [f.path for f in model.files]
-        self._buffers = threading.local()
+        self._bounce = Bounce()
         self._fds: dict[int, int] = {}
         try:
             for number, file in enumerate(model.files):
@@ -50,17 +50,12 @@ class DirectoryArena:
 
     def room(self, file: int, span: Span) -> memoryview:  # noqa: ARG002 - every file is alike
         """Return the calling thread's buffer."""
-        buffer = getattr(self._buffers, "memory", None)
-        if buffer is None or len(buffer) < span.size:
-            buffer = self._buffers.memory = memoryview(bytearray(span.size))
-        return buffer[: span.size]
+        return self._bounce.room(span.size)
 
     def store(self, file: int, span: Span, data: memoryview) -> None:
         """Write ``data`` to its place in the file."""
-        written = 0
         try:
-            while written < len(data):
-                written += os.pwrite(self._fds[file], data[written:], span.begin + written)
+            write_at(self._fds[file], data, span.begin)
         except OSError as error:
             raise _no_room(error, self._hidden, len(data)) from error
 

@@ -5,17 +5,21 @@
 
 A memfd can be passed to another process and mapped there without a copy. It is never unmapped
 by us: every view that somebody takes keeps the mapping alive, and the last one to go frees it.
+Where models exceed what memory may be taken, a file without a name on a local disk takes the
+memfd's place; it ends with its last descriptor as well.
 """
 
 import fcntl
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
-from cache_protocol.errors import GenerationGoneError
+from cache_protocol.errors import CapacityError, GenerationGoneError
 from cache_protocol.manifest import Manifest, Model
 from cache_protocol.ranges import Span
+from replica_agent.arenas.bounce import Bounce, write_at
 from replica_agent.arenas.room import check_room
 
 PAGE = 4096  # bytes; mmap offsets of single files must be multiples of it
@@ -27,16 +31,23 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 class HostArena:
     """The files of one model in one memfd. Safe for threads: each byte has one writer."""
 
-    def __init__(self, name: str, model: Model) -> None:
-        """Make room for ``model``; no page is touched yet."""
+    def __init__(self, name: str, model: Model, disk: Path | None = None) -> None:
+        """Make room for ``model``; no page is touched yet.
+
+        Args:
+            name: of the memfd, for people who look at /proc.
+            model: what will be in it.
+            disk: a directory to have a file in, without a name, instead of a memfd.
+
+        Raises:
+            OSError: the disk has no room, or its file system no files without a name.
+        """
         self.places = place_files([f.size for f in model.files])
         self._sizes = [f.size for f in model.files]
         size = -(-max(self.places[-1], 1) // HUGE) * HUGE
-        self.fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.fd = _memory(name) if disk is None else _file(disk)
         try:
-            os.ftruncate(self.fd, size)
-            # A mapping of a file that shrinks kills its reader with SIGBUS.
-            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
+            _stretch(self.fd, size, on_disk=disk is not None)
             self._map = mmap.mmap(self.fd, size)
         except OSError:
             os.close(self.fd)
@@ -44,27 +55,59 @@ class HostArena:
         with suppress(OSError):  # a kernel without huge pages for shared memory
             self._map.madvise(mmap.MADV_HUGEPAGE)
         self._memory = memoryview(self._map)
+        self._bounce = Bounce()
 
-    def room(self, file: int, span: Span) -> memoryview:
-        """Return the final place of ``span``."""
-        base = self.places[file]
-        return self._memory[base + span.begin : base + span.end]
+    def room(self, file: int, span: Span) -> memoryview:  # noqa: ARG002 - every file is alike
+        """Return the calling thread's buffer; see ``bounce`` for why it is not the place."""
+        return self._bounce.room(span.size)
 
     def store(self, file: int, span: Span, data: memoryview) -> None:
-        """Nothing is left to do: ``data`` is the final place."""
+        """Write ``data`` to its place; pages are mapped when somebody looks at them."""
+        try:
+            write_at(self.fd, data, self.places[file] + span.begin)
+        except OSError as error:
+            raise CapacityError(f"the arena takes no more bytes: {error}") from error
 
     def confirm(self, file: int) -> None:
         """Nothing is left to do: memory needs no closing act."""
 
     def view(self, file: int) -> memoryview:
         """Return the bytes of a file; they stay valid as long as the view, or one of it, lives."""
-        return self.room(file, Span(0, self._sizes[file]))
+        base = self.places[file]
+        return self._memory[base : base + self._sizes[file]]
+
+    def forget(self) -> None:
+        """Give up our own mapping too; nothing can be asked of the arena any more."""
+        self.close()
+        self._memory = memoryview(b"")
+        del self._map
 
     def close(self) -> None:
         """Close the descriptor; the memory goes with the last view of it."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1  # in this order: a number that is closed is another's soon
+        if fd >= 0:
+            os.close(fd)
+
+
+def _memory(name: str) -> int:
+    return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def _file(disk: Path) -> int:
+    return os.open(disk, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _stretch(fd: int, size: int, *, on_disk: bool) -> None:
+    """Give ``fd`` its size for good: a mapping of a file that shrinks kills its reader.
+
+    A disk's blocks are taken now, so that a full disk says so before the first byte, and not
+    with SIGBUS in the middle.
+    """
+    if on_disk:
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
 
 
 def place_files(sizes: list[int]) -> list[int]:
@@ -78,9 +121,18 @@ def place_files(sizes: list[int]) -> list[int]:
 class HostMemory:
     """The arenas of one pipeline; those of the last generation that was asked for."""
 
-    def __init__(self, limit: int | None = None) -> None:
-        """Take at most ``limit`` bytes in all; None: what the host allows."""
+    def __init__(
+        self,
+        limit: int | None = None,
+        disk_for: Callable[[int], Path | None] = lambda _: None,
+    ) -> None:
+        """Take at most ``limit`` bytes in all; None: what the host allows.
+
+        ``disk_for`` finds a directory for so many bytes when memory does not suffice.
+        """
+        self.on_disk = False
         self._limit = limit
+        self._disk_for = disk_for
         self._generation = ""
         self._arenas: Mapping[str, HostArena] = {}
 
@@ -92,13 +144,39 @@ class HostMemory:
         """
         self._arenas = {}  # two generations do not fit side by side
         sizes = ([f.size for f in m.files] for m in manifest.models.values())
-        check_room(sum(place_files(s)[-1] for s in sizes), self._limit)
-        arenas = {name: HostArena(name, model) for name, model in manifest.models.items()}
+        disk = self._disk(sum(place_files(s)[-1] for s in sizes))
+        arenas: dict[str, HostArena] = {}
+        try:
+            for name, model in manifest.models.items():
+                arenas[name] = HostArena(name, model, disk)
+        except OSError as error:
+            for arena in arenas.values():
+                arena.forget()
+            raise CapacityError(f"no room for the models in {disk or 'memory'}: {error}") from error
         self._generation, self._arenas = manifest.generation, arenas
         return arenas
+
+    def forget(self) -> None:
+        """Give all memory up but what somebody maps or looks at."""
+        for arena in self._arenas.values():
+            arena.forget()
+        self._generation, self._arenas = "", {}
 
     def arena(self, generation: str, model: str) -> HostArena:
         """Return the arena of a model; GenerationGoneError when another generation is here."""
         if generation != self._generation:
             raise GenerationGoneError(f"generation {generation} was replaced during the pull")
         return self._arenas[model]
+
+    def _disk(self, need: int) -> Path | None:
+        """Return where files take the place of memory; None: they need not."""
+        self.on_disk = False
+        try:
+            check_room(need, self._limit)
+        except CapacityError as error:
+            disk = self._disk_for(need)
+            if disk is None:
+                raise CapacityError(f"{error}; no local disk has room for them either") from error
+            self.on_disk = True
+            return disk
+        return None

@@ -15,9 +15,15 @@ def model(*sizes):
     return Model("file:///x", "1", tuple(files))
 
 
+def put(arena, file, span, data):
+    room = arena.room(file, span)
+    room[:] = data
+    arena.store(file, span, room)
+
+
 def test_bytes_are_seen_through_a_view_and_through_the_descriptor():
     arena = HostArena("x", model(10, 5000))
-    arena.room(1, Span(4000, 4004))[:] = b"abcd"
+    put(arena, 1, Span(4000, 4004), b"abcd")
     assert bytes(arena.view(1)[4000:4004]) == b"abcd"
     assert os.pread(arena.fd, 4, arena.places[1] + 4000) == b"abcd"
     arena.close()
@@ -39,7 +45,7 @@ def test_the_descriptor_is_not_inherited():
 
 def test_a_view_outlives_the_arena():
     arena = HostArena("x", model(3))
-    arena.room(0, Span(0, 3))[:] = b"abc"
+    put(arena, 0, Span(0, 3), b"abc")
     view = arena.view(0)
     arena.close()
     arena.close()
