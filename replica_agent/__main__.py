@@ -10,8 +10,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -50,15 +53,17 @@ _BLINK = 0.2  # seconds between two looks at the progress
 def main(argv: list[str] | None = None) -> int:
     """Run the command with ``argv``; return its exit code."""
     born = process.started()
-    arguments = _parser().parse_args(argv)
+    words, command = _split(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(words)
     try:
         settings = _settings(arguments)
         check_pipeline(arguments.pipeline)
+        task = _task(arguments, command, settings, born)
     except MalformedError as error:
         return _complain(error, 2)
     usual = signal.signal(signal.SIGTERM, _leave)  # a container that is stopped tidies up as well
     try:
-        return _pull(arguments, settings, born)
+        return task()
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells say it
     except CacheError as error:
@@ -72,6 +77,29 @@ def main(argv: list[str] | None = None) -> int:
 def exit_code(error: CacheError) -> int:
     """Return the documented exit code of ``error``."""
     return next((code for kind, code, _ in _EXIT if isinstance(error, kind)), 1)
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Return our own words, and COMMAND after the first ``--`` as it stands."""
+    if "--" not in argv:
+        return argv, []
+    end = argv.index("--")
+    return argv[:end], argv[end + 1 :]
+
+
+def _task(
+    arguments: argparse.Namespace, command: list[str], settings: Settings, born: float
+) -> Callable[[], int]:
+    """Return what there is to do; MalformedError when the words make no sense together."""
+    if arguments.verb == "boot":
+        # Imported here: nobody else needs it.
+        from replica_agent.boot.options import read_options  # noqa: PLC0415
+        from replica_agent.boot.run import boot  # noqa: PLC0415
+
+        return partial(boot, settings, read_options(arguments, command), born)
+    if command:
+        raise MalformedError("pull takes no COMMAND: see replica-agent boot")
+    return partial(_pull, arguments, settings, born)
 
 
 def _pull(arguments: argparse.Namespace, settings: Settings, born: float) -> int:
@@ -137,14 +165,14 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     settings = from_environment(os.environ)
     if arguments.server is None:
         return settings
-    return Settings(arguments.server, settings.token, settings.memory_limit)
+    return replace(settings, server=arguments.server)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="replica-agent", description="Brings a pipeline's verified weights to this host."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     pull = commands.add_parser(
         "pull",
         help="verified files in a directory",
@@ -159,7 +187,26 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("--lanes", type=_lanes, default=LANES, metavar="N", help="connections")
     pull.add_argument("--json", action="store_true", help="print the boot report as JSON")
     pull.add_argument("--report", type=Path, metavar="FILE", help="write the boot report there")
+    _add_boot(commands)
     return parser
+
+
+def _add_boot(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from replica_agent.boot.options import add_arguments  # noqa: PLC0415 - as above
+
+    boot = commands.add_parser(
+        "boot",
+        help="start an engine whose weights come beside it",
+        usage="replica-agent boot --pipeline ID [options] -- COMMAND …",
+        description="Starts the pull, then COMMAND as soon as the models' small files are there, "
+        "hands the weights over and reports. {NAME} in COMMAND is the directory of the model "
+        "NAME, {model} that of the only one. An engine that does not ask for the load format "
+        "'warmline' gets verified files, and starts when they are whole.",
+        epilog="exit code: that of COMMAND, 128 + n where signal n ended it, 127 and 126 where it "
+        "cannot be started;\nwhere there are no weights for it:\n" + _exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(boot)
 
 
 def _lanes(text: str) -> int:

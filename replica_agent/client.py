@@ -30,6 +30,8 @@ from replica_agent.core.urls import parse_url
 LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
 CALL_TIMEOUT = 10.0  # seconds, for calls that need no origin
 GOODBYE_TIMEOUT = 1.0  # seconds; a lease that is not given back ends by itself
+POST_TIMEOUT = 3.0  # seconds; a report is for people, and nobody waits for it
+_JSON = {"Content-Type": "application/json"}
 _GONE = (404, 410)  # what a node says of a lease that has ended
 
 
@@ -77,6 +79,16 @@ class ControlClient:
         if answer.status not in _GONE:
             answer.unless_refused()
 
+    def post_boot(self, report: dict[str, Any]) -> None:
+        """Tell the node how a boot went.
+
+        Raises:
+            CacheError: it did not take it.
+        """
+        body = json.dumps(report).encode()
+        answer = self._call("POST", routes.BOOTS, POST_TIMEOUT, MAX_PROBLEM, body=body)
+        answer.unless_refused()
+
     def close(self) -> None:
         """End every call that waits; later calls raise ServerUnreachableError."""
         with self._lock:
@@ -85,21 +97,29 @@ class ControlClient:
         for sock in sockets:
             hang_up(sock)
 
-    def _call(
-        self, method: str, path: str, timeout: float, limit: int, *, closing: bool = False
+    def _call(  # noqa: PLR0913 - one call in one place
+        self,
+        method: str,
+        path: str,
+        timeout: float,
+        limit: int,
+        *,
+        closing: bool = False,
+        body: bytes | None = None,
     ) -> "_Answer":
         try:
             with self._connected(timeout, closing=closing) as call:
-                call.request(method, self._target.path.rstrip("/") + path, headers=self._headers)
+                headers = self._headers | ({} if body is None else _JSON)
+                call.request(method, self._target.path.rstrip("/") + path, body, headers)
                 answer = call.getresponse()
-                body = answer.read(limit + 1)
-                if answer.length and len(body) <= limit:
-                    raise http.client.IncompleteRead(body, answer.length)
+                content = answer.read(limit + 1)
+                if answer.length and len(content) <= limit:
+                    raise http.client.IncompleteRead(content, answer.length)
         except (OSError, http.client.HTTPException) as error:
             raise ServerUnreachableError(f"{self._server} does not answer: {error!r}") from error
-        if len(body) > limit:
+        if len(content) > limit:
             raise MalformedError(f"{self._server} sent more than {limit} bytes")
-        return _Answer(answer.status, body)
+        return _Answer(answer.status, content)
 
     @contextmanager
     def _connected(self, timeout: float, *, closing: bool) -> Iterator[http.client.HTTPConnection]:

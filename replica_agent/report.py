@@ -99,4 +99,4 @@ def _rate(phase: Phase, boot: Boot) -> str:
 
 
 def _aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    return [f"{a:<12} {b:>8} {c:>8}  {d}".rstrip() for a, b, c, d in rows]
+    return [f"{a:<13} {b:>8} {c:>8}  {d}".rstrip() for a, b, c, d in rows]

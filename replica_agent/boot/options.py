@@ -1,0 +1,107 @@
+"""What can be said to ``boot`` on its command line, as one value."""
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache_protocol.errors import MalformedError
+from cache_protocol.names import check_model, check_pipeline
+from replica_agent.pull import LANES
+
+PATIENCE = 30.0  # seconds without progress; an engine that downloads itself is not far behind
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One boot as its caller wants it."""
+
+    pipeline: str
+    command: Sequence[str]
+    device: str = "auto"
+    files: bool = False  # also for an engine that would take a hand-over
+    keep: bool = False
+    warm_up: bool = False
+    report: Path | None = None
+    origins: Mapping[str, str] | None = None  # model -> source
+    health: str | None = None  # URL
+    lanes: int = LANES
+    patience: float = PATIENCE  # seconds
+    tmpfs: bool = True  # whether files may lie on one
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of ``boot``; COMMAND is what follows ``--``, and split off before."""
+    parser.add_argument("--pipeline", required=True, metavar="ID")
+    parser.add_argument(
+        "--device", default="auto", type=_device, metavar="auto|cpu|cuda:0,1", help="for the report"
+    )
+    parser.add_argument(
+        "--files", action="store_true", help="weights as files, also for an engine of ours"
+    )
+    parser.add_argument("--keep", action="store_true", help="hold the weights until COMMAND ends")
+    parser.add_argument(
+        "--warm-up", action="store_true", help="send one request when the engine is ready"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the boot report there")
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="NAME=SOURCE",
+        help="where a model comes from when the cache cannot serve it; repeatable",
+    )
+    parser.add_argument(
+        "--health",
+        metavar="URL",
+        help="answers 200 when the engine is ready [known engines: theirs]",
+    )
+    parser.add_argument("--server", metavar="URL", help="the node; default REPLICA_AGENT_SERVER")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="without progress before the cache is given up [%(default)s]",
+    )
+    parser.add_argument(
+        "--no-tmpfs", action="store_true", help="files as links to memory, never on a tmpfs"
+    )
+
+
+def read_options(given: Namespace, command: Sequence[str]) -> Options:
+    """Return the options that ``given`` holds.
+
+    Raises:
+        MalformedError: no COMMAND, or a name that is none.
+    """
+    if not command:
+        raise MalformedError("COMMAND is missing: replica-agent boot --pipeline ID -- COMMAND …")
+    return Options(
+        pipeline=check_pipeline(given.pipeline),
+        command=tuple(command),
+        device=given.device,
+        files=given.files,
+        keep=given.keep,
+        warm_up=given.warm_up,
+        report=given.report,
+        origins=dict(_origin(text) for text in given.origin),
+        health=given.health,
+        patience=given.patience,
+        tmpfs=not given.no_tmpfs,
+    )
+
+
+def _origin(text: str) -> tuple[str, str]:
+    name, separator, source = text.partition("=")
+    if not separator or not source:
+        raise MalformedError(f"--origin {text!r} is not NAME=SOURCE")
+    return check_model(name), source
+
+
+def _device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise ArgumentTypeError("must be auto, cpu, cuda or cuda:0,1")
+    return text

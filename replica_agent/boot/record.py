@@ -1,0 +1,62 @@
+"""What happened in one boot, collected from the threads that see it, told once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from threading import Lock
+
+from replica_agent.report import Boot, Phase
+
+
+@dataclass(slots=True)
+class Record:
+    """The facts of one boot beside those of its pull. Safe for threads: they only add."""
+
+    born: float  # ``time.monotonic()`` of our start
+    started: datetime  # the same instant
+    phases: list[Phase] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    source: str = "cache"
+    reason: str | None = None
+    recovered: bool = False
+    weight_wait: float = 0.0  # seconds that the engine stood waiting for bytes
+    ready: float | None = None  # ``time.monotonic()``
+    watched: bool = False  # whether the engine itself says when it is ready
+    told: bool = False
+    _lock: Lock = field(default_factory=Lock)
+
+    def phase(self, name: str, began: float, ended: float) -> None:
+        """Add a phase between two instants of ``time.monotonic()``."""
+        self.phases.append(Phase(name, began - self.born, max(0.0, ended - began)))
+
+    def from_origin(self, reason: str) -> None:
+        """Note that the origin, and not the cache, gave the weights, and why."""
+        self.source, self.reason, self.recovered = "origin", reason, True
+
+    def fail(self, reason: str) -> None:
+        """Note that the engine did not get its weights, or did not live to use them."""
+        self.reason, self.recovered = self.reason or reason, False
+
+    def once(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` unless that was done."""
+        with self._lock:
+            if not self.told:
+                self.told = True
+                tell()
+
+    def complete(self, pull: Boot) -> Boot:
+        """Return the report of the boot whose pull says ``pull``."""
+        phases = sorted([*pull.phases, *self.phases], key=lambda p: p.start)
+        ready = time.monotonic() if self.ready is None else self.ready
+        return replace(
+            pull,
+            phases=tuple(phases),
+            source=self.source,
+            verified_bytes=pull.verified_bytes if self.source == "cache" else 0,
+            reason=self.reason,
+            recovered=self.recovered,
+            weight_wait=self.weight_wait,
+            time_to_ready=ready - self.born,
+            notes=tuple(self.notes),
+        )

@@ -1,0 +1,51 @@
+"""The small files of a model: config, tokenizer, index. An engine reads them as it starts."""
+
+from pathlib import Path, PurePosixPath
+
+from replica_agent.arenas.host import HostMemory
+from replica_agent.pull import Pull
+from replica_agent.transfer import ReplacedError, Transfer
+
+# Formats that hold weights, and nothing that an engine needs before it loads them.
+WEIGHTS = frozenset(
+    (
+        ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".onnx", ".h5",
+        ".msgpack", ".npz", ".tflite", ".nemo",
+    )
+)  # fmt: skip
+MOST = 64 * 2**20  # bytes; the largest tokenizer.json of a public model has about 35 MB
+
+
+def is_small(path: str, size: int) -> bool:
+    """Return whether an engine needs the file before it can ask for weights."""
+    return size <= MOST and PurePosixPath(path).suffix.lower() not in WEIGHTS
+
+
+def wait_for_small_files(pull: Pull) -> Transfer:
+    """Wait until every small file is confirmed; return the transfer that brought them.
+
+    Raises:
+        CacheError: the pull failed before.
+    """
+    transfer = pull.transfer()
+    while True:
+        small = [n for n, s in enumerate(transfer.files) if is_small(s.file.path, s.file.size)]
+        try:
+            transfer.wait_files(small)
+        except ReplacedError:
+            transfer = pull.transfer(after=transfer)
+        else:
+            return transfer
+
+
+def write_small_files(transfer: Transfer, memory: HostMemory, home: Path) -> dict[str, Path]:
+    """Write them to ``home/<model>``; return the directory of every model."""
+    generation = transfer.manifest.generation
+    for model in transfer.manifest.models:
+        (home / model).mkdir(parents=True, exist_ok=True)
+    for state in transfer.files:
+        if is_small(state.file.path, state.file.size):
+            to = home / state.model / state.file.path
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(memory.arena(generation, state.model).view(state.number))
+    return {model: home / model for model in transfer.manifest.models}

@@ -1,0 +1,89 @@
+"""Bring a model from where it lives first, with the replica's own credentials: the way around us.
+
+The libraries that know an origin live in a child process that ends with its work: the agent, and
+an engine that comes here, stay as they were. No digest of ours is compared on this way: it is as
+good as the engine's own download, and not better.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cache_protocol.errors import OriginNotFoundError, OriginUnavailableError, from_problem
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A model at its origin."""
+
+    source: str  # hf://org/name[@revision], s3://bucket/prefix, file:///directory
+    revision: str | None = None  # a commit, which only hf:// has
+    files: tuple[str, ...] | None = None  # paths that belong to the model; None: all
+
+
+def bring(wanted: Wanted, to: Path, room: Path) -> None:
+    """Make every file of ``wanted`` appear below ``to``, which exists; returns when all are there.
+
+    Args:
+        wanted: what to bring.
+        to: a directory that gets links, or files.
+        room: a directory on a disk with room, for what no cache of the library's own keeps.
+
+    Raises:
+        CacheError: the origin refuses, has no such thing, or does not answer.
+    """
+    directory = _fetch(wanted, room)
+    names = list(wanted.files if wanted.files is not None else _names(directory))
+    for name in names:
+        if not (directory / name).is_file():
+            raise OriginNotFoundError(f"{wanted.source} has no file {name!r} any more")
+        link = to / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            link.unlink()
+        link.symlink_to(directory / name)
+    if not names:
+        raise OriginNotFoundError(f"{wanted.source} has no files")
+
+
+def _fetch(wanted: Wanted, room: Path) -> Path:
+    """Run the child; return the directory that holds the files."""
+    words = json.dumps({**asdict(wanted), "room": str(room)})
+    child = subprocess.Popen(
+        [sys.executable, "-m", "replica_agent.fetch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+    with child:
+        try:
+            said, _ = child.communicate(words)
+        except BaseException:  # we are told to stop: so is the child
+            child.kill()
+            raise
+    try:
+        answer = json.loads(said)
+    except ValueError as error:
+        raise OriginUnavailableError(
+            f"the download of {wanted.source} ended with {child.returncode} and without a word"
+        ) from error
+    if "code" in answer:
+        raise from_problem(answer)
+    return Path(answer["directory"])
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment; the child needs no token of the cache."""
+    return {name: value for name, value in os.environ.items() if name != "REPLICA_AGENT_TOKEN"}
+
+
+def _names(directory: Path) -> Iterator[str]:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(directory))
