@@ -55,7 +55,8 @@ def as_tensor(file: memoryview, entry: TensorEntry) -> "torch.Tensor":
     else:
         dtype, shape = torch.uint8, (entry.span.size,)
     if math.prod(shape) == 0:
-        return torch.empty(shape, dtype=dtype)
+        # Engines load under a default device of theirs; a view of host memory is on the CPU.
+        return torch.empty(shape, dtype=dtype, device="cpu")
     data = _aligned(file[entry.span.begin : entry.span.end], entry)
     return torch.frombuffer(data, dtype=dtype).reshape(shape)
 
