@@ -17,7 +17,9 @@ POINTS = frozenset(
         "fill.file-confirmed",  # sha256 confirmed, not synced
         "publish.synced",  # everything on disk but generation.json
         "publish.renamed",  # generation.json in place, directory not synced
-        "remove.begun",  # generation.json gone, files still there
+        "damage.declared",  # a file is lost: generation.json taken back, the file not yet made anew
+        "repair.chunk-written",  # a chunk brought anew, not synced
+        "remove.begun",  # out of its slot, files still in the trash
     }
 )
 

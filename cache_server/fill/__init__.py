@@ -1,5 +1,6 @@
 """Origin to slot: pulled once, in parallel, checked, and in the order that readers need.
 
 Reading order: ``pieces`` (the bytes of a span, through broken streams) · ``fill`` (who pulls,
-who checks, when it is done) · ``headers`` (weights that lie about themselves) · ``repair`` (one chunk that rotted).
+who checks, when it is done) · ``headers`` (weights that lie about themselves) · ``repair`` (one
+chunk that rotted).
 """

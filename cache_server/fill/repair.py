@@ -6,6 +6,7 @@ from collections.abc import Callable
 from cache_protocol.digests import chunk_digest, chunk_span
 from cache_protocol.errors import IntegrityError
 from cache_protocol.names import shown
+from cache_server.crash_points import reached
 from cache_server.fill.pieces import Pause, RemoteFile, pieces
 from cache_server.store.durable import disk_errors
 from cache_server.store.stored_file import PIECE, StoredFile
@@ -47,6 +48,7 @@ def _put(file: StoredFile, at: int, data: memoryview) -> None:
         fd = os.open(file.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         file.write(at, data, fd)
+        reached("repair.chunk-written")
         with disk_errors(file.path):
             os.fdatasync(fd)
     finally:

@@ -22,7 +22,6 @@ from typing import Any
 from cache_protocol.errors import (
     CacheError,
     CapacityError,
-    IntegrityError,
     MalformedError,
     OriginChangedError,
 )
@@ -32,14 +31,15 @@ from cache_server.core.content import Content, ModelContent, ModelSpec, select
 from cache_server.core.ledger import Ledger
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.fill.fill import Fill, FillStoppedError
-from cache_server.fill.pieces import Pause, RemoteFile, until_it_answers
-from cache_server.fill.repair import repair_chunk
+from cache_server.fill.pieces import Pause, until_it_answers
 from cache_server.ports import OpenOrigin, Origin
+from cache_server.service.counters import Counters
 from cache_server.service.library import Library
+from cache_server.service.repairs import Repairs
 from cache_server.service.slot import LastError, Resolution, Slot, Work
+from cache_server.store.durable import delete
 from cache_server.store.generation import Generation
-from cache_server.store.root import Root, delete
-from cache_server.store.stored_file import StoredFile
+from cache_server.store.root import Root
 
 log = logging.getLogger(__name__)
 
@@ -53,25 +53,6 @@ class Clocks:
 
     now: Callable[[], datetime]  # UTC
     monotonic: Callable[[], float]  # seconds
-
-
-class Counters:
-    """What fills have done since the start of the node."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.pulled = 0  # bytes from origins
-        self.repaired = 0  # chunks
-
-    def count_pulled(self, size: int) -> None:
-        """Add ``size`` bytes."""
-        with self._lock:
-            self.pulled += size
-
-    def count_repaired(self) -> None:
-        """Add one chunk."""
-        with self._lock:
-            self.repaired += 1
 
 
 class Filling:
@@ -95,10 +76,18 @@ class Filling:
         self._clocks = clocks
         self.retired: list[Generation] = []  # replaced; deleted after their last reader
         self._turns = threading.BoundedSemaphore(MAX_FILLS)
-        self._repairing = threading.Lock()
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._running: set[Work | Resolution] = set()
+        self._repairs = Repairs(
+            lock=self.lock,
+            counters=self.counters,
+            origins=self._origins,
+            pause=self._pause,
+            now=clocks.now,
+            give_up=self.retired.append,
+            fill=lambda slot, refresh: self.begin(slot, refresh=refresh),
+        )
 
     # Called with the lock held.
 
@@ -133,7 +122,9 @@ class Filling:
 
     def serve(self, slot: Slot, generation: Generation) -> None:
         """Make ``generation`` readable, and able to repair itself."""
-        generation.progress.repair = lambda file, chunk: self._repair(slot, generation, file, chunk)
+        progress, repairs = generation.progress, self._repairs
+        progress.repair = lambda file, chunk: repairs.repair(slot, generation, file, chunk)
+        progress.lost = lambda file, left: repairs.lost(slot, generation, file, left)
         self._library.add(generation)
 
     def stop(self) -> None:
@@ -332,7 +323,8 @@ class Filling:
         known = [g for g in (slot.current, slot.target, *self.retired) if g is not None]
         for generation in known:
             if generation.id == content.generation:
-                self.retired = [g for g in self.retired if g is not generation]
+                if generation in self.retired:
+                    self.retired.remove(generation)
                 return generation
         directory = self._root.slot(content.tenant, content.pipeline)
         return Generation.create(directory, content, self._clocks.now())
@@ -343,49 +335,6 @@ class Filling:
             return select(spec, until_it_answers(origin.resolve, pause))
         finally:
             origin.close()
-
-    # Repair.
-
-    def _repair(self, slot: Slot, generation: Generation, file: StoredFile, chunk: int) -> None:
-        """Bring ``chunk`` anew; a file that cannot be repaired is pulled again as a whole."""
-        with self._repairing:
-            if file.matches(chunk):  # somebody repaired it while this caller waited
-                return
-            log.warning("%s: chunk %d is wrong on disk", file.path, chunk)
-            try:
-                with self._origins(generation) as origins:
-                    revision = next(
-                        m.revision for m in generation.content.models if m.name == file.model
-                    )
-                    remote = RemoteFile(origins[file.model], revision, file.origin)
-                    repair_chunk(
-                        remote,
-                        file,
-                        chunk,
-                        pause=self._pause,
-                        pulled=self.counters.count_pulled,
-                    )
-                self.counters.count_repaired()
-            except (IntegrityError, OriginChangedError) as error:
-                log.warning("%s cannot be repaired, and is pulled again: %s", file.path, error)
-                self._damaged(slot, generation, file, error)
-                raise
-
-    def _damaged(
-        self, slot: Slot, generation: Generation, file: StoredFile, error: CacheError
-    ) -> None:
-        with self.lock:
-            if slot.current is not generation or slot.state is not SlotState.WARM:
-                return
-            generation.unpublish()
-            file.drop(range(file.map.count))
-            slot.current = None
-            if slot.target is not generation:  # a newer content is on its way already
-                self.retired.append(generation)
-            slot.happens(SlotEvent.DAMAGED)
-            slot.last_error = LastError(error, self._clocks.now())
-            # What the origin no longer has cannot be pulled again: ask what it has now.
-            self.begin(slot, refresh=isinstance(error, OriginChangedError))
 
     # Small parts.
 

@@ -281,6 +281,7 @@ class Service:
             "leases": self.leases.count,
             "origin_bytes": self._filling.counters.pulled,
             "repaired_chunks": self._filling.counters.repaired,
+            "lost_files": self._filling.counters.lost,
             "reconciled": self.reconciled,
         }
 

@@ -75,6 +75,8 @@ class Slot:
     work: Work | None = None
     resolving: Resolution | None = None
     last_error: LastError | None = None
+    repaired: int = 0  # chunks, since the start of the node
+    scrubbed: datetime | None = None  # UTC, end of the last pass over all of it, since the start
     last_request: datetime | None = None  # UTC
     loaded: bool = False  # whether the disk has been looked at
     replaces: "Slot | None" = None  # that of the same pipeline with other models

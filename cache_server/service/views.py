@@ -42,6 +42,8 @@ def _cache_view(
         "filled": shown.filled if shown else 0,
         "generation": shown.id if shown else None,
         "last_request": stamp(slot.last_request),
+        "repaired_chunks": slot.repaired,
+        "scrubbed": stamp(slot.scrubbed),
     }
     if slot.last_error is not None:
         view["last_error"] = slot.last_error.view()

@@ -1,10 +1,11 @@
-"""Writes that survive a crash, and disk errors in this project's words."""
+"""Writes that survive a crash, deletions, and disk errors in this project's words."""
 
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the file system under {path.name} is full: {free} bytes are left"
             ) from error
         raise DiskError(f"{path.name}: {error.strerror or error}") from error
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a directory with all that is in it; one that is gone is fine.
+
+    Raises:
+        DiskError: the disk refused; something of it may be left.
+    """
+    with disk_errors(path):
+        while path.is_dir() and not path.is_symlink():
+            # A removal and the emptying of the trash may meet in one directory.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def _write_all(fd: int, data: bytes) -> None:

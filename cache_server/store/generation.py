@@ -102,6 +102,7 @@ class Generation:
         self.progress.failure = None
         if self._boot() != _this_boot():
             self._check_chunks()
+        self._take_back_declaration()
         with disk_errors(self.directory):
             (self.directory / "digests").mkdir(mode=0o700, exist_ok=True)
         for file in self.files:
@@ -121,13 +122,6 @@ class Generation:
         reached("publish.renamed")
         (self.directory / "filling.json").unlink(missing_ok=True)
         self.published = True
-
-    def unpublish(self) -> None:
-        """Take the declaration back: something of it turned out to be wrong."""
-        self.published = False
-        with disk_errors(self.directory):
-            (self.directory / "generation.json").unlink(missing_ok=True)
-            sync_directory(self.directory)
 
     def fail(self, error: CacheError | None) -> None:
         """Tell every waiting reader why no more bytes come; None lets them wait again."""
@@ -152,6 +146,21 @@ class Generation:
                 sync_directory(self.directory.parent)
         reached("remove.begun")
         return going
+
+    def _take_back_declaration(self) -> None:
+        """Withdraw ``generation.json``: something of what was published turned out to be wrong.
+
+        Before a file is touched: zeros in the place of a lost file must never be taken for whole.
+        """
+        declaration = self.directory / "generation.json"
+        if not declaration.exists():
+            return
+        # First, so that at no moment the disk holds files that no record accounts for.
+        write_json(self.directory / "filling.json", {"boot": _this_boot()})
+        with disk_errors(declaration):
+            declaration.unlink(missing_ok=True)
+            sync_directory(self.directory)
+        reached("damage.declared")
 
     def _load_files(self) -> None:
         for file in self.files:

@@ -3,14 +3,12 @@
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from cache_protocol.errors import DiskError
 from cache_protocol.tickets import KEY_SIZE
-from cache_server.store.durable import disk_errors, write_bytes
+from cache_server.store.durable import delete, disk_errors, write_bytes
 
 
 class Root:
@@ -108,20 +106,6 @@ class Root:
         if not path.exists():
             write_bytes(path, fresh)
         return path.read_bytes()
-
-
-def delete(path: Path) -> None:
-    """Delete a file or a directory with all that is in it; one that is gone is fine.
-
-    Raises:
-        DiskError: the disk refused; something of it may be left.
-    """
-    with disk_errors(path):
-        while path.is_dir() and not path.is_symlink():
-            # A removal and the emptying of the trash may meet in one directory.
-            with suppress(FileNotFoundError):
-                shutil.rmtree(path)
-        path.unlink(missing_ok=True)
 
 
 def _directories(parent: Path) -> list[Path]:

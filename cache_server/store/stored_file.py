@@ -8,7 +8,10 @@ so that a crash between two steps costs at most the chunk:
     3. it is recorded in memory and waiting readers wake up
 """
 
+import errno
+import mmap
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -23,15 +26,17 @@ from cache_protocol.digests import (
     chunks_of,
     verdict,
 )
-from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.errors import CacheError, DiskError, GenerationGoneError
 from cache_protocol.ranges import Span
 from cache_server.core.chunk_map import ChunkMap
 from cache_server.core.content import OriginFile
 from cache_server.crash_points import reached
-from cache_server.store.durable import disk_errors
+from cache_server.store.durable import delete, disk_errors
 
 PIECE = 2**20  # bytes read at once when a chunk is checked; stays in the second-level cache
 _CHECKS = threading.BoundedSemaphore(4)  # readers may ask for checks; disks have other work
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}  # ELOOP: a link in its place
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Progress:
     gone: bool = False
     want: Callable[[int, int], None] | None = None  # (file, chunk), while a fill runs
     repair: Callable[["StoredFile", int], None] | None = None  # brings one chunk anew
+    lost: Callable[["StoredFile", int], None] | None = None  # told what is left, in bytes
 
 
 class StoredFile:
@@ -75,11 +81,28 @@ class StoredFile:
     # What readers use.
 
     def open(self) -> int:
-        """Return a new read-only descriptor; see the port."""
+        """Return a new read-only descriptor; see the port.
+
+        Raises:
+            DiskError: the disk failed, or the file is missing or too short: then it is brought
+                anew from its origin, and a moment later can be opened.
+        """
         if self._progress.gone:
             raise GenerationGoneError("the generation has been given up")
-        with disk_errors(self.path):
-            return os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd, on_disk = self._open()
+        if on_disk < self.size:
+            if fd is not None:
+                os.close(fd)
+            if self._progress.lost is not None:
+                self._progress.lost(self, on_disk)
+        if fd is None or on_disk < self.size:
+            raise DiskError(
+                f"{self.origin.path} has {on_disk} of {self.size} bytes on disk; it is brought anew"
+            )
+        return fd
+
+    def stream(self, span: Span, pause: Callable[[float], None]) -> None:
+        """Say that the bytes are on this node; see the port."""
 
     def present_until(self, offset: int, timeout: float) -> int:
         """Wait for the byte at ``offset``; see the port."""
@@ -112,7 +135,11 @@ class StoredFile:
         if not self.map.has(chunk):
             self._wait(chunk, timeout)
         with _CHECKS:
-            if not self.matches(chunk) and self._progress.repair is not None:
+            try:
+                right = self.matches(chunk)
+            except DiskError:
+                right = False  # what cannot be read may still be written
+            if not right and self._progress.repair is not None:
                 self._progress.repair(self, chunk)
 
     # What the fill uses.
@@ -128,7 +155,8 @@ class StoredFile:
         """
         with disk_errors(self.path):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._forget_beyond(self.path.stat().st_size if self.path.exists() else 0)
+            self.forget_beyond(_make_way(self.path))
+            _make_way(self.table_path)
         _allocate(self.table_path, len(self.map.table))
         self._write_table(0, bytes(self.map.table))
         _allocate(self.path, self.size)
@@ -151,10 +179,19 @@ class StoredFile:
 
     def drop(self, chunks: range) -> None:
         """Forget ``chunks``, because their bytes are wrong."""
+        self.forget(chunks)
+        self._write_table(chunks.start, bytes(len(chunks) * DIGEST_SIZE))
+
+    def forget(self, chunks: range) -> None:
+        """Forget ``chunks`` in memory; ``allocate`` writes it down."""
         with self._progress.changed:
             self.map.drop(chunks)
             self.sha256 = None
-        self._write_table(chunks.start, bytes(len(chunks) * DIGEST_SIZE))
+
+    def forget_beyond(self, on_disk: int) -> None:
+        """Forget in memory the chunks that a file of ``on_disk`` bytes does not hold."""
+        if on_disk < self.size:
+            self.forget(chunks_of(Span(on_disk, self.size)))
 
     def confirm(self, sha256: bytes) -> None:
         """Say that the whole file is what was promised; waiting readers wake up."""
@@ -181,20 +218,28 @@ class StoredFile:
                 finally:
                     os.close(fd)
 
-    def matches(self, chunk: int) -> bool:
-        """Whether the bytes of ``chunk`` on disk have the digest that the table says."""
+    def matches(self, chunk: int, *, direct: bool = False) -> bool:
+        """Whether the bytes of ``chunk`` have the digest that the table says.
+
+        Args:
+            chunk: which.
+            direct: read from the disk itself, past the copy that may be in memory and without
+                leaving one there; where the file system cannot do that, as readers do.
+        """
         span, seen = chunk_span(chunk, self.size), ChunkHash()
-        piece = memoryview(bytearray(min(PIECE, span.size)))
         with disk_errors(self.path):
-            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = _open_direct(self.path) if direct else os.open(self.path, _READ)
             try:
                 at = span.begin
-                while at < span.end:
-                    got = os.preadv(fd, [piece[: span.end - at]], at)
-                    if got == 0:
-                        return False  # the file has been cut short
-                    seen.update(piece[:got])
-                    at += got
+                # Whole pieces even at the end: direct reads want multiples of the block size.
+                with mmap.mmap(-1, PIECE) as memory, memoryview(memory) as piece:
+                    while at < span.end:
+                        wanted = min(PIECE, span.end - at)
+                        got = min(os.preadv(fd, [piece], at), wanted)
+                        if got == 0 or (direct and got < wanted):
+                            return False  # the file has been cut short
+                        seen.update(piece[:got])
+                        at += got
             finally:
                 os.close(fd)
         return seen.digest() == self.map.digest(chunk)
@@ -207,13 +252,19 @@ class StoredFile:
         except FileNotFoundError:
             return
         self.map = ChunkMap(self.size, table)
-        self._forget_beyond(on_disk)
+        self.forget_beyond(on_disk)
 
-    def _forget_beyond(self, on_disk: int) -> None:
-        """Forget the chunks that a file of ``on_disk`` bytes does not hold, in memory."""
-        if on_disk < self.size:
-            self.map.drop(chunks_of(Span(on_disk, self.size)))
-            self.sha256 = None
+    def _open(self) -> tuple[int | None, int]:
+        """Return a descriptor and how many bytes there are; ``(None, 0)`` for no file at all."""
+        with disk_errors(self.path):
+            try:
+                fd = os.open(self.path, _READ)
+            except OSError as error:
+                if error.errno in _NO_FILE:
+                    return None, 0
+                raise
+            found = os.fstat(fd)
+        return fd, found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def _write_table(self, chunk: int, entries: bytes) -> None:
         with disk_errors(self.table_path):
@@ -240,6 +291,27 @@ class StoredFile:
             left = deadline - time.monotonic()
             if left <= 0 or not self._progress.changed.wait(left):
                 raise TimeoutError(f"{self.origin.path}: nothing came within {timeout:.0f} s")
+
+
+def _open_direct(path: Path) -> int:
+    try:
+        return os.open(path, _READ | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # tmpfs: it is all memory
+            raise
+        return os.open(path, _READ)
+
+
+def _make_way(path: Path) -> int:
+    """Return the bytes of the file at ``path``; put away what stands there and is no file."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return 0
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size
+    delete(path)
+    return 0
 
 
 def _allocate(path: Path, size: int) -> None:
