@@ -78,7 +78,7 @@ def table_of(generation: Path, name: str) -> bytes:
     return (generation / "digests" / str(sorted(FILES).index(name))).read_bytes()
 
 
-@pytest.mark.parametrize("point", sorted(POINTS - {"remove.begun"}))
+@pytest.mark.parametrize("point", sorted(p for p in POINTS if p.startswith(("fill.", "publish."))))
 def test_a_fill_that_was_killed_goes_on_by_itself_with_what_is_missing(tmp_path, source, point):
     root = tmp_path / "root"
     run_until_it_dies(root, source, point)
