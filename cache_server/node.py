@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from cache_protocol.errors import DiskError
+from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.data.plane import DataPlane
 from cache_server.http.api import TENANT, Wiring, build
@@ -63,7 +64,7 @@ class Node:
         )
         self._control = _listen(settings.host, settings.port)
         token = (settings.admin_token or self._root.admin_token()) if settings.auth else None
-        wiring = Wiring(token, key, settings.advertise, self._data.address[1])
+        wiring = Wiring(token, key, settings.advertise, self._data.address[1], Boots(registry))
         config = uvicorn.Config(
             build(self.service, wiring),
             log_config=None,

@@ -50,18 +50,18 @@ class Registry:
         self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _configure_sqlite)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             metadata.create_all(connection)
 
     def all(self) -> dict[Key, Registration]:
         """Return every registration."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(select(pipelines)).mappings().all()
         return {r.key: r for r in map(_registration, rows)}
 
     def last_requests(self) -> dict[Key, datetime]:
         """Return when each pipeline was last asked for, as far as it was written down."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(select(requests)).all()
         return {Key(r.tenant, r.id): datetime.fromisoformat(r.last) for r in rows}
 
@@ -73,7 +73,7 @@ class Registry:
             "pinned": registration.pinned,
             "updated": stamp,
         }
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             changed = connection.execute(
                 update(pipelines)
                 .where(pipelines.c.tenant == key.tenant, pipelines.c.id == key.id)
@@ -86,7 +86,7 @@ class Registry:
 
     def remove(self, key: Key) -> None:
         """Forget a pipeline; one that is not there is fine."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for table in (pipelines, requests):
                 connection.execute(
                     delete(table).where(table.c.tenant == key.tenant, table.c.id == key.id)
@@ -96,7 +96,7 @@ class Registry:
         """Write down last requests, all in one transaction."""
         if not stamps:
             return
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for key, at in stamps.items():
                 names = {"tenant": key.tenant, "id": key.id}
                 last = {"last": at.isoformat()}
@@ -108,7 +108,12 @@ class Registry:
         """Give the connections back."""
         self._engine.dispose()
 
-    def _transaction(self) -> AbstractContextManager[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Begin a transaction, also for tables that stand beside ours.
+
+        Raises:
+            DiskError: the database failed, at any point of it.
+        """
         return _transaction(self._engine.begin())
 
 

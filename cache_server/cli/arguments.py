@@ -71,6 +71,9 @@ def parser() -> ArgumentParser:
     warm.add_argument("id")
     warm.add_argument("--wait", action="store_true", help="until it is warm, with progress")
     warm.add_argument("--refresh", action="store_true", help="resolve moving revisions again")
+    boots = _client(verbs, "boots", commands.boots, "show what replicas reported of their boots")
+    boots.add_argument("id", nargs="?", metavar="ID")
+    boots.add_argument("--limit", type=int, default=20, metavar="N", help="newest [%(default)s]")
     _client(verbs, "status", commands.status, "show the node's figures")
     return top
 

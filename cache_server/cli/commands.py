@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from rich.console import Console
 
@@ -13,7 +14,14 @@ from cache_protocol import routes
 from cache_protocol.errors import MalformedError, from_problem
 from cache_protocol.units import show_size
 from cache_server.cli.api import NodeApi
-from cache_server.cli.show import FillBars, chip, files_table, pipelines_table, status_table
+from cache_server.cli.show import (
+    FillBars,
+    boots_table,
+    chip,
+    files_table,
+    pipelines_table,
+    status_table,
+)
 from cache_server.pipelines_file import read_pipelines
 
 POLL = 0.2  # seconds between two looks at a running fill
@@ -72,6 +80,13 @@ def status(api: NodeApi, args: Namespace) -> None:
     """``status``."""
     answer = api.call("GET", routes.STATUS)
     _show(args, answer, status_table(answer))
+
+
+def boots(api: NodeApi, args: Namespace) -> None:
+    """``boots``: the last reports, newest first."""
+    query = {"limit": args.limit} | ({"pipeline": args.id} if args.id else {})
+    answer = api.call("GET", f"{routes.BOOTS}?{urlencode(query)}")
+    _show(args, answer, boots_table(answer["boots"]))
 
 
 def _wait_with_bars(api: NodeApi, args: Namespace) -> None:

@@ -69,6 +69,25 @@ def status_table(status: dict[str, Any]) -> Table:
     return table
 
 
+def boots_table(boots: list[dict[str, Any]]) -> Table:
+    """Return one row per boot."""
+    table = Table(
+        "started", "pipeline", "host", "source", "bytes", "wait", "ready", "reason", box=None
+    )
+    for boot in boots:
+        table.add_row(
+            boot["started"],
+            boot["pipeline"],
+            Text(boot["host"]),
+            Text(boot["source"], style="" if boot["ok"] else "red"),
+            show_size(boot["bytes"]),
+            f"{boot['weight_wait']:.2f} s",
+            f"{boot['time_to_ready']:.2f} s",
+            Text(boot.get("reason", "")),
+        )
+    return table
+
+
 class FillBars:
     """A bar per file that is being filled, and one for all of them."""
 

@@ -8,6 +8,7 @@ import asyncio
 import importlib.metadata
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,8 +16,9 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from cache_protocol.manifest import dump_manifest
+from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
-from cache_server.http import problems
+from cache_server.http import boots, problems
 from cache_server.http.auth import bearer
 from cache_server.http.bodies import PipelineBody, WarmBody
 from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
@@ -34,6 +36,7 @@ class Wiring:
     ticket_key: bytes
     advertise: str | None  # host[:port] of the data plane, if it is not that of the request
     data_port: int
+    boots: Boots | None = None  # None: reports are not kept
 
 
 def build(service: Service, wiring: Wiring) -> FastAPI:
@@ -46,6 +49,9 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
     guarded = [Depends(bearer(wiring.admin_token))]
     app.include_router(_pipelines(service), dependencies=guarded)
     app.include_router(_replicas(service, wiring), dependencies=guarded)
+    if wiring.boots is not None:
+        reports = boots.router(wiring.boots, TENANT, lambda: datetime.now(UTC))
+        app.include_router(reports, dependencies=guarded)
 
     @app.get("/openapi.json", dependencies=guarded, include_in_schema=False)
     def openapi() -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""Reports of boots: taken from replicas, given to people. Bounded in every field."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from cache_server.catalogue.boots import Boots
+from cache_server.catalogue.registry import Key
+from cache_server.service.views import stamp
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Short = Annotated[str, Field(max_length=255)]
+Words = Annotated[str, Field(max_length=4096)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class PhaseBody(BaseModel):
+    """One phase of a boot."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
+    start: Seconds
+    seconds: Seconds
+
+
+class BootBody(BaseModel):
+    """One boot. Fields that a newer agent adds are not kept, and no reason to refuse it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    pipeline: Id
+    host: Short
+    device: Short
+    start_path: Short
+    ok: bool
+    started: AwareDatetime
+    phases: Annotated[list[PhaseBody], Field(max_length=100)]
+    bytes: Size
+    verified_bytes: Size
+    source: Literal["cache", "pass-through", "origin"]
+    reason: Words | None = None
+    notes: Annotated[list[Words], Field(max_length=20)] = []
+    weight_wait: Seconds
+    time_to_ready: Seconds
+
+    def report(self) -> dict[str, Any]:
+        """Return it as it is kept: the fields of the contract."""
+        fields = self.model_dump(exclude_none=True, exclude_defaults=False)
+        fields["started"] = stamp(self.started.astimezone(UTC))
+        return fields if self.notes else {k: v for k, v in fields.items() if k != "notes"}
+
+
+def router(boots: Boots, tenant: str, now: Callable[[], datetime]) -> APIRouter:
+    """Return the routes of boot reports."""
+    routes = APIRouter(prefix="/v1", tags=["boots"])
+
+    @routes.post("/boots", status_code=201)
+    def add(body: BootBody) -> dict[str, Any]:
+        """Keep the report of one boot; also of a pipeline that nobody registered."""
+        report = body.report()
+        boots.add(Key(tenant, body.pipeline), report, now())
+        return report
+
+    @routes.get("/boots")
+    def show(
+        pipeline: Id | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> dict[str, Any]:
+        """Return the last reports, newest first."""
+        return {"boots": boots.last(tenant, pipeline, limit)}
+
+    return routes
