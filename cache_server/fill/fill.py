@@ -2,7 +2,8 @@
 
     pull, 8      claim an extent → pieces from the origin → bytes, digest, map     (fill_order)
     hash, 2      sha256 along the front of a file → confirmed, or pulled once more
-    sync, 1      fdatasync of confirmed files, so that hashing never waits for the disk
+    sync, 1      fdatasync of files with new bytes, all the time: the kernel alone would begin to
+                 write when gigabytes are dirty, and the end of the fill would wait for them
 
 The threads meet in the chunk maps: a hasher waits for the chunk that it needs next, exactly as a
 replica does. The first error stops them all; what was recorded stays for the next fill.
@@ -82,7 +83,7 @@ class Fill:
             OriginError: the origin says no, or went silent.
             IntegrityError: a file is twice not what the origin promised.
             MalformedError: a safetensors header that does not describe its file.
-        CapacityError: the disk is full.
+            CapacityError: the disk is full.
             DiskError: the disk failed.
             FillStoppedError: ``stop`` was called.
         """
@@ -162,6 +163,7 @@ class Fill:
                 self._pause(0)
         finally:
             os.close(fd)
+        self._to_sync.put(file)
 
     def _remote(self, file: StoredFile) -> RemoteFile:
         return RemoteFile(self._origins[file.model], self._revisions[file.model], file.origin)
@@ -246,5 +248,17 @@ class Fill:
                 continue
 
     def _sync_files(self) -> None:
-        while (file := self._to_sync.get()) is not None:
-            file.sync()
+        while (files := self._next_to_sync()) is not None:
+            for file in files:
+                file.sync()
+
+    def _next_to_sync(self) -> set[StoredFile] | None:
+        """Wait for files with new bytes; return all that wait, None after the last."""
+        files: set[StoredFile] = set()
+        while not files or not self._to_sync.empty():
+            file = self._to_sync.get()
+            if file is None:
+                self._to_sync.put(None)  # found again when these are done
+                return files or None
+            files.add(file)
+        return files
