@@ -9,13 +9,13 @@ from benchmarks import disk, nginx, peers
 from benchmarks.bench import LANES, Bench
 from benchmarks.children import result_of, serving
 from benchmarks.harness import Outcome, SkippedError, speed_ratio
-from benchmarks.replica import pull
+from benchmarks.replica import pull, pull_mapped
 
 
 def floor(bench: Bench) -> Outcome:
     with serving("benchmarks.floor", "send", *bench.slot) as port:
         return speed_ratio(
-            partial(pull, bench.node, bench.warm),
+            partial(pull_mapped, bench.node, bench.warm),
             lambda: result_of("benchmarks.floor", "receive", port, LANES, *bench.slot),
             bench.rounds,
             bench.size,
@@ -27,7 +27,7 @@ def dropped(bench: Bench) -> Outcome:
 
     def ours() -> float:
         stayed.append(disk.drop_pages(bench.slot))
-        return pull(bench.node, bench.warm)
+        return pull_mapped(bench.node, bench.warm)
 
     def plain() -> float:
         stayed.append(disk.drop_pages(bench.slot))
