@@ -31,6 +31,7 @@ from cache_server.store.root import Root
 log = logging.getLogger(__name__)
 
 CAPACITY_SHARE = 0.9  # of the file system, where the operator sets no capacity
+STOP_LIMIT = 9.0  # seconds; container engines send SIGKILL after 10
 GRACE = 5  # seconds that running requests get when the node is told to stop
 
 
@@ -130,7 +131,19 @@ class _Server(uvicorn.Server):
         # Callers that wait for a fill are told now, or they would be cut off after GRACE. In a
         # thread, since the code that this signal interrupts may hold the service's lock.
         threading.Thread(target=self._end_fills, name="end-fills").start()
+        last = threading.Timer(STOP_LIMIT, _leave)
+        last.daemon = True
+        last.start()
         super().handle_exit(sig, frame)
+
+
+def _leave() -> None:
+    """End the process although something still waits, for a silent origin or a dead disk.
+
+    Whatever is on disk is good at any moment: that is what a fill resumes from after ``kill -9``.
+    """
+    log.warning("not everything ended within %.0f s; leaving", STOP_LIMIT)
+    os._exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

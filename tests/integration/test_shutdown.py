@@ -3,10 +3,16 @@
 import json
 import os
 import signal
+import time
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.node import running_node
+from tests.fakes.hub import Hub
+from tests.integration.conftest import Hold
+from tests.integration.content import chunks
+from tests.integration.programs import exit_code
 
 
 def test_a_replica_that_waits_for_a_silent_hub_is_told_when_the_node_stops(tmp_path):
@@ -23,3 +29,18 @@ def test_a_replica_that_waits_for_a_silent_hub_is_told_when_the_node_stops(tmp_p
         told = json.loads(answer.read())
         connection.close()
     assert (answer.status, told["code"], told["retry"]) == (429, "fill-stopped", "later")
+
+
+def test_a_node_whose_origin_is_silent_in_mid_body_stops_before_a_container_engine_kills_it(
+    tmp_path: Path, hub: Hub, repo: str, hold: Hold
+) -> None:
+    hub.commit(repo, {"a.bin": chunks(2)})
+    hold(f"{repo}/", at="cdn", chunk=1)
+    with running_node(tmp_path / "root", env={"HF_ENDPOINT": hub.endpoint}) as node:
+        node.put("voice", {"m": f"hf://{repo}"})
+        node.call("POST", "/v1/pipelines/voice/warm", {})
+        hub.wait_until_stalled(1)
+        asked = time.monotonic()
+        os.kill(node.pid, signal.SIGTERM)
+        assert exit_code(node) == 0
+        assert time.monotonic() - asked < 10  # what Docker waits before SIGKILL
