@@ -5,7 +5,7 @@ Adapters know nothing of policy: they do not retry, reorder, cache or decide. Th
 exceptions into the errors named here, at their edge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -84,6 +84,18 @@ class ReadableFile(Protocol):
 
         Raises:
             GenerationGoneError: it has been given up already.
+        """
+        ...
+
+    def stream(self, span: Span, pause: Callable[[float], None]) -> Generator[memoryview] | None:
+        """Return the bytes of ``span`` in order, if they are not on this node; None if they are.
+
+        With None, which costs nothing, ``open`` and ``present_until`` lead to them. A piece
+        stays good until the next one is asked for. The caller closes the generator, whatever
+        happens; ``pause`` waits that many seconds, and raises to end it.
+
+        Raises:
+            CacheError: at a piece: the bytes do not come any more.
         """
         ...
 

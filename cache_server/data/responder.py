@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 from typing import TypeVar
@@ -91,8 +92,13 @@ class Responder:
         if request.method == "HEAD" or selection.span.size == 0:
             wire.send(head)
         elif resource.kind == FILES:
-            self._revalidate(request, file, selection.span, wire)
-            self._send_file(resource, file, head, selection.span, wire)
+            stream = file.stream(selection.span, partial(_pause, wire))
+            if stream is None:
+                self._revalidate(request, file, selection.span, wire)
+                self._send_file(resource, file, head, selection.span, wire)
+            else:
+                with closing(stream):
+                    self._send_parts(_streamed(stream, wire), head, wire)
         elif resource.kind == DIGESTS:
             self._send_parts(self._table(file, selection.span, wire), head, wire)
         else:
@@ -176,7 +182,7 @@ class Responder:
     def _verdict(self, file: ReadableFile, span: Span, wire: Wire) -> Iterator[bytes]:
         yield self._wait(file.verdict, wire)[span.begin : span.end]
 
-    def _send_parts(self, parts: Iterator[bytes], head: bytes, wire: Wire) -> None:
+    def _send_parts(self, parts: Iterator[bytes | memoryview], head: bytes, wire: Wire) -> None:
         first = next(parts)
         wire.send(head, more=True)
         for part in chain((first,), parts):
@@ -190,12 +196,8 @@ class Responder:
             FillFailedError: it failed in the middle of the answer.
             ReaderLeftError: nobody is waiting any more.
         """
-        try:
+        with _telling(wire):
             return self._wait_in_slices(step, wire)
-        except CacheError as error:
-            if wire.begun:
-                raise FillFailedError(str(error)) from error
-            raise failed(error) from error
 
     def _wait_in_slices(self, step: Callable[[float], T], wire: Wire) -> T:
         deadline = time.monotonic() + self._limits.wait_time
@@ -208,6 +210,28 @@ class Responder:
                 if time.monotonic() >= deadline:
                     waited = f"no byte came within {self._limits.wait_time:.0f} s"
                     raise OriginUnavailableError(waited) from error
+
+
+@contextmanager
+def _telling(wire: Wire) -> Iterator[None]:
+    """Turn a failure into a status while there can be one, into a cut connection afterwards."""
+    try:
+        yield
+    except CacheError as error:
+        if wire.begun:
+            raise FillFailedError(str(error)) from error
+        raise failed(error) from error
+
+
+def _streamed(stream: Iterator[memoryview], wire: Wire) -> Iterator[memoryview]:
+    with _telling(wire):
+        yield from stream
+
+
+def _pause(wire: Wire, seconds: float) -> None:
+    """Wait, as long as there is somebody to wait for."""
+    if wire.reader_left(within=seconds):
+        raise ReaderLeftError("the reader left while it waited")
 
 
 def _shape(kind: str, file: ReadableFile) -> tuple[int, str]:

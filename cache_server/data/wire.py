@@ -54,13 +54,13 @@ class Wire:
         self._tally = tally
         self.begun = False  # something of the present answer may have left
 
-    def send(self, data: bytes, *, more: bool = False) -> None:
+    def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
         """Send all of ``data``; with ``more`` the kernel keeps it back to fill a packet."""
         self.begun = True
         with _sending():
             self._sock.sendall(data, socket.MSG_MORE if more else 0)
 
-    def send_body(self, data: bytes) -> None:
+    def send_body(self, data: bytes | memoryview) -> None:
         """Send all of ``data`` and count it."""
         self.send(data)
         self._tally.sent(len(data))
@@ -83,11 +83,14 @@ class Wire:
             at += sent
             self._tally.sent(sent)
 
-    def reader_left(self) -> bool:
-        """Return whether the peer has closed. A half-closed peer counts, as it does for nginx."""
+    def reader_left(self, within: float = 0) -> bool:
+        """Return whether the peer has closed, or does so ``within`` seconds.
+
+        A half-closed peer counts, as it does for nginx.
+        """
         poll = select.poll()
         poll.register(self._sock, select.POLLRDHUP)
-        return bool(poll.poll(0))
+        return bool(poll.poll(within * 1000))
 
 
 @contextmanager

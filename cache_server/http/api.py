@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from cache_protocol.errors import CapacityError, DiskError
 from cache_protocol.manifest import dump_manifest
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
 from cache_server.http import boots, problems
 from cache_server.http.auth import bearer
-from cache_server.http.bodies import PipelineBody, WarmBody
+from cache_server.http.bodies import PipelineBody, ScrubBody, WarmBody
 from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
+from cache_server.service.library import Readable
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
 
@@ -119,6 +121,12 @@ def _pipelines(service: Service) -> APIRouter:
         """Return the node's own figures."""
         return service.status()
 
+    @router.post("/scrub", status_code=202)
+    def scrub(body: ScrubBody | None = None) -> dict[str, Any]:
+        """Have every byte on disk checked and repaired, in the background."""
+        wanted = body.pipeline if body is not None else None
+        return service.scrub(None if wanted is None else Key(TENANT, wanted))
+
     return router
 
 
@@ -129,9 +137,7 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
     async def manifest(pipeline: str, request: Request) -> JSONResponse:
         """Return the manifest with a lease; a cold slot answers once names and sizes are known."""
         key = Key(TENANT, pipeline)
-        opening = await asyncio.to_thread(service.ensure, key)
-        # Shielded: a caller that leaves must not end the fill that others share.
-        generation = await asyncio.shield(asyncio.wrap_future(opening))
+        generation = await _readable(service, key)
         base = _data_plane(wiring, request)
         signer = Signer(wiring.ticket_key, base, int(time.time()) + TICKET_LIFE)
         lease = service.grant(key, generation)
@@ -152,6 +158,16 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
         service.leases.give_back(lease)
 
     return router
+
+
+async def _readable(service: Service, key: Key) -> Readable:
+    """Return what a replica can read now: kept, being filled, or, with no room, passed through."""
+    try:
+        opening = await asyncio.to_thread(service.ensure, key)
+        # Shielded: a caller that leaves must not end the fill that others share.
+        return await asyncio.shield(asyncio.wrap_future(opening))
+    except (CapacityError, DiskError) as refused:
+        return await asyncio.to_thread(service.pass_through, key, refused)
 
 
 def _data_plane(wiring: Wiring, request: Request) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cache_protocol.manifest import File, Lease, Manifest, Model
+from cache_protocol.manifest import CACHE, PASS_THROUGH, File, Lease, Manifest, Model
 from cache_protocol.routes import DIGESTS, FILES, VERDICTS, Resource, resource_path
 from cache_protocol.tickets import sign
-from cache_server.store.generation import Generation
+from cache_server.fill.passing import PassingFile, PassingGeneration
+from cache_server.service.library import Readable
 from cache_server.store.stored_file import StoredFile
 
 # Long enough for a file of 100 GB at 1 Gbit/s: expiry is checked when a request starts, and a
@@ -28,8 +29,9 @@ class Signer:
         return f"{self.base}{path}?{sign(self.key, path, self.expires)}"
 
 
-def manifest_of(generation: Generation, lease: Lease, signer: Signer) -> Manifest:
+def manifest_of(generation: Readable, lease: Lease, signer: Signer) -> Manifest:
     """Return the manifest of ``generation`` for the holder of ``lease``."""
+    reason = generation.reason if isinstance(generation, PassingGeneration) else None
     return Manifest(
         pipeline=generation.content.pipeline,
         generation=generation.id,
@@ -42,10 +44,12 @@ def manifest_of(generation: Generation, lease: Lease, signer: Signer) -> Manifes
             )
             for model in generation.content.models
         },
+        source=CACHE if reason is None else PASS_THROUGH,
+        reason=reason,
     )
 
 
-def _files(generation: Generation, model: str, signer: Signer) -> Iterable[File]:
+def _files(generation: Readable, model: str, signer: Signer) -> Iterable[File]:
     for file in generation.files:
         if file.model == model:
             yield File(
@@ -55,13 +59,14 @@ def _files(generation: Generation, model: str, signer: Signer) -> Iterable[File]
                 urls=(_url(signer, FILES, generation, file),),
                 digests=_url(signer, DIGESTS, generation, file),
                 verdict=_url(signer, VERDICTS, generation, file),
+                git_sha1=file.origin.git_sha1,
             )
 
 
-def _url(signer: Signer, kind: str, generation: Generation, file: StoredFile) -> str:
+def _url(signer: Signer, kind: str, generation: Readable, file: StoredFile | PassingFile) -> str:
     return signer.url(Resource(kind, generation.id, file.model, file.origin.path))
 
 
-def _sha256(file: StoredFile) -> str | None:
+def _sha256(file: StoredFile | PassingFile) -> str | None:
     confirmed = file.sha256
     return file.origin.sha256 if confirmed is None else confirmed.hex()

@@ -110,6 +110,12 @@ class Filling:
             slot.happens(SlotEvent.FILL)
         return slot.work
 
+    def forget_target(self, slot: Slot) -> None:
+        """Have the next attempt ask the origins afresh: what they said does not hold any more."""
+        if slot.target not in (None, slot.current):
+            self.retired.append(slot.target)
+        slot.target, slot.content = slot.current, None
+
     def check_room(self, slot: Slot) -> None:
         """Refuse at once what cannot be booked, where the size is known already.
 
@@ -168,6 +174,8 @@ class Filling:
         generation = known or (resolving.result() if resolving else None)
         if generation is None:
             raise AssertionError("either known or resolved")
+        with self.lock:
+            slot.content = generation.content
         self.reconciled.wait()
         if not generation.published:
             self._lay_out(slot, generation)
@@ -270,7 +278,7 @@ class Filling:
         try:
             content = self._content(slot.registration, asked)
             with self.lock:
-                slot.resolving = None
+                slot.resolving, slot.content = None, content
                 generation = self._aim_at(slot, content)
             asked.found.set_result(generation)
         except Exception as error:

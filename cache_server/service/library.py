@@ -1,29 +1,38 @@
 """Generations by id: what the data plane can serve. See ``ports.Shelf``."""
 
+import threading
+
 from cache_protocol.errors import GenerationGoneError
+from cache_server.fill.passing import PassingFile, PassingGeneration
 from cache_server.store.generation import Generation
 from cache_server.store.stored_file import StoredFile
+
+Readable = Generation | PassingGeneration  # kept on disk, or coming from its origin
 
 
 class Library:
     """A dictionary: look-ups need no lock, because one dictionary access is atomic."""
 
     def __init__(self) -> None:
-        self._generations: dict[str, Generation] = {}
+        self._generations: dict[str, Readable] = {}
+        self._changing = threading.Lock()
 
-    def add(self, generation: Generation) -> None:
-        """Make ``generation`` readable."""
-        self._generations[generation.id] = generation
+    def add(self, generation: Readable) -> None:
+        """Make ``generation`` readable, in place of another one of the same content."""
+        with self._changing:
+            self._generations[generation.id] = generation
 
-    def discard(self, generation: Generation) -> None:
+    def discard(self, generation: Readable) -> None:
         """Make ``generation`` unknown to new requests; one that is not there is fine."""
-        self._generations.pop(generation.id, None)
+        with self._changing:
+            if self._generations.get(generation.id) is generation:
+                del self._generations[generation.id]
 
-    def all(self) -> list[Generation]:
+    def all(self) -> list[Readable]:
         """Return every generation."""
         return list(self._generations.values())
 
-    def find(self, generation: str, model: str, path: str) -> StoredFile:
+    def find(self, generation: str, model: str, path: str) -> StoredFile | PassingFile:
         """Return a file; see ``ports.Shelf``."""
         found = self._generations.get(generation)
         if found is None:

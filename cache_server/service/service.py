@@ -16,6 +16,7 @@ from cache_protocol.errors import (
     CacheError,
     DiskError,
     MalformedError,
+    OriginChangedError,
     SlotInUseError,
     UnknownPipelineError,
 )
@@ -29,7 +30,9 @@ from cache_server.core.sources import Scheme, parse_source
 from cache_server.ports import OpenOrigin
 from cache_server.service.filling import Clocks, Filling
 from cache_server.service.leases import Leases
-from cache_server.service.library import Library
+from cache_server.service.library import Library, Readable
+from cache_server.service.pass_through import PassThrough
+from cache_server.service.scrub import Scrub, Target
 from cache_server.service.slot import Slot
 from cache_server.service.views import pipeline_view
 from cache_server.store.generation import Generation
@@ -48,6 +51,7 @@ class Options:
     capacity: int  # bytes
     hot_window: timedelta
     region: str
+    scrub_rate: int = 100_000_000  # bytes per second
 
 
 class Service:
@@ -70,6 +74,15 @@ class Service:
         self._ledger = Ledger(options.capacity)
         self._filling = Filling(root, self._ledger, self.library, open_origin, clocks)
         self._lock = self._filling.lock
+        pulled = self._filling.counters.count_pulled
+        self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
+        self._scrub = Scrub(
+            root.path / "scrub.json",
+            self._whole_slots,
+            rate=options.scrub_rate,
+            now=clocks.now,
+            monotonic=clocks.monotonic,
+        )
         self._touched: dict[Key, datetime] = {}
         self._closing = threading.Event()
         last = registry.last_requests()
@@ -92,12 +105,14 @@ class Service:
         self._closing.set()
         self._filling.reconciled.set()
         self._filling.stop()
+        self._passing.close()
 
     def close(self) -> None:
         """End fills, write down touches, give everything back."""
         self.end_fills()
         for thread in self._background:
             thread.join()
+        self._scrub.close()
         self._flush()
         self._registry.close()
 
@@ -192,6 +207,7 @@ class Service:
                 raise SlotInUseError(f"{readers} replicas are reading {key.id}")
             self._registry.remove(key)
             self.leases.end(key)
+            self._passing.end(key)
             slot.happens(SlotEvent.EVICT)
         self._end_work(slot)
         with self._lock:
@@ -226,6 +242,33 @@ class Service:
                 return ready
             return self._filling.begin(slot).opened
 
+    def pass_through(self, key: Key, refused: CacheError) -> Readable:
+        """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.
+
+        It comes from the origin through this node, unless the pipeline could be kept meanwhile.
+
+        Raises:
+            CacheError: ``refused``, where nobody knows what the pipeline consists of; or the
+                origin's content has moved, and the next ``ensure`` resolves it afresh.
+        """
+        with self._lock:
+            slot = self._slot(key)
+            asked = None if slot.content or slot.current else self._filling.resolve(slot)
+        if asked is not None:
+            asked.exception()  # its content may be known although it could not be written down
+        with self._lock:
+            if slot.current is not None:
+                return slot.current
+            if slot.work is not None and slot.work.generation is not None:
+                return slot.work.generation
+            if slot.content is None:
+                raise refused
+            try:
+                return self._passing.serve(slot.content, refused)
+            except OriginChangedError:
+                self._filling.forget_target(slot)
+                raise
+
     def warm(self, key: Key, *, refresh: bool) -> None:
         """Make sure that a fill runs if one is needed; with ``refresh`` ask the origins anew.
 
@@ -239,7 +282,7 @@ class Service:
                     self._filling.check_room(slot)
                 self._filling.begin(slot, refresh=refresh)
 
-    def grant(self, key: Key, generation: Generation) -> Lease:
+    def grant(self, key: Key, generation: Readable) -> Lease:
         """Hold ``generation`` for a reader."""
         return self.leases.grant(key, generation.id)
 
@@ -247,6 +290,17 @@ class Service:
         """Count a request for the hot window."""
         with self._lock:
             self._touch(key, self._slot(key))
+
+    def scrub(self, pipeline: Key | None) -> dict[str, Any]:
+        """Have every byte of ``pipeline`` on disk checked and repaired, None: of all of them.
+
+        Raises:
+            UnknownPipelineError: there is none.
+        """
+        if pipeline is not None:
+            with self._lock:
+                self._slot(pipeline)
+        return self._scrub.ask(None if pipeline is None else pipeline.id)
 
     # Views.
 
@@ -278,10 +332,13 @@ class Service:
             "disk_free": self._root.disk_free,
             "pipelines": {state.value: states.count(state) for state in SlotState},
             "fills": fills,
+            "passing_through": self._passing.count,
+            "origin_streams": self._passing.streams,
             "leases": self.leases.count,
             "origin_bytes": self._filling.counters.pulled,
             "repaired_chunks": self._filling.counters.repaired,
             "lost_files": self._filling.counters.lost,
+            "scrub": self._scrub.view(),
             "reconciled": self.reconciled,
         }
 
@@ -293,6 +350,10 @@ class Service:
             monotonic=self._clocks.monotonic(),
             hot_window=self.options.hot_window,
         )
+
+    def _whole_slots(self) -> list[Target]:
+        with self._lock:
+            return [Target(s, s.current) for s in self._slots.values() if s.current is not None]
 
     # Inside, with the lock held.
 
@@ -353,6 +414,7 @@ class Service:
                 half = slot.target is not None and slot.target.begun
                 if half and slot.target is not slot.current and not self._closing.is_set():
                     self._filling.begin(slot)
+        self._scrub.start()
 
     def _load_all(self) -> None:
         with self._lock:
@@ -372,6 +434,7 @@ class Service:
         while not self._closing.wait(HOUSEKEEPING):
             try:
                 self._flush()
+                self._passing.end_idle(self.leases.held())
                 self._filling.give_up_retired(self.leases.held())
             except CacheError as error:
                 log.warning("housekeeping: %s; tried again in %.0f s", error, HOUSEKEEPING)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Registration
+from cache_server.core.content import Content
 from cache_server.core.slots import SlotEvent, SlotState, advance
 from cache_server.store.generation import Generation
 
@@ -72,6 +73,7 @@ class Slot:
     state: SlotState = SlotState.COLD
     current: Generation | None = None  # published: what replicas are given
     target: Generation | None = None  # resolved: what a fill brings; ``current`` when up to date
+    content: Content | None = None  # what was to be kept last, also where there was no room for it
     work: Work | None = None
     resolving: Resolution | None = None
     last_error: LastError | None = None

@@ -76,6 +76,9 @@ class FakeFile:
         self.opened.append(fd)
         return fd
 
+    def stream(self, span, pause) -> None:
+        """Everything here is on disk."""
+
     def present_until(self, offset: int, timeout: float) -> int:
         chunk = offset // CHUNK_SIZE
         self.waited_for.append(chunk)

@@ -1,7 +1,9 @@
+import hashlib
 from datetime import datetime
 
 import pytest
 
+from cache_protocol.digests import git_blob_hash
 from cache_protocol.errors import OriginDeniedError, OriginUnavailableError
 from cache_protocol.manifest import parse_manifest
 from cache_server.catalogue.registry import Key
@@ -218,10 +220,33 @@ def test_what_the_origin_refuses_a_waiting_replica_is_told(api, origin):
 def test_a_pipeline_that_does_not_fit_is_507_with_the_numbers(api, bench, origin):
     origin.files["w.bin"] = chunks(13)
     api.ask("PUT", "/v1/pipelines/voice", BODY)
-    answer = api.ask("GET", "/v1/pipelines/voice/manifest")
+    bench.resolved()
+    answer = api.ask("POST", "/v1/pipelines/voice/warm")
     assert (answer.status, answer.json["code"]) == (507, "capacity")
+    assert answer.json["retry"] == "later"
     assert "needed" in answer.json["detail"]
-    assert bench.on_disk() == []
+    assert bench.service.status()["used"] == 0
+
+
+def test_a_replica_of_a_pipeline_that_does_not_fit_is_told_that_it_passes_through(
+    api, bench, origin
+):
+    origin.files["w.bin"], origin.git = chunks(13), {"config.json"}
+    api.ask("PUT", "/v1/pipelines/voice", BODY)
+    manifest = parse_manifest(api.ask("GET", "/v1/pipelines/voice/manifest").body)
+    assert manifest.source == "pass-through"
+    assert manifest.reason.startswith("capacity: 109.1 MB needed")
+    config, weights = (file for _, file in manifest.files())
+    assert (config.sha256, weights.git_sha1) == (None, None)
+    assert config.git_sha1 == git_blob(b"{}")
+    assert weights.sha256 == hashlib.sha256(origin.files["w.bin"]).hexdigest()
+    assert bench.service.leases.held() == {manifest.generation}
+
+
+def git_blob(data):
+    blob = git_blob_hash(len(data))
+    blob.update(data)
+    return blob.hexdigest()
 
 
 def test_a_lease_is_renewed_and_given_back(api, bench):
