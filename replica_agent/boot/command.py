@@ -80,7 +80,7 @@ def without_handover(command: Sequence[str]) -> list[str]:
         if name == _EXTRA:  # speaks to our loader alone
             if not joined:
                 del words[:1]
-        elif name == _FORMAT and (value if joined else words[0]) == LOAD_FORMAT:
+        elif name == _FORMAT and ([value] if joined else words[:1]) == [LOAD_FORMAT]:
             plain += [_FORMAT, "auto"]
             if not joined:
                 del words[:1]

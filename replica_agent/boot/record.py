@@ -30,9 +30,9 @@ class Record:
         """Add a phase between two instants of ``time.monotonic()``."""
         self.phases.append(Phase(name, began - self.born, max(0.0, ended - began)))
 
-    def from_origin(self, reason: str) -> None:
-        """Note that the origin, and not the cache, gave the weights, and why."""
-        self.source, self.reason, self.recovered = "origin", reason, True
+    def served_by(self, source: str, reason: str | None) -> None:
+        """Note that ``source``, and not the cache, gave the weights, and why."""
+        self.source, self.reason, self.recovered = source, reason, True
 
     def fail(self, reason: str) -> None:
         """Note that the engine did not get its weights, or did not live to use them."""
@@ -53,7 +53,7 @@ class Record:
             pull,
             phases=tuple(phases),
             source=self.source,
-            verified_bytes=pull.verified_bytes if self.source == "cache" else 0,
+            verified_bytes=0 if self.source == "origin" else pull.verified_bytes,
             reason=self.reason,
             recovered=self.recovered,
             weight_wait=self.weight_wait,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from cache_protocol.errors import CacheError, GenerationGoneError
-from cache_protocol.manifest import Manifest
+from cache_protocol.manifest import CACHE, Manifest
 from replica_agent.arenas.host import HostMemory
 from replica_agent.boot import places
 from replica_agent.boot.home import Home
@@ -33,6 +33,7 @@ from replica_agent.report import Boot
 from replica_agent.settings import Settings
 from replica_agent.transfer import Transfer
 
+ORIGIN = "origin"  # in a report, who gave the weights
 _HANDOVER = ".handover"  # a directory beside the models, whose names never begin with a dot
 
 
@@ -117,6 +118,8 @@ class _Pulling:
         with self._patience():
             self.pulling.transfer()
         transfer = wait_for_small_files(self.pulling)
+        if transfer.manifest.source != CACHE:
+            self._trip.record.served_by(transfer.manifest.source, transfer.manifest.reason)
         try:
             remember(self._trip.state, transfer.manifest)
         except OSError as error:
@@ -218,7 +221,7 @@ class MemoryWay(_Pulling):
         for consumer in known:
             why = f"{consumer.model}: {consumer.reason or 'no reason was given'}"
             if consumer.outcome is Outcome.ORIGIN:
-                record.from_origin(why)
+                record.served_by(ORIGIN, why)
             elif consumer.outcome is Outcome.FAILED:
                 record.fail(why)
 
@@ -304,7 +307,7 @@ class OriginWay:
         record = self._trip.record
         record.phase("pull", began, time.monotonic())
         record.weight_wait = time.monotonic() - began
-        record.from_origin(str(self._why) or repr(self._why))
+        record.served_by(ORIGIN, str(self._why) or repr(self._why))
         return directories
 
     def taken(self, timeout: float) -> bool:

@@ -64,6 +64,7 @@ class FakeNode:
         self.seen: list[Seen] = []
         self.leases: set[str] = set()
         self.lease_calls: list[tuple[str, str]] = []
+        self.boots: list[dict] = []  # reports, as they came
         self.before_verdict = None  # called once, before the first verdict is worked out
         self.asked = threading.Event()  # a file was asked for
         self._count = 0
@@ -225,6 +226,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         self._lease()
+
+    def do_POST(self):
+        report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.node.lock:
+            self.node.boots.append(report)
+        self._answer(201, b"{}")
 
     def do_DELETE(self):
         self._lease()

@@ -1,0 +1,65 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.boots import REPOSITORY
+
+_SUPERVISE = """
+import sys
+from replica_agent.boot.supervisor import Supervisor
+with Supervisor() as supervisor:
+    supervisor.start(sys.argv[1:])
+    code = supervisor.wait()
+sys.exit(code)
+"""
+
+
+def supervise(script, *before):
+    return subprocess.run(
+        [*before, sys.executable, "-c", _SUPERVISE, "sh", "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+
+
+def test_orphans_are_adopted_and_reaped():
+    # The middle shell ends at once: its child would otherwise go to process 1 of the host.
+    script = "sh -c 'sh -c \"exit 5\" & echo $!' > /dev/null; sleep 0.05; exit 6"
+    assert supervise(script).returncode == 6
+
+
+def test_leftovers_that_ignore_a_request_are_killed():
+    done = supervise("(trap '' TERM; sleep 300 & echo $!; wait) & sleep 0.1; exit 0")
+    assert done.returncode == 0
+    assert (
+        not subprocess.run(["kill", "-0", done.stdout.strip()], check=False, stderr=-3).returncode
+        == 0
+    )
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored():
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "-", sys.executable, "-c", _SUPERVISE,
+         "sh", "-c", "kill -HUP $PPID; exit 8"],
+        cwd=REPOSITORY, timeout=40, check=False,
+    )  # fmt: skip
+    assert done.returncode == 8
+
+
+def test_as_process_1_it_passes_signals_on_and_ends_with_the_command():
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", "true"], check=False, stderr=-3
+        ).returncode
+    ):
+        pytest.skip("no right to make a process namespace here")
+    script = "trap 'exit 7' TERM; kill -TERM 1; while :; do sleep 0.02; done"
+    done = supervise(script, "unshare", "--pid", "--fork", "--mount-proc")
+    assert done.returncode == 7, done.stderr
