@@ -2,5 +2,5 @@
 
 Reading order: ``sources`` (where a model lives) · ``content`` (what a generation consists of) ·
 ``slots`` (life of a slot) · ``fill_order`` (what to pull next) · ``backoff`` (when to try again)
-· ``ledger`` (who holds how much room).
+· ``ledger`` (who holds how much room) · ``recency`` (how long ago) · ``eviction`` (who goes).
 """
