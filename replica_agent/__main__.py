@@ -97,9 +97,23 @@ def _task(
         from replica_agent.boot.run import boot  # noqa: PLC0415
 
         return partial(boot, settings, read_options(arguments, command), born)
+    if arguments.verb == "doctor":
+        return partial(_examine, arguments, settings, command)
     if command:
         raise MalformedError("pull takes no COMMAND: see replica-agent boot")
     return partial(_pull, arguments, settings, born)
+
+
+def _examine(arguments: argparse.Namespace, settings: Settings, command: list[str]) -> int:
+    from replica_agent.boot import doctor  # noqa: PLC0415 - as above
+    from replica_agent.boot.command import takes_handover  # noqa: PLC0415
+
+    diagnosis = doctor.examine(settings, arguments.pipeline, command)
+    show = doctor.to_json if arguments.json else doctor.to_text
+    sys.stdout.write(show(diagnosis) + "\n")
+    by_memory = not command or takes_handover(command)
+    wanted = ("cache", "hand-over") if by_memory else ("cache",)
+    return 0 if all(map(diagnosis.works, wanted)) else 1
 
 
 def _pull(arguments: argparse.Namespace, settings: Settings, born: float) -> int:
@@ -148,7 +162,7 @@ def _tell(boot: Boot, arguments: argparse.Namespace) -> None:
         arguments.report.write_text(report + "\n")
     if arguments.json:
         sys.stdout.write(report + "\n")
-    elif boot.reason is None:
+    elif boot.ok:
         sys.stdout.write(to_table(boot) + "\n")
 
 
@@ -188,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("--json", action="store_true", help="print the boot report as JSON")
     pull.add_argument("--report", type=Path, metavar="FILE", help="write the boot report there")
     _add_boot(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -207,6 +222,22 @@ def _add_boot(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(boot)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="what a boot would do on this host, and why",
+        usage="replica-agent doctor --pipeline ID [options] [-- COMMAND …]",
+        description="Looks, and starts nothing: the node, memory, directories, the engine that "
+        "COMMAND would start and our plug-in in it, and the origin that stands by.",
+        epilog="exit code: 0 when a boot would use the cache (and, for COMMAND with --load-format "
+        "warmline\nor none, the hand-over), else 1; 2 wrong usage",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--pipeline", required=True, metavar="ID")
+    doctor.add_argument("--server", metavar="URL", help="the node; default REPLICA_AGENT_SERVER")
+    doctor.add_argument("--json", action="store_true", help="JSON for programs")
 
 
 def _lanes(text: str) -> int:

@@ -64,6 +64,19 @@ class ControlClient:
             raise MalformedError(f"asked for {pipeline}, got the manifest of {manifest.pipeline}")
         return manifest
 
+    def pipeline(self, pipeline: str) -> dict[str, Any]:
+        """Return what the node says of ``pipeline``; starts nothing there.
+
+        Raises:
+            CacheError: as ``manifest``.
+        """
+        path = routes.pipeline(check_pipeline(pipeline))
+        body = self._call("GET", path, CALL_TIMEOUT, MAX_MANIFEST).unless_refused()
+        fields = _problem(body)
+        if not isinstance(fields.get("cache"), dict):
+            raise MalformedError(f"{self._server} did not describe a pipeline")
+        return fields
+
     def renew(self, lease: str) -> bool:
         """Hold ``lease`` for its full time again; False when the node does not know it."""
         answer = self._call("PUT", routes.lease(lease), CALL_TIMEOUT, MAX_PROBLEM)

@@ -64,11 +64,18 @@ def private(base: Path) -> Path:
     base.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         base.mkdir(mode=0o700)
+    private_already(base)
+    return base
+
+
+def private_already(base: Path) -> None:
+    """Check that ``base`` is ours alone, if it is there at all; raises as ``private``."""
+    if not os.path.lexists(base):
+        return
     found = base.lstat()
     mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     if not mine or found.st_mode & 0o077:
         raise CacheError(f"{base} is not a directory that is ours alone (owner, mode 0700)")
-    return base
 
 
 def _lock(base: Path, path: Path) -> int | None:
