@@ -56,7 +56,7 @@ class Node:
             self._root,
             registry,
             lambda spec: open_origin(spec, origin_settings),
-            Options(capacity, settings.hot_window, settings.region),
+            Options(capacity, settings.hot_window, settings.region, settings.scrub_rate),
             Clocks(lambda: datetime.now(UTC), time.monotonic),
         )
         key = self._root.ticket_key()

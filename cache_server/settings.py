@@ -27,6 +27,7 @@ class Settings:
     advertise: str | None = None  # host[:port] that replicas are given for the data plane
     region: str = "local"
     hot_window: timedelta = timedelta(hours=48)
+    scrub_rate: int = 100_000_000  # bytes per second that a scrub reads at most
     database_url: str | None = None  # None: SQLite under root
     auth: bool = True
     admin_token: str | None = None  # None: generated once, kept under root
@@ -92,6 +93,13 @@ def _switch(text: str) -> bool:
     return text.lower() == "on"
 
 
+def _rate(text: str) -> int:
+    rate = parse_size(text)
+    if rate <= 0:
+        raise MalformedError(f"{text!r} bytes per second would never come to an end")
+    return rate
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
         raise MalformedError(f"{text!r} is not a port")
@@ -125,6 +133,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "advertise": _address,
     "region": _text,
     "hot_window": parse_duration,
+    "scrub_rate": _rate,
     "database_url": _text,
     "auth": _switch,
     "admin_token": _text,

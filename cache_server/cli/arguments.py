@@ -23,6 +23,7 @@ settings (environment; flags win):
   CACHE_SERVER_ADVERTISE       host[:port] that replicas are given for the data plane
   CACHE_SERVER_REGION          label of this node                                    [local]
   CACHE_SERVER_HOT_WINDOW      ISO 8601 duration                                     [PT48H]
+  CACHE_SERVER_SCRUB_RATE      bytes per second that a scrub reads at most           [100MB]
   CACHE_SERVER_DATABASE_URL    SQLAlchemy URL                            [SQLite under ROOT]
   CACHE_SERVER_AUTH            'off' is accepted on a loopback address only             [on]
   CACHE_SERVER_ADMIN_TOKEN     bearer token        [generated, in ROOT/admin-token, mode 600]
@@ -40,6 +41,7 @@ SERVE_FLAGS = {
     "advertise": "HOST[:PORT]",
     "region": "NAME",
     "hot-window": "DURATION",
+    "scrub-rate": "SIZE",
     "database-url": "URL",
     "auth": "on|off",
     "pipelines": "FILE",
@@ -74,6 +76,9 @@ def parser() -> ArgumentParser:
     boots = _client(verbs, "boots", commands.boots, "show what replicas reported of their boots")
     boots.add_argument("id", nargs="?", metavar="ID")
     boots.add_argument("--limit", type=int, default=20, metavar="N", help="newest [%(default)s]")
+    scrub = _client(verbs, "scrub", commands.scrub, "check every byte on disk, and repair it")
+    scrub.add_argument("id", nargs="?", metavar="ID", help="of one pipeline only")
+    scrub.add_argument("--wait", action="store_true", help="until the pass is over")
     _client(verbs, "status", commands.status, "show the node's figures")
     return top
 

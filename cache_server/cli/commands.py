@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from rich.console import Console
 
 from cache_protocol import routes
-from cache_protocol.errors import MalformedError, from_problem
+from cache_protocol.errors import IntegrityError, MalformedError, from_problem
 from cache_protocol.units import show_size
 from cache_server.cli.api import NodeApi
 from cache_server.cli.show import (
@@ -20,6 +20,7 @@ from cache_server.cli.show import (
     chip,
     files_table,
     pipelines_table,
+    scrub_line,
     status_table,
 )
 from cache_server.pipelines_file import read_pipelines
@@ -87,6 +88,24 @@ def boots(api: NodeApi, args: Namespace) -> None:
     query = {"limit": args.limit} | ({"pipeline": args.id} if args.id else {})
     answer = api.call("GET", f"{routes.BOOTS}?{urlencode(query)}")
     _show(args, answer, boots_table(answer["boots"]))
+
+
+def scrub(api: NodeApi, args: Namespace) -> None:
+    """``scrub``: have the node check what lies on its disk; with ``--wait`` stay until it has.
+
+    Raises:
+        IntegrityError: something is wrong that could not be repaired.
+    """
+    answer = api.call("POST", routes.SCRUB, {} if args.id is None else {"pipeline": args.id})
+    while args.wait and answer["running"]:
+        time.sleep(POLL)
+        answer = api.call("GET", routes.STATUS)["scrub"]
+    done = answer.get("last") if args.wait else answer
+    if done is None:
+        raise IntegrityError("the pass ended without a result; the node was restarted")
+    _say(args, answer, scrub_line(done, over=args.wait))
+    if args.wait and done["unrepaired"]:
+        raise IntegrityError(f"{done['unrepaired']} places could not be repaired; see the log")
 
 
 def _wait_with_bars(api: NodeApi, args: Namespace) -> None:

@@ -64,8 +64,10 @@ def status_table(status: dict[str, Any]) -> Table:
         table.add_row(name.replace("_", " "), show_size(status[name]))
     for state, count in status["pipelines"].items():
         table.add_row(Text(state, style=COLOURS.get(state, "")), str(count))
-    for name in ("region", "fills", "leases", "repaired_chunks"):
+    for name in ("region", "fills", "leases", "repaired_chunks", "lost_files"):
         table.add_row(name.replace("_", " "), str(status[name]))
+    if walk := status["scrub"] if status["scrub"]["running"] else status["scrub"].get("last"):
+        table.add_row("scrub", scrub_line(walk, over=not status["scrub"]["running"]))
     return table
 
 
@@ -86,6 +88,13 @@ def boots_table(boots: list[dict[str, Any]]) -> Table:
             Text(boot.get("reason", "")),
         )
     return table
+
+
+def scrub_line(walk: dict[str, Any], *, over: bool) -> str:
+    """Return what a scrub has found, as one line."""
+    what = walk["pipeline"] or "all pipelines"
+    found = f"{show_size(walk['checked'])} checked, {walk['wrong']} wrong"
+    return f"{what}: {'' if over else 'running, '}{found}, {walk['unrepaired']} not repaired"
 
 
 class FillBars:

@@ -42,6 +42,14 @@ class PipelineBody(BaseModel):
     pinned: bool | None = None
 
 
+class ScrubBody(BaseModel):
+    """What to look at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    pipeline: str | None = Field(None, max_length=100)  # None: all
+
+
 class WarmBody(BaseModel):
     """How to warm."""
 

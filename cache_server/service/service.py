@@ -32,6 +32,7 @@ from cache_server.service.filling import Clocks, Filling
 from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
 from cache_server.service.pass_through import PassThrough
+from cache_server.service.scrub import Scrub, Target
 from cache_server.service.slot import Slot
 from cache_server.service.views import pipeline_view
 from cache_server.store.generation import Generation
@@ -50,6 +51,7 @@ class Options:
     capacity: int  # bytes
     hot_window: timedelta
     region: str
+    scrub_rate: int = 100_000_000  # bytes per second
 
 
 class Service:
@@ -74,6 +76,13 @@ class Service:
         self._lock = self._filling.lock
         pulled = self._filling.counters.count_pulled
         self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
+        self._scrub = Scrub(
+            root.path / "scrub.json",
+            self._whole_slots,
+            rate=options.scrub_rate,
+            now=clocks.now,
+            monotonic=clocks.monotonic,
+        )
         self._touched: dict[Key, datetime] = {}
         self._closing = threading.Event()
         last = registry.last_requests()
@@ -103,6 +112,7 @@ class Service:
         self.end_fills()
         for thread in self._background:
             thread.join()
+        self._scrub.close()
         self._flush()
         self._registry.close()
 
@@ -281,6 +291,17 @@ class Service:
         with self._lock:
             self._touch(key, self._slot(key))
 
+    def scrub(self, pipeline: Key | None) -> dict[str, Any]:
+        """Have every byte of ``pipeline`` on disk checked and repaired, None: of all of them.
+
+        Raises:
+            UnknownPipelineError: there is none.
+        """
+        if pipeline is not None:
+            with self._lock:
+                self._slot(pipeline)
+        return self._scrub.ask(None if pipeline is None else pipeline.id)
+
     # Views.
 
     def view(self, key: Key) -> dict[str, Any]:
@@ -317,6 +338,7 @@ class Service:
             "origin_bytes": self._filling.counters.pulled,
             "repaired_chunks": self._filling.counters.repaired,
             "lost_files": self._filling.counters.lost,
+            "scrub": self._scrub.view(),
             "reconciled": self.reconciled,
         }
 
@@ -328,6 +350,12 @@ class Service:
             monotonic=self._clocks.monotonic(),
             hot_window=self.options.hot_window,
         )
+
+    def _whole_slots(self) -> list[Target]:
+        with self._lock:
+            return [Target(s, s.current) for s in self._slots.values() if s.current is not None]
+
+    # Inside, with the lock held.
 
     def _slot(self, key: Key) -> Slot:
         slot = self._slots.get(key)
@@ -386,6 +414,7 @@ class Service:
                 half = slot.target is not None and slot.target.begun
                 if half and slot.target is not slot.current and not self._closing.is_set():
                     self._filling.begin(slot)
+        self._scrub.start()
 
     def _load_all(self) -> None:
         with self._lock:
