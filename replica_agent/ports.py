@@ -33,6 +33,16 @@ class Arena(Protocol):
         """
         ...
 
+    def read(self, file: int, span: Span) -> memoryview:
+        """Return the bytes of ``span``, which are in place, of a file that is not confirmed yet.
+
+        They stay good until the calling thread's next call.
+
+        Raises:
+            OSError: the place cannot be read.
+        """
+        ...
+
     def confirm(self, file: int) -> None:
         """Take note that every byte of ``file`` is in place and confirmed; called once."""
         ...

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Self
 
 from cache_protocol.errors import CacheError, GenerationGoneError
-from cache_protocol.manifest import Manifest
+from cache_protocol.manifest import CACHE, Manifest
 from replica_agent.client import ControlClient
 from replica_agent.lanes import Lane
 from replica_agent.ports import Arena, OpenArenas
@@ -118,16 +118,20 @@ class Pull:
     def boot(self, device: str, started: datetime) -> Boot:
         """Return the report of a pull that is over, well or not."""
         transfer, failure = self._transfer, self._failure
+        manifest = transfer.manifest if transfer else None
+        reason = manifest.reason if manifest else None
         return Boot(
             pipeline=self._pipeline,
             device=device,
             started=started,
             phases=tuple(self.phases),
-            bytes=transfer.manifest.size if transfer else 0,
+            bytes=manifest.size if manifest else 0,
             verified_bytes=transfer.verified_bytes if transfer else 0,
             weight_wait=self.waited,
             time_to_ready=max((p.start + p.seconds for p in self.phases), default=0.0),
-            reason=None if failure is None else str(failure) or repr(failure),
+            reason=reason if failure is None else str(failure) or repr(failure),
+            source=manifest.source if manifest else CACHE,
+            recovered=failure is None and reason is not None,
         )
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Boot:
     weight_wait: float  # seconds that somebody waited for weights and did nothing else
     time_to_ready: float  # seconds from the start to the end of the last phase
     reason: str | None = None  # why it failed, or why it was not the cache that served
-    source: str = "cache"  # who served the bytes: cache, origin
+    source: str = "cache"  # who served the bytes: cache, pass-through, origin
     recovered: bool = False  # the engine got its weights in spite of ``reason``
     notes: Sequence[str] = ()  # what an operator should know besides
 

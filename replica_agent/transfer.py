@@ -27,7 +27,7 @@ from cache_protocol.digests import (
     chunk_span,
 )
 from cache_protocol.errors import GenerationGoneError, IntegrityError, MalformedError
-from cache_protocol.manifest import File, Manifest
+from cache_protocol.manifest import PASS_THROUGH, File, Manifest
 from cache_protocol.ranges import Span
 from replica_agent.core.schedule import Part, Schedule
 from replica_agent.core.urls import Endpoint, Target, parse_url
@@ -189,6 +189,21 @@ class Transfer:
             self.last_progress = time.monotonic()
             self._changed.notify_all()
 
+    def distrust(self, index: int, wrong: str) -> None:
+        """Have all of a file pulled again, because the whole of it is not what was promised.
+
+        Raises:
+            IntegrityError: ``wrong``; it happens to this file for the second time.
+        """
+        with self._changed:
+            state = self.files[index]
+            state.revisions += 1
+            if state.revisions > 1 or not _chunks(state):
+                raise IntegrityError(wrong)
+            for chunk in _chunks(state):
+                self._forget(index, chunk)
+            self._changed.notify_all()
+
     def revise(self, index: int, table: bytes) -> None:
         """Have every chunk pulled again whose digest in ``table`` is another one.
 
@@ -250,6 +265,11 @@ class Transfer:
     def address(self, index: int) -> Addresses:
         """Return where a file is read now."""
         return self._addresses[index]
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether the node does not keep the files, and has no verdict on them."""
+        return self.manifest.source == PASS_THROUGH
 
     @property
     def endpoint(self) -> Endpoint:

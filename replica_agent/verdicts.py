@@ -8,6 +8,9 @@ small files are asked for in one go.
     the digest table differs  the node has pulled the file again since: fetch the table, pull
                               the chunks that differ, ask again
     the sha256 differs        IntegrityError
+
+Of files that only pass through the node there is no verdict: this thread holds them against the
+origin's own digests itself, and has one that differs pulled again, once.
 """
 
 from collections import deque
@@ -22,6 +25,7 @@ from replica_agent.core.answers import (
     check_whole,
     request,
 )
+from replica_agent.provenance import mismatch
 from replica_agent.recovery import Recovery
 from replica_agent.transfer import Transfer
 
@@ -46,17 +50,31 @@ class Verdicts:
         """Ask; a failure that no retry can help fails the transfer."""
         with self._transfer.failing():
             while self._take():
-                self._confirm()
+                if self._transfer.passes_through:
+                    self._prove()
+                else:
+                    self._confirm()
 
     def _take(self) -> bool:
-        self._asked.extend(self._transfer.take_unjudged(BATCH))
-        return bool(self._asked)
+        """Return whether there is a file to confirm; wait for one."""
+        if not self._asked:
+            self._asked.extend(self._transfer.take_unjudged(BATCH))
+        return bool(self._asked) and not self._transfer.over
+
+    def _prove(self) -> None:
+        """Confirm a file by what its origin promised, or have it pulled again."""
+        index = self._asked.popleft()
+        wrong = mismatch(self._transfer.files[index], self._transfer.check)
+        if wrong is None:
+            self._transfer.confirm(index)
+        else:
+            self._transfer.distrust(index, wrong)
 
     def _confirm(self) -> None:
         """Serve one connection until it breaks or the transfer is over."""
         try:
             with self.line.connect(self._transfer.endpoint, stall=WAIT) as connection:
-                while self._asked or self._take():
+                while self._take() and not self._transfer.passes_through:
                     self._ask(connection)
                     self._revise(connection)
                     self._failures = 0

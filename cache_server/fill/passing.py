@@ -38,7 +38,7 @@ class NotKeptError(CacheError):
     """The node did not keep the file, so that it cannot say anything about the whole of it."""
 
     code = "not-kept"
-    retry = Retry.NEVER
+    retry = Retry.NOW  # a fresh manifest says how else to make sure
     title = "The node does not keep this file"
 
 

@@ -21,7 +21,7 @@ from cache_protocol.errors import CapacityError
 from cache_protocol.manifest import Manifest, Model
 from cache_protocol.ranges import Span
 from cache_protocol.units import show_size
-from replica_agent.arenas.bounce import Bounce, write_at
+from replica_agent.arenas.bounce import Bounce, read_at, write_at
 
 _PREFIX = ".replica-agent-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -58,6 +58,12 @@ class DirectoryArena:
             write_at(self._fds[file], data, span.begin)
         except OSError as error:
             raise _no_room(error, self._hidden, len(data)) from error
+
+    def read(self, file: int, span: Span) -> memoryview:
+        """Return the calling thread's buffer with the bytes of ``span`` in it."""
+        room = self._bounce.room(span.size)
+        read_at(self._fds[file], room, span.begin)
+        return room
 
     def confirm(self, file: int) -> None:
         """Put the file on disk, then under its real name, in place of one that was there."""

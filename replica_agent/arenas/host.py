@@ -68,6 +68,10 @@ class HostArena:
         except OSError as error:
             raise CapacityError(f"the arena takes no more bytes: {error}") from error
 
+    def read(self, file: int, span: Span) -> memoryview:
+        """Return the place of ``span``."""
+        return self.view(file)[span.begin : span.end]
+
     def confirm(self, file: int) -> None:
         """Nothing is left to do: memory needs no closing act."""
 
