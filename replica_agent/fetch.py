@@ -7,7 +7,6 @@ Everything that is not the standard library is imported only for the origin that
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -78,7 +77,8 @@ def _bucket(name: str, files: list[str] | None, room: Path) -> Path:
     bucket, _, prefix = name.partition("/")
     prefix = prefix.strip("/")
     try:
-        client = boto3.client("s3", endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3"))
+        room.mkdir(parents=True, exist_ok=True)
+        client = boto3.client("s3")  # endpoint, region and keys as boto3 finds them
         objects = dict(_objects(client, bucket, f"{prefix}/" if prefix else "", files))
         _check_room(sum(size for size, _ in objects.values()), room)
         for path, (_, key) in objects.items():

@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
-from cache_server.service.views import stamp
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Short = Annotated[str, Field(max_length=255)]
@@ -51,7 +50,8 @@ class BootBody(BaseModel):
     def report(self) -> dict[str, Any]:
         """Return it as it is kept: the fields of the contract."""
         fields = self.model_dump(exclude_none=True, exclude_defaults=False)
-        fields["started"] = stamp(self.started.astimezone(UTC))
+        started = self.started.astimezone(UTC).isoformat(timespec="milliseconds")
+        fields["started"] = started.replace("+00:00", "Z")
         return fields if self.notes else {k: v for k, v in fields.items() if k != "notes"}
 
 

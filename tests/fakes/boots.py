@@ -91,7 +91,7 @@ class Booting:
         def find():
             gone = self.process.poll() is not None
             found = [e for e in self.events() if e["event"] == name]
-            assert found or not gone, self.words()
+            assert found or not gone, (self.events(), self.words())
             return found
 
         return until(find)[0]

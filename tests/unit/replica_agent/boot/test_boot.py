@@ -8,10 +8,10 @@ import pytest
 from cache_protocol.errors import CapacityError, UnknownPipelineError
 from tests.fakes.boots import Booting, free_port, until
 from tests.fakes.node import FakeNode, opened
-from tests.fakes.weights import chunks
+from tests.fakes.weights import safetensors
 
 SMALL = {"config.json": b'{"a": 1}', "tokenizer/vocab.txt": b"words"}
-WEIGHTS = {"model.safetensors": chunks(3, more=17)}
+WEIGHTS = {"model.safetensors": safetensors(3, more=17)}
 FILES = {**SMALL, **WEIGHTS}
 
 
@@ -75,7 +75,7 @@ def test_keep_holds_the_memory_until_the_command_ends(node, tmp_path):
 
 
 def test_each_engine_gets_its_model_by_name(tmp_path):
-    models = {"asr": {"a.safetensors": chunks(1)}, "tts": {"b.safetensors": chunks(1, 1)}}
+    models = {"asr": {"a.safetensors": safetensors(1)}, "tts": {"b.safetensors": safetensors(1, 1)}}
     with (
         FakeNode(models) as node,
         Booting(tmp_path, node.url, handover=True, models=("{tts}", "{asr}")) as boot,
