@@ -1,1 +1,7 @@
-"""How weights reach an engine: ``vllm`` (a load format of its own) · ``files`` (real names on disk)."""
+"""How weights reach an engine.
+
+Reading order: ``files`` (real names on disk, for any engine) · ``vllm`` (a plug-in: a load format
+of its own) · ``vllm_loader`` · ``load`` (one load from the agent's memory; knows no engine) ·
+``checkpoint`` (which files hold weights, pure) · ``detour`` (where the origin is, for a loader
+that cannot use us).
+"""

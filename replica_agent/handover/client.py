@@ -67,6 +67,22 @@ def attach(
         HandoverError: nobody listens, or the agent went.
         CacheError: what the agent says instead.
     """
+    attached = connect(socket_path, model, rank=rank, peers=peers, silence=silence)
+    try:
+        attached.map()
+    except BaseException:
+        attached.close()
+        raise
+    return attached
+
+
+def connect(
+    socket_path: Path, model: str, *, rank: int = 0, peers: int = 1, silence: float = SILENCE
+) -> "Attached":
+    """Do as ``attach``, up to the request: ``map`` has to follow.
+
+    For a consumer that goes on without the agent when it is refused, and tells it so.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.settimeout(silence)
@@ -86,16 +102,26 @@ class Attached:
     """One model of the agent, mapped into this process. For one thread at a time."""
 
     def __init__(self, lines: Lines, words: Hello) -> None:
-        """Say ``words``, take the memory, learn what is in it."""
+        """Say ``words``; ``map`` waits for the answer."""
         self.waited = 0.0  # seconds that this side stood and waited for the agent
         self.rewritten = False  # the node sent a file again: what was handed out may be stale
         self.confirmed = False
+        self.generation = ""
+        self.files: Sequence[Placed] = ()
         self._lines = lines
         self._arrived: list[Arrived] = []
+        self._sizes: list[int] = []
+        self._memory = memoryview(b"")
         lines.write(hello(words))
-        self._layout, self._memory = self._take_memory(words.model)
-        self.generation = self._layout.generation
-        self.files: Sequence[Placed] = self._take_files()
+
+    def map(self) -> None:
+        """Take the memory and learn what is in it. Raises as ``attach`` does."""
+        try:
+            layout, self._memory = self._take_memory()
+        except OSError as error:
+            raise HandoverError(f"the agent has gone: {error}") from error
+        self.generation = layout.generation
+        self.files = self._take_files(layout)
         self._sizes = [file.size for file in self.files]
 
     def __enter__(self) -> Self:
@@ -193,23 +219,23 @@ class Attached:
             self.waited += time.monotonic() - began
         return _unless_failed(message)
 
-    def _take_memory(self, model: str) -> tuple[Layout, memoryview]:
+    def _take_memory(self) -> tuple[Layout, memoryview]:
         message, fd = self._lines.read_with_descriptor()
         try:
             layout = parse_layout(_unless_failed(message))
             if fd is None:
-                raise MalformedError(f"the agent hands {model} over without its memory")
+                raise MalformedError("the agent hands a model over without its memory")
             return layout, _mapped(fd, layout.size)
         finally:
             if fd is not None:
                 os.close(fd)
 
-    def _take_files(self) -> list[Placed]:
+    def _take_files(self, layout: Layout) -> list[Placed]:
         files: list[Placed] = []
-        while len(files) < self._layout.files:
+        while len(files) < layout.files:
             message = self._next()
             if "files" in message:
-                files += parse_files(message, self._layout.size)
+                files += parse_files(message, layout.size)
         return files
 
     def _content(self, file: int) -> memoryview:
