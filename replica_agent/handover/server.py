@@ -201,7 +201,8 @@ class HandoverServer:
                 pid = check_peer(sock).pid
                 words = parse_hello(lines.read() or {})
                 self._note(number, Consumer(words.model, pid, words.rank, words.peers, _now()))
-                self._hand_over(words, lines)
+                with suppress(OSError):  # it wants no more: its last words are here, or it went
+                    self._hand_over(words, lines)
                 self._listen_to(number, lines)
         finally:
             self._leave(number)

@@ -56,10 +56,14 @@ def test_every_tensor_is_what_the_node_has():
 
 
 def test_a_tensor_is_handed_out_while_the_rest_of_its_file_is_missing():
-    with node() as there, opened(there.gate("llm", "model.safetensors", EXTENT)):
-        with host(there) as here, attach(here.path, "llm") as attached:
-            name, tensor = next(iter(attached.tensors()))
-            assert torch.equal(tensor, WEIGHTS[name])
+    with (
+        node() as there,
+        opened(there.gate("llm", "model.safetensors", EXTENT)),
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        name, tensor = next(iter(attached.tensors()))
+        assert torch.equal(tensor, WEIGHTS[name])
 
 
 def test_tensors_live_on_after_the_agent_has_given_its_memory_up():
@@ -94,10 +98,14 @@ def test_a_pass_after_the_confirmation_gives_everything_again():
 
 
 def test_writing_into_a_tensor_changes_it_for_nobody_else():
-    with node() as there, host(there) as here:
-        with attach(here.path, "llm") as one, attach(here.path, "llm") as other:
-            dict(one.tensors())["layer.0"].zero_()
-            assert same(dict(other.tensors()))
+    with (
+        node() as there,
+        host(there) as here,
+        attach(here.path, "llm") as one,
+        attach(here.path, "llm") as other,
+    ):
+        dict(one.tensors())["layer.0"].zero_()
+        assert same(dict(other.tensors()))
 
 
 def test_the_memory_cannot_be_written_through_the_descriptor():
@@ -112,6 +120,7 @@ def test_the_memory_cannot_be_written_through_the_descriptor():
 def test_nothing_is_left_in_the_process_after_a_load():
     with node() as there, host(there) as here:
         here.pull.wait()
+        gc.collect()  # what other tests left
         before = held("/memfd:llm")
         with attach(here.path, "llm") as attached:
             given = dict(attached.tensors())
@@ -123,27 +132,41 @@ def test_nothing_is_left_in_the_process_after_a_load():
 
 
 def test_a_file_can_be_read_before_the_others_are_there():
-    with node() as there, opened(there.gate("llm", "model.safetensors", EXTENT)):
-        with host(there) as here, attach(here.path, "llm") as attached:
-            assert attached.read("config.json") == b"{}"
+    with (
+        node() as there,
+        opened(there.gate("llm", "model.safetensors", EXTENT)),
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        assert attached.read("config.json") == b"{}"
 
 
 def test_an_empty_file_is_read_as_nothing():
-    with node(**{"empty.txt": b""}) as there, host(there) as here:
-        with attach(here.path, "llm") as attached:
-            assert attached.read("empty.txt") == b""
+    with (
+        node(**{"empty.txt": b""}) as there,
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        assert attached.read("empty.txt") == b""
 
 
 def test_a_file_that_the_model_lacks_is_not_found():
-    with node() as there, host(there) as here, attach(here.path, "llm") as attached:
-        with pytest.raises(FileNotFoundError):
-            attached.read("absent.json")
+    with (
+        node() as there,
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+        pytest.raises(FileNotFoundError),
+    ):
+        attached.read("absent.json")
 
 
 def test_only_the_files_that_are_wanted_are_taken_apart():
-    with node(**{"onnx/model.safetensors": b"no such thing"}) as there, host(there) as here:
-        with attach(here.path, "llm") as attached:
-            assert same(dict(attached.tensors(lambda path: "/" not in path)))
+    with (
+        node(**{"onnx/model.safetensors": b"no such thing"}) as there,
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        assert same(dict(attached.tensors(lambda path: "/" not in path)))
 
 
 def test_thousands_of_files_are_all_named():
@@ -221,26 +244,36 @@ def test_two_models_are_consumed_side_by_side():
 
 
 def test_a_failure_of_the_pull_reaches_the_consumer_with_its_code():
-    with node() as there, opened(there.gate("llm", "model.safetensors", EXTENT)):
-        with host(there) as here, attach(here.path, "llm") as attached:
-            dict(zip(range(1), attached.tensors(), strict=False))
-            here.pull.transfer().fail(OriginUnavailableError("the hub is down"))
-            with pytest.raises(OriginUnavailableError, match="the hub is down"):
-                attached.wait_confirmed()
+    with (
+        node() as there,
+        opened(there.gate("llm", "model.safetensors", EXTENT)),
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        dict(zip(range(1), attached.tensors(), strict=False))
+        here.pull.transfer().fail(OriginUnavailableError("the hub is down"))
+        with pytest.raises(OriginUnavailableError, match="the hub is down"):
+            attached.wait_confirmed()
 
 
 def test_wrong_bytes_are_never_handed_out():
     with node() as there:
         there.corrupt("llm", "model.safetensors", chunk=1, sends=99)
-        with host(there) as here, attach(here.path, "llm") as attached:
-            with pytest.raises(IntegrityError):
-                dict(attached.tensors())
+        with (
+            host(there) as here,
+            attach(here.path, "llm") as attached,
+            pytest.raises(IntegrityError),
+        ):
+            dict(attached.tensors())
 
 
 def test_an_unknown_model_is_refused_by_name():
-    with node() as there, host(there) as here:
-        with pytest.raises(MalformedError, match="no model asr: llm"):
-            attach(here.path, "asr")
+    with (
+        node() as there,
+        host(there) as here,
+        pytest.raises(MalformedError, match="no model asr: llm"),
+    ):
+        attach(here.path, "asr")
 
 
 def test_memory_that_was_given_up_is_refused():
@@ -252,17 +285,21 @@ def test_memory_that_was_given_up_is_refused():
 
 
 def test_content_that_moves_during_the_load_is_void():
-    with node() as there, opened(there.gate("llm", "model.safetensors", EXTENT)):
-        with host(there) as here, attach(here.path, "llm") as attached:
-            there.replace({"llm": {**MODEL, "config.json": b"{ }"}})
-            transfer = here.pull.transfer()
-            transfer.refresh(here.pull._client.manifest("voice"))
-            with pytest.raises(GenerationGoneError, match="attach again"):
-                attached.wait_confirmed()
-            there.faults.gates.clear()
-            with attach(here.path, "llm") as again:
-                assert same(dict(again.tensors()))
-                again.wait_confirmed()
+    with (
+        node() as there,
+        opened(there.gate("llm", "model.safetensors", EXTENT)),
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        there.replace({"llm": {**MODEL, "config.json": b"{ }"}})
+        transfer = here.pull.transfer()
+        transfer.refresh(here.pull._client.manifest("voice"))
+        with pytest.raises(GenerationGoneError, match="attach again"):
+            attached.wait_confirmed()
+        there.faults.gates.clear()
+        with attach(here.path, "llm") as again:
+            assert same(dict(again.tensors()))
+            again.wait_confirmed()
 
 
 def test_nobody_listening_is_an_error_of_ours(tmp_path):
@@ -278,21 +315,29 @@ def test_an_agent_that_is_killed_during_the_load_is_noticed(tmp_path):
 
 
 def test_an_agent_that_stands_still_is_given_up(tmp_path):
-    with acting_agent(tmp_path, "layout") as (_, path), attach(path, "llm", silence=0.05) as it:
-        with pytest.raises(HandoverError, match="has gone"):
-            it.wait_confirmed()
+    with (
+        acting_agent(tmp_path, "layout") as (_, path),
+        attach(path, "llm", silence=0.05) as it,
+        pytest.raises(HandoverError, match="has gone"),
+    ):
+        it.wait_confirmed()
 
 
 def test_an_agent_of_another_version_is_refused(tmp_path):
-    with acting_agent(tmp_path, "version") as (_, path):
-        with pytest.raises(MalformedError, match="version 2"):
-            attach(path, "llm")
+    with (
+        acting_agent(tmp_path, "version") as (_, path),
+        pytest.raises(MalformedError, match="version 2"),
+    ):
+        attach(path, "llm")
 
 
 def test_confirmed_files_must_have_arrived(tmp_path):
-    with acting_agent(tmp_path, "early") as (_, path), attach(path, "llm") as attached:
-        with pytest.raises(MalformedError, match="never arrived"):
-            attached.wait_confirmed()
+    with (
+        acting_agent(tmp_path, "early") as (_, path),
+        attach(path, "llm") as attached,
+        pytest.raises(MalformedError, match="never arrived"),
+    ):
+        attached.wait_confirmed()
 
 
 @contextmanager
@@ -357,10 +402,13 @@ def test_another_user_is_turned_away(monkeypatch):
 def test_a_path_longer_than_a_sockets_address_works(tmp_path):
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.parent.mkdir()
-    with node() as there, host(there) as here:
-        with HandoverServer(here.pull, here.memory, deep) as server:
-            with attach(server.path, "llm") as attached:
-                attached.wait_confirmed()
+    with (
+        node() as there,
+        host(there) as here,
+        HandoverServer(here.pull, here.memory, deep) as server,
+        attach(server.path, "llm") as attached,
+    ):
+        attached.wait_confirmed()
 
 
 def test_the_socket_goes_with_the_server():
@@ -375,18 +423,25 @@ def test_a_socket_left_behind_by_a_killed_agent_is_replaced(tmp_path):
     directory.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(directory / "handover.sock"))
-    with node() as there, host(there) as here:
-        with HandoverServer(here.pull, here.memory, directory) as server:
-            with attach(server.path, "llm") as attached:
-                attached.wait_confirmed()
+    with (
+        node() as there,
+        host(there) as here,
+        HandoverServer(here.pull, here.memory, directory) as server,
+        attach(server.path, "llm") as attached,
+    ):
+        attached.wait_confirmed()
 
 
 def test_a_waiting_agent_shows_that_it_lives(monkeypatch):
     monkeypatch.setattr("replica_agent.handover.server.PULSE", 0.01)
-    with node() as there, opened(there.gate("llm", "model.safetensors", EXTENT)):
-        with host(there) as here, raw(here.path) as lines:
-            lines.write(hello(Hello("llm")))
-            assert {} in iter(lines.read, None)
+    with (
+        node() as there,
+        opened(there.gate("llm", "model.safetensors", EXTENT)),
+        host(there) as here,
+        raw(here.path) as lines,
+    ):
+        lines.write(hello(Hello("llm")))
+        assert {} in iter(lines.read, None)
 
 
 def test_a_file_that_the_node_pulls_again_makes_the_first_pass_void():
