@@ -99,6 +99,10 @@ class CapacityError(CacheError):
     retry = Retry.LATER
     title = "There is no room for this pipeline"
 
+    def __init__(self, detail: str, **numbers: int) -> None:
+        super().__init__(detail)
+        self.numbers = numbers  # bytes: needed, free, and what is held for which reason
+
 
 class BusyError(CacheError):
     """A bound of the node is reached."""

@@ -5,10 +5,8 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -22,7 +20,7 @@ from cache_server.http.api import TENANT, Wiring, build
 from cache_server.origins.open import open_origin
 from cache_server.origins.settings import OriginSettings
 from cache_server.pipelines_file import read_pipelines
-from cache_server.service.filling import Clocks
+from cache_server.service.clocks import system_clocks
 from cache_server.service.service import Options, Service
 from cache_server.settings import Settings
 from cache_server.store.durable import write_json
@@ -57,7 +55,7 @@ class Node:
             registry,
             lambda spec: open_origin(spec, origin_settings),
             Options(capacity, settings.hot_window, settings.region, settings.scrub_rate),
-            Clocks(lambda: datetime.now(UTC), time.monotonic),
+            system_clocks(),
         )
         key = self._root.ticket_key()
         self._data = DataPlane(

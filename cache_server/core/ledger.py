@@ -21,11 +21,12 @@ class Ledger:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity  # bytes
         self._booked: dict[str, int] = {}
+        self._used = 0  # bytes; the sum, kept because it is asked for with every plan
 
     @property
     def used(self) -> int:
         """Bytes booked, fills in progress included."""
-        return sum(self._booked.values())
+        return self._used
 
     @property
     def free(self) -> int:
@@ -38,7 +39,8 @@ class Ledger:
         Raises as ``check`` does; then nothing was booked.
         """
         self.check(generation, size, disk_free=disk_free)
-        self._booked.setdefault(generation, size)
+        if generation not in self._booked:
+            self._set(generation, size)
 
     def check(self, generation: str, size: int, *, disk_free: int) -> None:
         """Say whether ``size`` bytes could be booked for ``generation`` now.
@@ -51,22 +53,41 @@ class Ledger:
         Raises:
             CapacityError: they do not fit.
         """
-        if generation in self._booked:
-            return
+        if generation not in self._booked and self.lack(size, disk_free=disk_free):
+            raise self.refusal(size, disk_free=disk_free)
+
+    def has(self, generation: str) -> bool:
+        """Whether ``generation`` is booked."""
+        return generation in self._booked
+
+    def size(self, generation: str) -> int:
+        """Return the bytes booked for ``generation``; 0 if it is not."""
+        return self._booked.get(generation, 0)
+
+    def lack(self, size: int, *, disk_free: int) -> int:
+        """Return the bytes that have to go before ``size`` more fit within both limits."""
+        return max(0, size - min(self.free, disk_free))
+
+    def refusal(self, size: int, *, disk_free: int) -> CapacityError:
+        """Return the error that ``size`` bytes do not fit, with its numbers."""
+        numbers = {"needed": size, "free": min(self.free, disk_free)}
         if size > self.free:
-            raise CapacityError(
-                f"{show_size(size)} needed, {show_size(self.free)} free of "
-                f"{show_size(self.capacity)} capacity"
-            )
-        if size > disk_free:
-            raise CapacityError(
-                f"{show_size(size)} needed, {show_size(disk_free)} free on the file system"
-            )
+            limit = f"{show_size(self.free)} free of {show_size(self.capacity)} capacity"
+        else:
+            limit = f"{show_size(disk_free)} free on the file system"
+        return CapacityError(f"{show_size(size)} needed, {limit}", **numbers)
 
     def adopt(self, generation: str, size: int) -> None:
         """Book what already lies on disk, whatever the limit says: it cannot be refused."""
-        self._booked[generation] = size
+        self.release(generation)
+        self._set(generation, size)
 
     def release(self, generation: str) -> int:
         """Give the room of ``generation`` back; return the bytes, 0 for one that had none."""
-        return self._booked.pop(generation, 0)
+        size = self._booked.pop(generation, 0)
+        self._used -= size
+        return size
+
+    def _set(self, generation: str, size: int) -> None:
+        self._booked[generation] = size
+        self._used += size

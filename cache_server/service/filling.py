@@ -1,7 +1,7 @@
 """From a registration to a published generation: resolve, book, lay out, fill, publish.
 
     resolve     ask every origin for names, sizes and a revision that no longer moves
-    book        room for the whole pipeline, or CapacityError
+    book        room for the whole pipeline, or CapacityError; others may have to go, see ``room``
     lay out     every file at its full size; now a replica can be given the manifest
     fill        bytes; replicas read them as they land
     publish     the slot is warm
@@ -12,11 +12,9 @@ waits and is then forgotten by the machinery: the next caller tries afresh.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from cache_protocol.errors import (
@@ -28,16 +26,17 @@ from cache_protocol.errors import (
 from cache_protocol.manifest import MAX_FILES
 from cache_server.catalogue.registry import Registration
 from cache_server.core.content import Content, ModelContent, ModelSpec, select
-from cache_server.core.ledger import Ledger
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.fill.fill import Fill, FillStoppedError
 from cache_server.fill.pieces import Pause, until_it_answers
 from cache_server.ports import OpenOrigin, Origin
+from cache_server.service.clocks import Clocks
 from cache_server.service.counters import Counters
+from cache_server.service.departures import Departures
 from cache_server.service.library import Library
 from cache_server.service.repairs import Repairs
+from cache_server.service.room import Room
 from cache_server.service.slot import LastError, Resolution, Slot, Work
-from cache_server.store.durable import delete
 from cache_server.store.generation import Generation
 from cache_server.store.root import Root
 
@@ -47,34 +46,29 @@ MAX_FILLS = 4  # at once, 8 connections each; further ones wait their turn
 TICK = 0.5  # seconds within which a stopped attempt is noticed while it waits its turn
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Where the time comes from."""
-
-    now: Callable[[], datetime]  # UTC
-    monotonic: Callable[[], float]  # seconds
-
-
 class Filling:
     """Runs attempts, one thread each. ``lock`` guards every slot and the ledger."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
+        *,
+        lock: "threading.RLock",
         root: Root,
-        ledger: Ledger,
+        room: Room,
+        departures: Departures,
         library: Library,
         open_origin: OpenOrigin,
         clocks: Clocks,
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = lock
         self.counters = Counters()
         self.reconciled = threading.Event()  # the ledger knows all that lies on disk
         self._root = root
-        self._ledger = ledger
+        self._room = room
+        self._departures = departures
         self._library = library
         self._open_origin = open_origin
         self._clocks = clocks
-        self.retired: list[Generation] = []  # replaced; deleted after their last reader
         self._turns = threading.BoundedSemaphore(MAX_FILLS)
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
@@ -85,7 +79,7 @@ class Filling:
             origins=self._origins,
             pause=self._pause,
             now=clocks.now,
-            give_up=self.retired.append,
+            give_up=departures.retire,
             fill=lambda slot, refresh: self.begin(slot, refresh=refresh),
         )
 
@@ -113,7 +107,7 @@ class Filling:
     def forget_target(self, slot: Slot) -> None:
         """Have the next attempt ask the origins afresh: what they said does not hold any more."""
         if slot.target not in (None, slot.current):
-            self.retired.append(slot.target)
+            self._departures.retire(slot.target)
         slot.target, slot.content = slot.current, None
 
     def check_room(self, slot: Slot) -> None:
@@ -124,7 +118,7 @@ class Filling:
         """
         target = slot.target
         if slot.work is None and target is not None and self.reconciled.is_set():
-            self._ledger.check(target.id, target.room, disk_free=self._root.disk_free)
+            self._room.check(target)
 
     def serve(self, slot: Slot, generation: Generation) -> None:
         """Make ``generation`` readable, and able to repair itself."""
@@ -188,10 +182,7 @@ class Filling:
 
     def _lay_out(self, slot: Slot, generation: Generation) -> None:
         try:
-            with self.lock:
-                disk_free = self._root.disk_free
-                self._ledger.book(generation.id, generation.room, disk_free=disk_free)
-            generation.allocate()
+            self._room.lay_out(generation)
         except CapacityError:
             # Nothing was pulled that could be kept; empty files would keep others out.
             self._discard(slot, generation)
@@ -211,7 +202,7 @@ class Filling:
     def _publish(self, slot: Slot, work: Work, generation: Generation) -> None:
         with self.lock:
             if slot.current not in (None, generation):
-                self.retired.append(slot.current)
+                self._departures.retire(slot.current)
             slot.current = slot.target = generation
             slot.work, slot.last_error = None, None
             if slot.state is SlotState.FILLING:
@@ -239,38 +230,8 @@ class Filling:
         with self.lock:
             if slot.target is generation:
                 slot.target = slot.current
-            self.retired.append(generation)
-        self.give_up([generation])
-
-    def give_up(self, generations: Iterable[Generation]) -> int:
-        """Delete those of ``generations`` that are retired; return the bytes freed.
-
-        Without the lock: deleting takes its time.
-
-        Raises:
-            DiskError: what could not leave stays retired; what could not be deleted stays booked
-                until the next start empties the trash.
-        """
-        return sum(self._give_up(g) for g in generations)
-
-    def give_up_retired(self, held: set[str]) -> None:
-        """Delete replaced generations that nobody in ``held`` reads any more."""
-        with self.lock:
-            over = [g for g in self.retired if g.id not in held]
-        self.give_up(over)
-
-    def _give_up(self, generation: Generation) -> int:
-        with self.lock:
-            # Asked and moved under one lock: a resolution may have taken it back meanwhile, and
-            # must not find what is about to go.
-            if generation not in self.retired:
-                return 0
-            self._library.discard(generation)
-            place = generation.leave(self._root.trash)
-            self.retired.remove(generation)
-        delete(place)
-        with self.lock:
-            return self._ledger.release(generation.id)
+            self._departures.retire(generation)
+        self._departures.give_up([generation])
 
     # Resolution.
 
@@ -323,17 +284,16 @@ class Filling:
         before, generation = slot.target, self._generation(slot, content)
         slot.target = generation
         if before not in (None, slot.current, generation):
-            self.retired.append(before)
+            self._departures.retire(before)
         return generation
 
     def _generation(self, slot: Slot, content: Content) -> Generation:
         """Return the generation of ``content``: one that is there already, or a new one."""
-        known = [g for g in (slot.current, slot.target, *self.retired) if g is not None]
-        for generation in known:
-            if generation.id == content.generation:
-                if generation in self.retired:
-                    self.retired.remove(generation)
+        for generation in (slot.current, slot.target):
+            if generation is not None and generation.id == content.generation:
                 return generation
+        if (again := self._departures.take_back(content.generation)) is not None:
+            return again
         directory = self._root.slot(content.tenant, content.pipeline)
         return Generation.create(directory, content, self._clocks.now())
 

@@ -2,7 +2,8 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -69,6 +70,17 @@ class Leases:
         """How many holds there are on any generation of ``key``."""
         with self._lock:
             return sum(h.key == key for h in self._live().values())
+
+    def readers_by_key(self) -> Mapping[Key, int]:
+        """Return how many holds there are on every pipeline that has any."""
+        with self._lock:
+            return Counter(h.key for h in self._live().values())
+
+    def holder(self, lease: str) -> Key | None:
+        """Return whose content ``lease`` holds; None if it does not hold any."""
+        with self._lock:
+            hold = self._live().get(lease)
+            return None if hold is None else hold.key
 
     def held(self) -> set[str]:
         """Return the generations that somebody holds."""

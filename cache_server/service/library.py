@@ -1,8 +1,10 @@
 """Generations by id: what the data plane can serve. See ``ports.Shelf``."""
 
 import threading
+from collections.abc import Callable
 
 from cache_protocol.errors import GenerationGoneError
+from cache_server.core.recency import Moment
 from cache_server.fill.passing import PassingFile, PassingGeneration
 from cache_server.store.generation import Generation
 from cache_server.store.stored_file import StoredFile
@@ -13,8 +15,11 @@ Readable = Generation | PassingGeneration  # kept on disk, or coming from its or
 class Library:
     """A dictionary: look-ups need no lock, because one dictionary access is atomic."""
 
-    def __init__(self) -> None:
+    def __init__(self, moment: Callable[[], Moment]) -> None:
+        """``moment`` is the time now: a read counts as a request for the hot window."""
+        self._moment = moment
         self._generations: dict[str, Readable] = {}
+        self._reads: dict[str, tuple[Readable, Moment]] = {}
         self._changing = threading.Lock()
 
     def add(self, generation: Readable) -> None:
@@ -37,4 +42,11 @@ class Library:
         found = self._generations.get(generation)
         if found is None:
             raise GenerationGoneError("there is no such generation on this node")
-        return found.file(model, path)
+        file = found.file(model, path)
+        self._reads[generation] = found, self._moment()
+        return file
+
+    def take_reads(self) -> list[tuple[Readable, Moment]]:
+        """Return each generation that was read since the last call, with its last read."""
+        reads, self._reads = self._reads, {}
+        return list(reads.values())

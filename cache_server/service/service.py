@@ -8,7 +8,7 @@ import logging
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,18 @@ from cache_protocol.names import check_model, check_pipeline, shown
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.content import ModelSpec
 from cache_server.core.ledger import Ledger
+from cache_server.core.recency import recall
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.core.sources import Scheme, parse_source
 from cache_server.ports import OpenOrigin
-from cache_server.service.filling import Clocks, Filling
+from cache_server.service.clocks import Clocks
+from cache_server.service.departures import Departures
+from cache_server.service.filling import Filling
 from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
 from cache_server.service.pass_through import PassThrough
+from cache_server.service.requests import BATCH, Requests
+from cache_server.service.room import Room
 from cache_server.service.scrub import Scrub, Target
 from cache_server.service.slot import Slot
 from cache_server.service.views import pipeline_view
@@ -65,15 +70,41 @@ class Service:
         options: Options,
         clocks: Clocks,
     ) -> None:
-        self.library = Library()
+        self.library = Library(clocks.moment)
         self.leases = Leases(clocks.now, clocks.monotonic)
         self.options = options
         self._root = root
         self._registry = registry
         self._clocks = clocks
         self._ledger = Ledger(options.capacity)
-        self._filling = Filling(root, self._ledger, self.library, open_origin, clocks)
-        self._lock = self._filling.lock
+        self._lock = lock = threading.RLock()
+        now, last = clocks.moment(), registry.last_requests()
+        self._slots = {
+            key: Slot(registration, asked=recall(last[key], now) if key in last else None)
+            for key, registration in registry.all().items()
+        }
+        self._requests = Requests(registry, self.library, self._slots, clocks)
+        self._departures = Departures(lock, root, self._ledger, self.library)
+        self._room = Room(
+            lock=lock,
+            root=root,
+            ledger=self._ledger,
+            departures=self._departures,
+            slots=self._slots,
+            leases=self.leases,
+            requests=self._requests,
+            clocks=clocks,
+            hot_window=options.hot_window,
+        )
+        self._filling = Filling(
+            lock=lock,
+            root=root,
+            room=self._room,
+            departures=self._departures,
+            library=self.library,
+            open_origin=open_origin,
+            clocks=clocks,
+        )
         pulled = self._filling.counters.count_pulled
         self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
         self._scrub = Scrub(
@@ -83,13 +114,7 @@ class Service:
             now=clocks.now,
             monotonic=clocks.monotonic,
         )
-        self._touched: dict[Key, datetime] = {}
         self._closing = threading.Event()
-        last = registry.last_requests()
-        self._slots = {
-            key: Slot(registration, last_request=last.get(key))
-            for key, registration in registry.all().items()
-        }
         self._background = [
             threading.Thread(target=self._reconcile, name="reconcile"),
             threading.Thread(target=self._keep_house, name="housekeeping"),
@@ -162,7 +187,7 @@ class Service:
         if registration.spec == was.spec:
             old.registration = registration
             return False
-        slot = Slot(registration, loaded=True, last_request=old.last_request, replaces=old)
+        slot = Slot(registration, loaded=True, asked=old.asked, replaces=old)
         self._slots[registration.key] = slot
         self._filling.resolve(slot)
         return True
@@ -171,15 +196,8 @@ class Service:
         """End what runs for a slot that was replaced; its readers may finish."""
         self._end_work(slot)
         with self._lock:
-            self._retire_content(slot)
+            self._departures.empty(slot)
             slot.over.set()
-
-    def _retire_content(self, slot: Slot) -> list[Generation]:
-        """Take all content out of ``slot``; return it. With the lock held."""
-        generations = {g.id: g for g in (slot.current, slot.target) if g}
-        slot.current = slot.target = None
-        self._filling.retired += generations.values()
-        return list(generations.values())
 
     def _end_work(self, slot: Slot) -> None:
         """Stop the attempt that runs for ``slot`` and wait until it is over. Without the lock."""
@@ -200,26 +218,31 @@ class Service:
             UnknownPipelineError: there is none.
             SlotInUseError: a replica reads it, and ``force`` is not set.
         """
-        with self._lock:
+        with self._room.alone, self._lock:  # an eviction that is under way ends first
             slot = self._slot(key)
-            readers = self.leases.readers(key)
-            if readers and not force:
-                raise SlotInUseError(f"{readers} replicas are reading {key.id}")
+            self._end_leases(key, force=force)
             self._registry.remove(key)
-            self.leases.end(key)
+            slot.leaving = True
             self._passing.end(key)
             slot.happens(SlotEvent.EVICT)
         self._end_work(slot)
         with self._lock:
-            generations = self._retire_content(slot)
+            generations = self._departures.empty(slot)
         try:
-            return self._filling.give_up(generations)
+            return self._departures.give_up(generations)
         finally:
             with self._lock:
                 slot.happens(SlotEvent.GONE)
                 del self._slots[key]
-                self._touched.pop(key, None)
+                self._requests.forget(key)
                 slot.over.set()
+
+    def _end_leases(self, key: Key, *, force: bool) -> None:
+        """Take from all readers what they hold; SlotInUseError if that must be forced."""
+        readers = self.leases.readers(key)
+        if readers and not force:
+            raise SlotInUseError(f"{readers} replicas are reading {key.id}")
+        self.leases.end(key)
 
     # Requests.
 
@@ -235,7 +258,7 @@ class Service:
         """
         with self._lock:
             slot = self._slot(key)
-            self._touch(key, slot)
+            self._requests.touch(slot)
             if slot.current is not None:
                 ready: Future[Generation] = Future()
                 ready.set_result(slot.current)
@@ -289,7 +312,7 @@ class Service:
     def touch(self, key: Key) -> None:
         """Count a request for the hot window."""
         with self._lock:
-            self._touch(key, self._slot(key))
+            self._requests.touch(self._slot(key, load=False))
 
     def scrub(self, pipeline: Key | None) -> dict[str, Any]:
         """Have every byte of ``pipeline`` on disk checked and repaired, None: of all of them.
@@ -346,7 +369,7 @@ class Service:
         self._load(slot)
         return pipeline_view(
             slot,
-            now=self._clocks.now(),
+            now=self._clocks.moment(),
             monotonic=self._clocks.monotonic(),
             hot_window=self.options.hot_window,
         )
@@ -357,15 +380,13 @@ class Service:
 
     # Inside, with the lock held.
 
-    def _slot(self, key: Key) -> Slot:
+    def _slot(self, key: Key, *, load: bool = True) -> Slot:
         slot = self._slots.get(key)
-        if slot is None or slot.state is SlotState.EVICTING:
+        if slot is None or slot.leaving:
             raise UnknownPipelineError(f"there is no pipeline {shown(key.id)}")
-        self._load(slot)
+        if load:
+            self._load(slot)
         return slot
-
-    def _touch(self, key: Key, slot: Slot) -> None:
-        slot.last_request = self._touched[key] = self._clocks.now()
 
     def _load(self, slot: Slot) -> None:
         """Take what lies on disk into the slot: once, at first use or by the reconcile."""
@@ -433,20 +454,23 @@ class Service:
     def _keep_house(self) -> None:
         while not self._closing.wait(HOUSEKEEPING):
             try:
-                self._flush()
+                self._flush(BATCH)
                 self._passing.end_idle(self.leases.held())
-                self._filling.give_up_retired(self.leases.held())
+                self._departures.give_up_unheld(self.leases.held())
             except CacheError as error:
                 log.warning("housekeeping: %s; tried again in %.0f s", error, HOUSEKEEPING)
 
-    def _flush(self) -> None:
+    def _flush(self, limit: int | None = None) -> None:
+        """Write down when what was asked for; at most ``limit`` stamps, None: all."""
         with self._lock:
-            touched, self._touched = self._touched, {}
+            self._requests.note_reads()
+            self._requests.mind_the_clock()
+            stamps = self._requests.take(limit)
         try:
-            self._registry.touch(touched)
+            self._requests.write(stamps)
         except CacheError:
-            with self._lock:  # kept for the next round; what came meanwhile is newer
-                self._touched = touched | self._touched
+            with self._lock:
+                self._requests.put_back(stamps)
             raise
 
 
@@ -456,7 +480,7 @@ def _ending(slot: Slot) -> Slot | None:
     That of a pipeline that is being removed, or of one that was changed a moment ago: its
     content may be what comes back, and must not be taken up while it is on its way out.
     """
-    if slot.state is SlotState.EVICTING:
+    if slot.leaving:
         return slot
     if slot.replaces is not None and slot.replaces.over.is_set():
         slot.replaces = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Registration
 from cache_server.core.content import Content
+from cache_server.core.recency import Moment
 from cache_server.core.slots import SlotEvent, SlotState, advance
 from cache_server.store.generation import Generation
 
@@ -79,8 +80,9 @@ class Slot:
     last_error: LastError | None = None
     repaired: int = 0  # chunks, since the start of the node
     scrubbed: datetime | None = None  # UTC, end of the last pass over all of it, since the start
-    last_request: datetime | None = None  # UTC
+    asked: Moment | None = None  # the last request
     loaded: bool = False  # whether the disk has been looked at
+    leaving: bool = False  # it is being removed, not just evicted
     replaces: "Slot | None" = None  # that of the same pipeline with other models
     over: threading.Event = field(default_factory=threading.Event)  # removed, or replaced
 

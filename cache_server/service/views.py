@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cache_server.core.content import ModelSpec
+from cache_server.core.recency import Moment, is_hot
 from cache_server.service.slot import Slot, Work
 from cache_server.store.generation import Generation
 
 
 def pipeline_view(
-    slot: Slot, *, now: datetime, monotonic: float, hot_window: timedelta
+    slot: Slot, *, now: Moment, monotonic: float, hot_window: timedelta
 ) -> dict[str, Any]:
     """Return ``slot`` as ``GET /v1/pipelines/{id}`` shows it."""
     registration = slot.registration
@@ -27,27 +28,24 @@ def stamp(instant: datetime | None) -> str | None:
     return None if instant is None else instant.isoformat().replace("+00:00", "Z")
 
 
-def _cache_view(
-    slot: Slot, now: datetime, monotonic: float, hot_window: timedelta
-) -> dict[str, Any]:
+def _cache_view(slot: Slot, now: Moment, monotonic: float, hot_window: timedelta) -> dict[str, Any]:
     shown = slot.current or slot.target
-    hot_until = slot.last_request + hot_window if slot.last_request else None
     view: dict[str, Any] = {
         "state": slot.state.value,
         "warm": slot.current is not None,
         "pinned": slot.registration.pinned,
-        "hot": hot_until is not None and now <= hot_until,
-        "hot_until": stamp(hot_until),
+        "hot": is_hot(slot.asked, now.seconds, hot_window),
+        "hot_until": stamp(slot.asked.wall + hot_window if slot.asked else None),
         "size": shown.content.size if shown else None,
         "filled": shown.filled if shown else 0,
         "generation": shown.id if shown else None,
-        "last_request": stamp(slot.last_request),
+        "last_request": stamp(slot.asked.wall if slot.asked else None),
         "repaired_chunks": slot.repaired,
         "scrubbed": stamp(slot.scrubbed),
     }
     if slot.last_error is not None:
         view["last_error"] = slot.last_error.view()
-    view |= _fill_view(slot, now, monotonic)
+    view |= _fill_view(slot, now.wall, monotonic)
     return view
 
 

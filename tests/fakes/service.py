@@ -13,7 +13,7 @@ from cache_protocol.manifest import Lease
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.core.content import ModelSpec
 from cache_server.ports import OpenOrigin
-from cache_server.service.filling import Clocks
+from cache_server.service.clocks import Clocks
 from cache_server.service.service import Options, Service
 from cache_server.service.slot import Slot, Work
 from cache_server.store.generation import Generation
@@ -36,16 +36,17 @@ def chunks(count: float, seed: int = 0) -> bytes:
 
 
 class Clock:
-    """Both kinds of time, moved by hand."""
+    """All kinds of time, moved by hand."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self.wall_ahead = timedelta()  # how wrong somebody has set the wall clock
 
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
 
     def now(self) -> datetime:
-        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds) + self.wall_ahead
 
     def monotonic(self) -> float:
         return self.seconds
@@ -102,7 +103,7 @@ class Bench:
 
     def keep_house(self) -> None:
         """Do one round of housekeeping now."""
-        self.service._filling.give_up_retired(self.service.leases.held())
+        self.service._departures.give_up_unheld(self.service.leases.held())
 
     def reconciled(self) -> None:
         """Return when the look at the disk is over."""
@@ -147,7 +148,7 @@ def running_service(
     root, clock = Root(directory), clock or Clock()
     registry = Registry(f"sqlite:///{directory}/catalogue.db")
     options = Options(capacity, timedelta(hours=48), "test")
-    clocks = Clocks(clock.now, clock.monotonic)
+    clocks = Clocks(clock.now, clock.monotonic, clock.monotonic)
     service = Service(root, registry, origins, options, clocks)
     if start:
         service.start()

@@ -12,7 +12,7 @@ from cache_protocol.errors import (
 )
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
-from cache_server.service import filling
+from cache_server.service import departures
 from tests.fakes.origin import MemoryOrigin
 from tests.fakes.service import LIMIT, SOURCE, VOICE, chunks
 
@@ -248,14 +248,14 @@ def test_deleting_what_was_replaced_keeps_nobody_waiting(bench, origin, monkeypa
     bench.warm()
     origin.files["w.bin"] = chunks(1.2, seed=7)
     bench.warm(refresh=True)
-    begun, gate, delete = threading.Event(), threading.Event(), filling.delete
+    begun, gate, delete = threading.Event(), threading.Event(), departures.delete
 
     def slow_delete(place) -> None:
         begun.set()
         assert gate.wait(LIMIT)
         delete(place)
 
-    monkeypatch.setattr(filling, "delete", slow_delete)
+    monkeypatch.setattr(departures, "delete", slow_delete)
     with ThreadPoolExecutor(2) as pool:
         keeping_house = pool.submit(bench.keep_house)
         try:

@@ -1,0 +1,184 @@
+"""Room for a generation: slots that the policy permits go first where it is short.
+
+    plan      who would go, on a copy of the table, so that no request waits for it
+    mark      under the lock, if everyone chosen is still as the plan saw them
+    delete    without the lock; their room counts until their files are gone
+    book      now it is there; nobody could take it meanwhile, since one fill at a time comes here
+
+Capacity and the file system's own free space are two limits; a plan satisfies both.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+
+from cache_protocol.errors import CapacityError
+from cache_protocol.units import show_size
+from cache_server.catalogue.registry import Key
+from cache_server.core.eviction import NEVER, EvictionPlan, Held, SlotUse, plan_eviction
+from cache_server.core.ledger import Ledger
+from cache_server.core.slots import SlotEvent, SlotState
+from cache_server.service.clocks import Clocks
+from cache_server.service.departures import Departures
+from cache_server.service.leases import Leases
+from cache_server.service.requests import Requests
+from cache_server.service.slot import Slot
+from cache_server.store.generation import Generation
+from cache_server.store.root import Root
+
+log = logging.getLogger(__name__)
+
+
+class Room:
+    """Books room, and makes it."""
+
+    def __init__(  # noqa: PLR0913 - all by name
+        self,
+        *,
+        lock: "threading.RLock",
+        root: Root,
+        ledger: Ledger,
+        departures: Departures,
+        slots: Mapping[Key, Slot],
+        leases: Leases,
+        requests: Requests,
+        clocks: Clocks,
+        hot_window: timedelta,
+    ) -> None:
+        # Held while room is made and given away, and while a slot is evicted. Taken before the
+        # service's lock, never inside it.
+        self.alone = threading.Lock()
+        self._lock = lock
+        self._root = root
+        self._ledger = ledger
+        self._departures = departures
+        self._slots = slots
+        self._leases = leases
+        self._requests = requests
+        self._clocks = clocks
+        self._hot_window = hot_window
+
+    def lay_out(self, generation: Generation) -> None:
+        """Book ``generation`` and allocate its files; others go where that is permitted.
+
+        Raises:
+            CapacityError: there is no room, and giving up what may go would not be enough;
+                nobody went. Or the disk was full although it said otherwise.
+            DiskError: the disk failed.
+        """
+        if self._ledger.has(generation.id):  # it goes on
+            generation.allocate()
+            return
+        with self.alone:
+            self._make(generation.id, generation.room)
+            # Before the next one looks how much room the file system has.
+            generation.allocate()
+
+    def check(self, generation: Generation) -> None:
+        """Refuse at once what there can be no room for; CapacityError with its numbers."""
+        if not self._ledger.has(generation.id):
+            self._plan_or_refuse(generation.room)
+
+    def plan(self, need: int) -> EvictionPlan:
+        """Return who would go for a fill of ``need`` bytes; nothing happens."""
+        with self._lock:
+            self._requests.note_reads()
+            slots = list(self._slots.values())
+        readers = self._leases.readers_by_key()
+        return plan_eviction(
+            [self._use(slot, readers) for slot in slots],
+            need=self._ledger.lack(need, disk_free=self._root.disk_free),
+            now=self._clocks.boottime(),
+            hot_window=self._hot_window,
+        )
+
+    def evict(self, slot: Slot) -> int:
+        """Give up all content of ``slot``, which nothing fills; return the bytes freed.
+
+        With ``alone`` held: it is cold again before anybody lays out anything.
+
+        Raises:
+            DiskError: something could not be deleted; it stays booked until the next start.
+        """
+        with self._lock:
+            going = self._mark([slot])
+        return self._delete([slot], going)
+
+    def _make(self, generation: str, size: int) -> None:
+        self._departures.give_up_unheld(self._leases.held())
+        while (plan := self._plan_or_refuse(size)).victims:
+            with self._lock:
+                victims = self._as_planned(plan)
+                going = self._mark(victims)
+            if victims:
+                self._delete(victims, going)
+                break
+        with self._lock:
+            self._ledger.book(generation, size, disk_free=self._root.disk_free)
+
+    def _plan_or_refuse(self, size: int) -> EvictionPlan:
+        plan = self.plan(size)
+        if plan.shortfall:
+            raise _refusal(self._ledger.refusal(size, disk_free=self._root.disk_free), plan.held)
+        return plan
+
+    def _as_planned(self, plan: EvictionPlan) -> list[Slot]:
+        """Return the victims of ``plan``; none if one has changed since: then plan anew.
+
+        1. the plan is made on a copy   2. a replica asks for a victim   3. its stamp is no
+        longer the planned one, so it stays. A lease always comes with a new stamp.
+        """
+        self._requests.note_reads()
+        readers = self._leases.readers_by_key()
+        slots = []
+        for victim in plan.victims:
+            slot = self._slots.get(Key(*victim.key))
+            if slot is None or self._use(slot, readers) != victim:
+                return []
+            slots.append(slot)
+        return slots
+
+    def _mark(self, slots: list[Slot]) -> list[Generation]:
+        for slot in slots:
+            slot.happens(SlotEvent.EVICT)
+            slot.last_error = None
+        return [g for slot in slots for g in self._departures.empty(slot)]
+
+    def _delete(self, slots: list[Slot], going: list[Generation]) -> int:
+        try:
+            freed = self._departures.give_up(going)
+        finally:
+            with self._lock:
+                for slot in slots:
+                    slot.happens(SlotEvent.GONE)
+                    if slot.work is not None:  # somebody asked for it meanwhile
+                        slot.happens(SlotEvent.FILL)
+        for slot in slots:
+            log.info("%s was evicted", slot.registration.key.id)
+        return freed
+
+    def _use(self, slot: Slot, readers: Mapping[Key, int]) -> SlotUse:
+        size = self._ledger.size
+        current, target = slot.current, slot.target
+        booked = size(current.id) if current is not None else 0
+        if target is not None and target is not current:
+            booked += size(target.id)
+        key = slot.registration.key
+        return SlotUse(
+            key,
+            booked,
+            NEVER if slot.asked is None else slot.asked.seconds,
+            slot.registration.pinned,
+            readers.get(key, 0),
+            slot.work is not None or slot.state is SlotState.EVICTING,
+            current is not None,
+        )
+
+
+def _refusal(error: CapacityError, held: Held) -> CapacityError:
+    """Return ``error`` with what keeps the slots that are there from going."""
+    numbers = {**error.numbers, **asdict(held)}
+    words = ", ".join(f"{show_size(size)} {reason}" for reason, size in asdict(held).items())
+    return CapacityError(f"{error}; of what is there may not go: {words}", **numbers)
