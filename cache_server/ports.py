@@ -99,6 +99,13 @@ class ReadableFile(Protocol):
         """
         ...
 
+    def failed(self, offset: int, error: Exception) -> None:
+        """Take note that the disk did not give the byte at ``offset``; never waits.
+
+        The node decides what that says about the disk, and has the chunk looked at.
+        """
+        ...
+
     def present_until(self, offset: int, timeout: float) -> int:
         """Wait until the byte at ``offset`` is there; return the end of the run of bytes from it.
 

@@ -8,7 +8,10 @@ class Limits:
     """What one peer, and all of them together, may take."""
 
     connections: int = 4096  # open at once; one that waits costs a descriptor and about 2 KiB
-    active: int = 512  # answers at once, each a thread; 512 lanes are 64 hosts of eight
+    active: int = 1024  # answers at once, each a thread
+    generation: int = 512  # of these for one generation; 512 lanes are 64 hosts of eight
+    hung: int = 8  # of these hanging in the disk, before no more are sent after them
+    disk_time: float = 10.0  # without a byte from the disk that count as hanging
     refusing: int = 256  # connections above the bound that are being told so
     head_time: float = 10.0  # from the first byte of a request head to its last
     idle_time: float = 75.0  # between requests; nginx: keepalive_timeout 75

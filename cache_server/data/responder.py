@@ -25,10 +25,17 @@ from cache_protocol.errors import (
 from cache_protocol.ranges import Span
 from cache_protocol.routes import DIGESTS, FILES, Resource, parse_resource
 from cache_server.data.answer import content_head, failed, problem_answer, select
+from cache_server.data.answers import Answers
 from cache_server.data.limits import Limits
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.stats import Tally
-from cache_server.data.wire import CutError, ReaderLeftError, TruncatedError, Wire
+from cache_server.data.wire import (
+    CutError,
+    DiskFailedError,
+    ReaderLeftError,
+    TruncatedError,
+    Wire,
+)
 from cache_server.ports import ReadableFile, Shelf
 
 MAX_REVALIDATE = 64 * 2**20  # bytes; a reader repairs a few chunks, it does not scrub the node
@@ -54,6 +61,7 @@ class Responder:
         self._limits = limits
         self._tally = tally
         self._clock = clock
+        self._answers = Answers(limits)
         self._truncated: set[Resource] = set()  # said once each in the log
 
     def respond(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
@@ -95,7 +103,8 @@ class Responder:
             stream = file.stream(selection.span, partial(_pause, wire))
             if stream is None:
                 self._revalidate(request, file, selection.span, wire)
-                self._send_file(resource, file, head, selection.span, wire)
+                with self._answers.admitted(resource.generation, wire):
+                    self._send_file(resource, file, head, selection.span, wire)
             else:
                 with closing(stream):
                     self._send_parts(_streamed(stream, wire), head, wire)
@@ -124,7 +133,8 @@ class Responder:
     def _send_file(
         self, resource: Resource, file: ReadableFile, head: bytes, span: Span, wire: Wire
     ) -> None:
-        fd = self._open(resource, file)
+        with wire.at_the_disk():
+            fd = self._open(resource, file)
         try:
             runs = self._runs(file, span, wire)
             first = next(runs)  # waits: a fill that fails now is still a status
@@ -133,6 +143,10 @@ class Responder:
                 wire.send_file(fd, run)
         except TruncatedError as error:
             self._report_truncated(resource, error)
+            raise
+        except DiskFailedError as error:
+            log.error("%s: %s", resource, error)  # noqa: TRY400 - the cause is the disk's one word
+            file.failed(error.at, error)
             raise
         finally:
             os.close(fd)

@@ -17,6 +17,7 @@ class Stats:
     refused: Mapping[str, int] = field(default_factory=dict)  # since the start, by reason
     # "403", "503", …  answered with this status       "reader-left"  went away before the end
     # "fill-failed"    cut in the middle of an answer  "stalled"      took nothing for send_time
+    # "disk"           the disk failed in the middle of an answer
     # "truncated"      the file on disk is too short   "slow-head"    request not whole in time
     # "accept"         no descriptor to accept with    "unexpected"   a bug; the log has it
     # "closing"        cut because the node stops

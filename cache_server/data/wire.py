@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -46,6 +47,16 @@ class TruncatedError(CutError):
     reason = "truncated"
 
 
+class DiskFailedError(CutError):
+    """The disk did not give the byte at ``at``; the cause says why."""
+
+    reason = "disk"
+
+    def __init__(self, at: int, error: OSError) -> None:
+        super().__init__(f"byte {at}: {error.strerror}")
+        self.at = at
+
+
 class Wire:
     """Sends to one peer; counts what left."""
 
@@ -53,6 +64,7 @@ class Wire:
         self._sock = sock
         self._tally = tally
         self.begun = False  # something of the present answer may have left
+        self._disk_since: float | None = None  # monotonic seconds, while the disk is asked
 
     def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
         """Send all of ``data``; with ``more`` the kernel keeps it back to fill a packet."""
@@ -70,18 +82,40 @@ class Wire:
 
         Raises:
             TruncatedError: the file is shorter than ``span``.
-            OSError: the disk failed.
+            DiskFailedError: the disk failed.
         """
         at = span.begin
         ahead = ReadAhead(fd, span)
         while at < span.end:
             ahead.advance(at)
-            with _sending():
+            with self.at_the_disk(), _sending(at):
                 sent = os.sendfile(self._sock.fileno(), fd, at, min(STEP, span.end - at))
             if sent == 0:
                 raise TruncatedError(f"the file ends at {at} of {span.end} bytes")
             at += sent
             self._tally.sent(sent)
+
+    @contextmanager
+    def at_the_disk(self) -> Iterator[None]:
+        """Let it be known for the length of the block that the disk is waited for."""
+        self._disk_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._disk_since = None
+
+    def hangs_since(self, limit: float) -> bool:
+        """Whether the disk has been waited for since before ``limit``, in monotonic seconds.
+
+        ``sendfile`` waits for the reader as well: then the socket takes nothing.
+        """
+        since = self._disk_since
+        return since is not None and since < limit and self._takes_bytes()
+
+    def _takes_bytes(self) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        return any(events & select.POLLOUT for _, events in poll.poll(0))
 
     def reader_left(self, within: float = 0) -> bool:
         """Return whether the peer has closed, or does so ``within`` seconds.
@@ -94,18 +128,21 @@ class Wire:
 
 
 @contextmanager
-def _sending() -> Iterator[None]:
+def _sending(at: int | None = None) -> Iterator[None]:
+    """Map what goes wrong inside; ``at`` says which byte of a file is being read, if any is."""
     try:
         yield
     except OSError as error:
-        _raise_cut(error)
+        _raise_cut(error, at)
 
 
-def _raise_cut(error: OSError) -> NoReturn:
+def _raise_cut(error: OSError, at: int | None) -> NoReturn:
     if error.errno in _PEER_LEFT:
         raise ReaderLeftError(str(error)) from error
     if error.errno == errno.EAGAIN:  # SO_SNDTIMEO ran out; EINTR is retried by Python, PEP 475
         raise StalledError("the reader takes nothing") from error
+    if at is not None:
+        raise DiskFailedError(at, error) from error
     raise error
 
 

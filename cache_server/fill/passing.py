@@ -135,6 +135,9 @@ class PassingFile:
         """Refuse: this node never had all of the file."""
         raise self._not_kept()
 
+    def failed(self, offset: int, error: Exception) -> None:
+        """Nothing is read from the disk, so this does not happen; see the port."""
+
     def revalidate(self, chunk: int, timeout: float) -> None:
         """Nothing is kept that could be wrong: every request brings the bytes anew."""
 

@@ -71,10 +71,10 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz")
     def readyz(response: Response) -> dict[str, str]:
-        """Say whether the node can take work: what lies on disk has been looked at."""
-        ready = service.reconciled
-        response.status_code = 200 if ready else 503
-        return {"status": "ready" if ready else "starting"}
+        """Say whether new work should be sent here: all is looked at, and the disk is well."""
+        reason = service.unready
+        response.status_code = 200 if reason is None else 503
+        return {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
 
 
 def _pipelines(service: Service) -> APIRouter:

@@ -33,12 +33,14 @@ from cache_server.ports import OpenOrigin, Origin
 from cache_server.service.clocks import Clocks
 from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
+from cache_server.service.disk_watch import DiskWatch, SickDiskError
 from cache_server.service.library import Library
 from cache_server.service.repairs import Repairs
 from cache_server.service.room import Room
 from cache_server.service.slot import LastError, Resolution, Slot, Work
 from cache_server.store.generation import Generation
 from cache_server.store.root import Root
+from cache_server.store.stored_file import StoredFile
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Filling:
         library: Library,
         open_origin: OpenOrigin,
         clocks: Clocks,
+        disk: DiskWatch,
     ) -> None:
         self.lock = lock
         self.counters = Counters()
@@ -69,11 +72,15 @@ class Filling:
         self._library = library
         self._open_origin = open_origin
         self._clocks = clocks
+        self._disk = disk
         self._turns = threading.BoundedSemaphore(MAX_FILLS)
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._running: set[Work | Resolution] = set()
+        # What could not be read; set by whoever looks at such chunks.
+        self.unreadable: Callable[[Generation, StoredFile, int], None] = lambda *_: None
         self._repairs = Repairs(
+            disk=disk,
             lock=self.lock,
             counters=self.counters,
             origins=self._origins,
@@ -125,6 +132,9 @@ class Filling:
         progress, repairs = generation.progress, self._repairs
         progress.repair = lambda file, chunk: repairs.repair(slot, generation, file, chunk)
         progress.lost = lambda file, left: repairs.lost(slot, generation, file, left)
+        progress.failed = lambda file, chunk, error: self._read_failed(
+            generation, file, chunk, error
+        )
         self._library.add(generation)
 
     def stop(self) -> None:
@@ -134,6 +144,16 @@ class Filling:
         while threads := self._told_to_stop():
             for thread in threads:
                 thread.join()
+
+    def interrupt(self, sickness: str) -> None:
+        """End every attempt, because the disk is sick, and tell who waits for its bytes."""
+        with self.lock:
+            works = [each for each in self._running if isinstance(each, Work)]
+        for work in works:
+            # At once: its threads may hang in the disk until that is well.
+            if work.generation is not None and not work.generation.published:
+                work.generation.fail(SickDiskError(sickness))
+            work.stop()
 
     def _told_to_stop(self) -> list[threading.Thread]:
         with self.lock:
@@ -163,6 +183,7 @@ class Filling:
         with self.lock:
             if work.stopped.is_set():
                 raise FillStoppedError("the fill was stopped before it began")
+            self._disk.check()
             known = None if work.refresh else slot.target
             resolving = None if known else self.resolve(slot)
         generation = known or (resolving.result() if resolving else None)
@@ -211,6 +232,7 @@ class Filling:
         work.done.set_result(None)
 
     def _fail(self, slot: Slot, work: Work, error: CacheError) -> None:
+        self._disk.noticed(error)
         if work.generation is not None and not work.generation.published:
             work.generation.fail(error)
         with self.lock:
@@ -232,6 +254,12 @@ class Filling:
                 slot.target = slot.current
             self._departures.retire(generation)
         self._departures.give_up([generation])
+
+    def _read_failed(
+        self, generation: Generation, file: StoredFile, chunk: int, error: Exception
+    ) -> None:
+        self._disk.noticed(error)
+        self.unreadable(generation, file, chunk)
 
     # Resolution.
 

@@ -22,6 +22,7 @@ from cache_server.fill.pieces import Pause, RemoteFile
 from cache_server.fill.repair import repair_chunk
 from cache_server.ports import Origin
 from cache_server.service.counters import Counters
+from cache_server.service.disk_watch import DiskWatch
 from cache_server.service.slot import LastError, Slot
 from cache_server.store.generation import Generation
 from cache_server.store.stored_file import StoredFile
@@ -39,6 +40,7 @@ class Repairs:
         *,
         lock: "threading.RLock",
         counters: Counters,
+        disk: DiskWatch,
         origins: OpenOrigins,
         pause: Pause,
         now: Callable[[], datetime],
@@ -50,6 +52,7 @@ class Repairs:
         Args:
             lock: guards every slot.
             counters: of the node.
+            disk: is told what a repair runs into.
             origins: opens those of a generation, by model.
             pause: see ``fill.pieces``.
             now: UTC.
@@ -58,6 +61,7 @@ class Repairs:
         """
         self._lock = lock
         self._counters = counters
+        self._disk = disk
         self._origins = origins
         self._pause = pause
         self._now = now
@@ -79,6 +83,9 @@ class Repairs:
             log.warning("%s: chunk %d is wrong on disk", file.path, chunk)
             try:
                 self._bring(generation, file, chunk)
+            except DiskError as error:
+                self._disk.noticed(error)
+                raise
             except (IntegrityError, OriginChangedError) as error:
                 whole = range(file.map.count)
                 self._take_back(slot, generation, error, lambda: file.forget(whole))

@@ -31,6 +31,7 @@ from cache_server.core.sources import Scheme, parse_source
 from cache_server.ports import OpenOrigin
 from cache_server.service.clocks import Clocks
 from cache_server.service.departures import Departures
+from cache_server.service.disk_watch import DiskWatch
 from cache_server.service.filling import Filling
 from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
@@ -78,6 +79,7 @@ class Service:
         self._clocks = clocks
         self._ledger = Ledger(options.capacity)
         self._lock = lock = threading.RLock()
+        self._disk = DiskWatch(root.probe, self._disk_changed)
         now, last = clocks.moment(), registry.last_requests()
         self._slots = {
             key: Slot(registration, asked=recall(last[key], now) if key in last else None)
@@ -104,6 +106,7 @@ class Service:
             library=self.library,
             open_origin=open_origin,
             clocks=clocks,
+            disk=self._disk,
         )
         pulled = self._filling.counters.count_pulled
         self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
@@ -114,6 +117,7 @@ class Service:
             now=clocks.now,
             monotonic=clocks.monotonic,
         )
+        self._filling.unreadable = self._scrub.suspect
         self._closing = threading.Event()
         self._background = [
             threading.Thread(target=self._reconcile, name="reconcile"),
@@ -124,6 +128,7 @@ class Service:
         """Look at what lies on disk, resume what was half filled; both in the background."""
         for thread in self._background:
             thread.start()
+        self._disk.start()
 
     def end_fills(self) -> None:
         """End fills, and tell all who wait for them; their chunks are kept."""
@@ -138,6 +143,7 @@ class Service:
         for thread in self._background:
             thread.join()
         self._scrub.close()
+        self._disk.close()
         self._flush()
         self._registry.close()
 
@@ -145,6 +151,14 @@ class Service:
     def reconciled(self) -> bool:
         """Whether all that lies on disk has been looked at."""
         return self._filling.reconciled.is_set()
+
+    @property
+    def unready(self) -> str | None:
+        """Why no new work should be sent here now; None when it should."""
+        sickness = self._disk.sickness
+        if sickness is not None:
+            return f"the disk is sick: {sickness}"
+        return None if self.reconciled else "looking at what lies on disk"
 
     # Registrations.
 
@@ -263,6 +277,8 @@ class Service:
                 ready: Future[Generation] = Future()
                 ready.set_result(slot.current)
                 return ready
+            if slot.work is None or slot.work.stopped.is_set():
+                self._disk.check()
             return self._filling.begin(slot).opened
 
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
@@ -301,6 +317,7 @@ class Service:
         with self._lock:
             slot = self._slot(key)
             if slot.current is None or refresh:
+                self._disk.check()
                 if not refresh:
                     self._filling.check_room(slot)
                 self._filling.begin(slot, refresh=refresh)
@@ -362,6 +379,7 @@ class Service:
             "repaired_chunks": self._filling.counters.repaired,
             "lost_files": self._filling.counters.lost,
             "scrub": self._scrub.view(),
+            "disk_sick": self._disk.sickness,
             "reconciled": self.reconciled,
         }
 
@@ -430,12 +448,22 @@ class Service:
                 # of this, and what they need of the disk they check themselves.
                 log.warning("looking at the disk: %s", error)
         self._filling.reconciled.set()
+        self._resume()
+        self._scrub.start()
+
+    def _resume(self) -> None:
+        """Go on with what is half filled."""
         with self._lock:
             for slot in self._slots.values():
                 half = slot.target is not None and slot.target.begun
                 if half and slot.target is not slot.current and not self._closing.is_set():
                     self._filling.begin(slot)
-        self._scrub.start()
+
+    def _disk_changed(self, sickness: str | None) -> None:
+        if sickness is not None:
+            self._filling.interrupt(sickness)
+        elif self.reconciled:
+            self._resume()
 
     def _load_all(self) -> None:
         with self._lock:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from cache_protocol.errors import DiskError
 from cache_protocol.tickets import KEY_SIZE
-from cache_server.store.durable import delete, disk_errors, write_bytes
+from cache_server.store.durable import delete, disk_errors, read_direct, write_bytes
+
+PROBE_SIZE = 4096  # bytes
 
 
 class Root:
@@ -83,6 +85,27 @@ class Root:
         return (
             self._secret("admin-token", f"{secrets.token_urlsafe(32)}\n".encode()).decode().strip()
         )
+
+    def probe(self) -> None:
+        """Write a little to the disk and read it back from the disk itself.
+
+        In place, so that nothing but these bytes has to reach the device.
+
+        Raises:
+            DiskError: it fails, or gives back something else.
+            CapacityError: it is full.
+        """
+        path, stamp = self.path / "probe", secrets.token_bytes(PROBE_SIZE)
+        with disk_errors(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(fd, stamp, 0)
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+            seen = read_direct(path, PROBE_SIZE)
+        if seen != stamp:
+            raise DiskError("the disk gives back other bytes than were written")
 
     def close(self) -> None:
         """Give the directory back."""

@@ -31,7 +31,7 @@ from cache_protocol.ranges import Span
 from cache_server.core.chunk_map import ChunkMap
 from cache_server.core.content import OriginFile
 from cache_server.crash_points import reached
-from cache_server.store.durable import delete, disk_errors
+from cache_server.store.durable import delete, disk_errors, open_direct
 
 PIECE = 2**20  # bytes read at once when a chunk is checked; stays in the second-level cache
 _CHECKS = threading.BoundedSemaphore(4)  # readers may ask for checks; disks have other work
@@ -49,6 +49,7 @@ class Progress:
     want: Callable[[int, int], None] | None = None  # (file, chunk), while a fill runs
     repair: Callable[["StoredFile", int], None] | None = None  # brings one chunk anew
     lost: Callable[["StoredFile", int], None] | None = None  # told what is left, in bytes
+    failed: Callable[["StoredFile", int, Exception], None] | None = None  # a chunk, and how
 
 
 class StoredFile:
@@ -142,6 +143,11 @@ class StoredFile:
             if not right and self._progress.repair is not None:
                 self._progress.repair(self, chunk)
 
+    def failed(self, offset: int, error: Exception) -> None:
+        """Take note that the byte at ``offset`` could not be read; see the port."""
+        if self._progress.failed is not None:
+            self._progress.failed(self, offset // CHUNK_SIZE, error)
+
     # What the fill uses.
 
     def allocate(self) -> None:
@@ -228,7 +234,7 @@ class StoredFile:
         """
         span, seen = chunk_span(chunk, self.size), ChunkHash()
         with disk_errors(self.path):
-            fd = _open_direct(self.path) if direct else os.open(self.path, _READ)
+            fd = open_direct(self.path) if direct else os.open(self.path, _READ)
             try:
                 at = span.begin
                 # Whole pieces even at the end: direct reads want multiples of the block size.
@@ -291,15 +297,6 @@ class StoredFile:
             left = deadline - time.monotonic()
             if left <= 0 or not self._progress.changed.wait(left):
                 raise TimeoutError(f"{self.origin.path}: nothing came within {timeout:.0f} s")
-
-
-def _open_direct(path: Path) -> int:
-    try:
-        return os.open(path, _READ | os.O_DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # tmpfs: it is all memory
-            raise
-        return os.open(path, _READ)
 
 
 def _make_way(path: Path) -> int:

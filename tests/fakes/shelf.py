@@ -21,6 +21,7 @@ class FakeFile:
         self._etag = f'"{chunk_digest(content).hex()}"'
         self.gone = False
         self.opened: list[int] = []
+        self.failures: list[int] = []  # offsets that were said to be unreadable
         self.waited_for: list[int] = []  # chunks, as ``present_until`` was asked
         self.waiting = threading.Event()  # somebody waits for something
         self.revalidated: list[int] = []
@@ -75,6 +76,9 @@ class FakeFile:
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self.opened.append(fd)
         return fd
+
+    def failed(self, offset: int, error: Exception) -> None:
+        self.failures.append(offset)
 
     def stream(self, span, pause) -> None:
         """Everything here is on disk."""
