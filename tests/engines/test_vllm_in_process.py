@@ -5,6 +5,7 @@ import pytest
 from cache_protocol.errors import IntegrityError
 from replica_agent.handover.messages import Outcome
 from tests.engines.engine import prepare, served
+from tests.fakes.agent_process import agent_process
 from tests.fakes.handover import host
 from tests.fakes.node import opened
 
@@ -107,3 +108,17 @@ def test_wrong_bytes_from_the_node_never_reach_the_model(engine, usual, tiny, tm
             )
             assert matches(engine.run(model=str(model), load_format="warmline"), usual)
             assert here.server.consumers[0].outcome is Outcome.ORIGIN
+
+
+def test_an_agent_that_is_killed_during_the_load_ends_at_the_origin(engine, usual, tiny, tmp_path):
+    with (
+        served(tiny) as node,
+        opened(node.gate("llm", SHARD, 0)),
+        agent_process(node, tmp_path / "handover") as (agent, path),
+    ):
+        model = prepare(tmp_path / "llm", tiny, path, fallback="origin", origin=f"file://{tiny}")
+        engine.start(model=str(model), load_format="warmline")
+        assert agent.stdout.readline() == "attached\n"
+        agent.kill()
+        assert matches(engine.finish(), usual)
+        assert "llm is loaded from its origin: the agent has gone" in engine.log

@@ -1,0 +1,64 @@
+"""A pull and its hand-over in a process of its own, to be killed: ``python -m … URL PIPELINE DIR``.
+
+Says ``ready`` when it listens, ``attached`` when the first consumer asked and ``consumed`` when
+every model was taken; ends when stdin ends.
+"""
+
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+from replica_agent.arenas.host import HostMemory
+from replica_agent.client import ControlClient
+from replica_agent.handover.server import SOCKET, HandoverServer
+from replica_agent.pull import Pull
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def main(url, pipeline, directory):
+    memory = HostMemory(2**34)
+    with Pull(ControlClient(url), pipeline, memory.open_arenas) as pull:
+        server = HandoverServer(pull, memory, Path(directory)).start()
+        say("ready")
+        threading.Thread(target=tell, args=(server,), daemon=True).start()
+        sys.stdin.read()
+        pull.close()
+        server.close()
+
+
+def tell(server):
+    with server._changed:
+        server._changed.wait_for(lambda: server._consumers)
+    say("attached")
+    if server.wait_consumed():
+        say("consumed")
+
+
+def say(word):
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def agent_process(node, directory):
+    """Run it for ``node``; yield the process and the path of its socket."""
+    command = [sys.executable, "-m", "tests.fakes.agent_process", node.url, node.pipeline]
+    with subprocess.Popen(
+        [*command, str(directory)],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process, Path(directory) / SOCKET
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
