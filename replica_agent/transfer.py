@@ -201,7 +201,7 @@ class Transfer:
             if state.revisions > 1 or not _chunks(state):
                 raise IntegrityError(wrong)
             for chunk in _chunks(state):
-                self._forget(index, chunk)
+                self._forget(index, chunk, tries=1)  # nothing that the node still has will do
             self._changed.notify_all()
 
     def revise(self, index: int, table: bytes) -> None:
@@ -347,13 +347,13 @@ class Transfer:
             )
         self._schedule.give_back(Part(part.file, range(chunk, chunk + 1), tries=part.tries + 1))
 
-    def _forget(self, index: int, chunk: int) -> None:
+    def _forget(self, index: int, chunk: int, tries: int = 0) -> None:
         state = self.files[index]
         _put(state.table, chunk, ABSENT)
         state.missing += 1
         state.received -= chunk_span(chunk, state.file.size).size
         self.models[state.model].rewritten = True
-        self._schedule.give_back(Part(index, range(chunk, chunk + 1)))
+        self._schedule.give_back(Part(index, range(chunk, chunk + 1), tries=tries))
 
 
 def addresses(manifest: Manifest) -> list[Addresses]:

@@ -100,9 +100,9 @@ class Responder:
         if request.method == "HEAD" or selection.span.size == 0:
             wire.send(head)
         elif resource.kind == FILES:
+            self._revalidate(request, file, selection.span, wire)
             stream = file.stream(selection.span, partial(_pause, wire))
             if stream is None:
-                self._revalidate(request, file, selection.span, wire)
                 with self._answers.admitted(resource.generation, wire):
                     self._send_file(resource, file, head, selection.span, wire)
             else:

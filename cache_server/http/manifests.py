@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from cache_protocol.manifest import CACHE, PASS_THROUGH, File, Lease, Manifest, Model
 from cache_protocol.routes import DIGESTS, FILES, VERDICTS, Resource, resource_path
 from cache_protocol.tickets import sign
-from cache_server.fill.passing import PassingFile, PassingGeneration
+from cache_server.fill.passing import PassingGeneration
+from cache_server.fill.passing_file import PassingFile
 from cache_server.service.library import Readable
 from cache_server.store.stored_file import StoredFile
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from cache_protocol.errors import GenerationGoneError
 from cache_server.core.recency import Moment
-from cache_server.fill.passing import PassingFile, PassingGeneration
+from cache_server.fill.passing import PassingGeneration
+from cache_server.fill.passing_file import PassingFile
 from cache_server.store.generation import Generation
 from cache_server.store.stored_file import StoredFile
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import Content, ModelSpec
-from cache_server.fill.passing import PassingGeneration, Turns
+from cache_server.fill.passing import Bounds, PassingGeneration
 from cache_server.ports import OpenOrigin, Origin
 from cache_server.service.library import Library
 
@@ -40,7 +40,7 @@ class PassThrough:
         self._open_origin = open_origin
         self._pulled = pulled
         self._monotonic = monotonic
-        self._turns = Turns()
+        self._bounds = Bounds()
         self._lock = threading.Lock()
         self._passing: dict[str, _Passing] = {}
 
@@ -52,7 +52,7 @@ class PassThrough:
     @property
     def streams(self) -> int:
         """How many streams from origins run."""
-        return self._turns.taken
+        return self._bounds.turns.taken
 
     def serve(self, content: Content, refused: CacheError) -> PassingGeneration:
         """Make ``content`` readable; ``refused`` is why it is not kept.
@@ -110,7 +110,7 @@ class PassThrough:
             raise
         reason = _one_line(refused)
         generation = PassingGeneration(
-            content, origins, self._turns, reason=reason, pulled=self._pulled
+            content, origins, self._bounds, reason=reason, pulled=self._pulled
         )
         begun = self._passing[generation.id] = _Passing(generation, self._monotonic())
         return begun

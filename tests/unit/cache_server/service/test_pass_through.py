@@ -16,7 +16,8 @@ from cache_protocol.errors import (
 from cache_protocol.ranges import Span
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
-from cache_server.fill.passing import NotKeptError, PassingGeneration
+from cache_server.fill.passing import PassingGeneration
+from cache_server.fill.passing_file import NotKeptError
 from cache_server.service import pass_through
 from cache_server.service.pass_through import GRACE
 from cache_server.store.generation import Generation
