@@ -6,10 +6,11 @@ own shell do not reach it: only what is passed here counts.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -97,15 +98,22 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_node(root: Path, *flags: str, env: dict[str, str] | None = None) -> Iterator[Node]:
+def running_node(
+    root: Path,
+    *flags: str,
+    env: dict[str, str] | None = None,
+    program: Sequence[str] = ("cache_server",),
+) -> Iterator[Node]:
     """Run a node on ``root`` for the length of the block; free ports, loopback only.
+
+    ``program`` is the module to run, and what it is told before ``serve``.
 
     Raises:
         NodeError: it ended or did not listen in time; the text ends in its last words.
     """
     root.mkdir(parents=True, exist_ok=True)
     log = root.with_name(root.name + ".log")
-    command = [sys.executable, "-m", "cache_server", "serve", "--root", str(root)]
+    command = [sys.executable, "-m", *program, "serve", "--root", str(root)]
     command += ["--host", "127.0.0.1", "--port", "0", "--data-port", "0", *flags]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
@@ -115,6 +123,13 @@ def running_node(root: Path, *flags: str, env: dict[str, str] | None = None) -> 
         yield _wait_until_it_listens(root, process, log)
     finally:
         stop(process)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 def stop(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:

@@ -92,7 +92,7 @@ def _phase(phase: Phase) -> dict[str, Any]:
 
 
 def _rate(phase: Phase, boot: Boot) -> str:
-    if phase.name != "pull" or not phase.seconds:
+    if phase.name != "pull" or not phase.seconds or not boot.verified_bytes:
         return ""
     rate = show_size(boot.verified_bytes / phase.seconds)
     return f"{show_size(boot.verified_bytes)} verified, {rate}/s"

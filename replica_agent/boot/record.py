@@ -22,7 +22,6 @@ class Record:
     recovered: bool = False
     weight_wait: float = 0.0  # seconds that the engine stood waiting for bytes
     ready: float | None = None  # ``time.monotonic()``
-    watched: bool = False  # whether the engine itself says when it is ready
     told: bool = False
     _lock: Lock = field(default_factory=Lock)
 

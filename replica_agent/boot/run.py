@@ -48,7 +48,6 @@ class _Boot:
         self._cleanup = cleanup
         self._ended = threading.Event()
         self._health = trip.options.health or health_url(trip.options.command)
-        trip.record.watched = self._health is not None
 
     def run(self) -> int:
         self._note_circumstances()

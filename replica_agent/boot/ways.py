@@ -267,10 +267,7 @@ class FilesWay(_Pulling):
         return False
 
     def note_load(self, started: float) -> None:
-        """Implement ``Way``: with files, all that shows is when the engine is ready."""
-        record = self._trip.record
-        if record.watched and record.ready is not None:
-            record.phase("load", started, record.ready)
+        """Implement ``Way``: an engine that reads files does not show when it does."""
 
     def release(self) -> None:
         """Implement ``Way``: small files stay, an engine may read them at any time."""

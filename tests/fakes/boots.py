@@ -96,9 +96,10 @@ class Booting:
 
         return until(find)[0]
 
-    def report(self):
+    def report(self, limit=LIMIT):
         """Wait for the report and return it."""
-        until(lambda: self.report_file.exists() and self.report_file.read_text().endswith("}\n"))
+        file = self.report_file
+        until(lambda: file.exists() and file.read_text().endswith("}\n"), limit)
         return json.loads(self.report_file.read_text())
 
     def words(self):

@@ -1,0 +1,93 @@
+"""``replica-agent boot`` with the real thing behind it: transformers, and vLLM's own server."""
+
+import json
+import os
+from http.client import HTTPConnection
+
+import pytest
+
+from benchmarks.node import free_port, running_node
+from tests.fakes.boots import Booting
+
+_TRANSFORMERS = """
+import hashlib, json, sys
+from transformers import AutoModelForCausalLM
+state = AutoModelForCausalLM.from_pretrained(sys.argv[1]).state_dict()
+got = {n: hashlib.sha256(t.view(-1).view(dtype=__import__("torch").uint8).numpy()).hexdigest()
+       for n, t in state.items()}
+json.dump(got, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def node(tiny, tmp_path_factory):
+    """A node that is warm with the tiny model."""
+    with running_node(tmp_path_factory.mktemp("node") / "root") as node:
+        node.put("chat", {"llm": f"file://{tiny}"})
+        node.warm("chat")
+        yield node
+
+
+def booting(node, scratch, vllm_python, *flags, command, server=None):
+    path = f"{vllm_python.parent}:{os.environ['PATH']}"
+    env = {"PATH": path, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    where = server or node.control
+    more = {"pipeline": "chat", "token": node.token, "env": env, "command": command}
+    return Booting(scratch, where, *flags, **more)
+
+
+def read_with_transformers(node, scratch, vllm_python, directory, *flags):
+    said = scratch / "tensors.json"
+    command = [vllm_python, "-c", _TRANSFORMERS, directory, said]
+    with booting(node, scratch, vllm_python, *flags, command=command) as boot:
+        assert boot.finished() == 0, boot.words()
+    return json.loads(said.read_text())
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-tmpfs"]], ids=["tmpfs", "memfd"])
+def test_transformers_reads_the_files_of_a_boot(node, tiny, tmp_path, vllm_python, flags):
+    got = read_with_transformers(node, tmp_path / "a", vllm_python, "{model}", *flags)
+    assert got == read_with_transformers(node, tmp_path / "b", vllm_python, tiny)
+
+
+def completion(port):
+    """Ask an engine for two tokens; return its answer's text."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    words = {"model": "tiny", "prompt": "w1 w2 w3", "max_tokens": 4, "temperature": 0}
+    try:
+        body = json.dumps(words)
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())["choices"][0]["text"]
+    finally:
+        connection.close()
+
+
+def serve(node, scratch, vllm_python, *, server=None, extra=(), flags=()):
+    """Boot ``vllm serve``; return its report and what it answered."""
+    port = free_port()
+    command = ["vllm", "serve", "{model}", "--load-format", "warmline", f"--port={port}", *extra]
+    command += ["--served-model-name=tiny", "--enforce-eager", "--dtype=bfloat16"]
+    with booting(node, scratch, vllm_python, *flags, command=command, server=server) as boot:
+        report = boot.report(100)
+        assert report["ok"], boot.words()
+        text = completion(port)
+        boot.process.terminate()
+        assert boot.finished() == 0
+    return report, text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_vllm_serves_the_same_with_a_hand_over_and_without_a_cache(
+    node, tiny, tmp_path, vllm_python
+):
+    handed, text = serve(node, tmp_path / "a", vllm_python, flags=["--warm-up"])
+    assert handed["source"] == "cache"
+    names = {p["name"] for p in handed["phases"]}
+    assert names >= {"engine-import", "weight-wait", "load", "warm-up", "first-token"}
+    dead = f"http://127.0.0.1:{free_port()}"
+    around, again = serve(
+        node, tmp_path / "b", vllm_python, server=dead, flags=[f"--origin=llm=file://{tiny}"]
+    )
+    assert around["source"] == "origin"
+    assert text == again
