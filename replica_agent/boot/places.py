@@ -19,6 +19,13 @@ def base(state: Path | None) -> Path:
     return Path(f"/tmp/warmline-{os.getuid()}")  # noqa: S108 - private and checked, see ``home``
 
 
+def other_bases() -> Iterator[Path]:
+    """Yield where models' directories can be when the usual place is not to be had."""
+    for place in (Path("/var/tmp"), _SHARED_MEMORY):  # noqa: S108 - as above
+        if place.is_dir() and os.access(place, os.W_OK):
+            yield place / f"warmline-{os.getuid()}-models"
+
+
 def state_dir(state: Path | None) -> Path:
     """Return where manifests are remembered: the user's state directory unless told otherwise.
 
@@ -26,8 +33,9 @@ def state_dir(state: Path | None) -> Path:
     """
     if state is not None:
         return state
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(home) / "warmline"
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    # A user without a home, as containers have them, is none that anything is remembered for.
+    return Path(home if os.path.isabs(home) else f"/tmp/warmline-{os.getuid()}-state", "warmline")  # noqa: S108
 
 
 def tmpfs_for(need: int) -> Path | None:

@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 
 from cache_protocol.errors import CacheError
@@ -33,9 +33,23 @@ def boot(settings: Settings, options: Options, born: float) -> int:
     record = Record(born, datetime.now(UTC) - timedelta(seconds=age))
     record.phases.append(Phase("agent-start", 0.0, age))
     with Supervisor() as supervisor, ExitStack() as cleanup:
-        home = Home(places.base(settings.state_dir), options.pipeline)
+        home = _home(settings, options.pipeline)
         cleanup.callback(home.close)
         return _Boot(Trip(options, settings, home, record), supervisor, cleanup).run()
+
+
+def _home(settings: Settings, pipeline: str) -> Home:
+    """Return a directory for the models; another one where the usual one is not to be had."""
+    try:
+        return Home(places.base(settings.state_dir), pipeline)
+    except (CacheError, OSError) as error:
+        for base in places.other_bases():
+            with suppress(CacheError, OSError):
+                home = Home(base, pipeline)
+                home.canonical = False
+                _say(f"{error}; the models are at {home.path}")
+                return home
+        raise
 
 
 class _Boot:
@@ -176,8 +190,8 @@ class _Boot:
         home, options = self._trip.home, self._trip.options
         if not home.canonical:
             self._record.notes.append(
-                f"another boot of {options.pipeline} runs on this host: its models are at "
-                f"{home.path}, so compile caches will miss"
+                f"the models are at {home.path}, not where every replica has them, so compile "
+                "caches will miss: the usual directory is in use by another boot, or not ours"
             )
         if options.device.startswith("cuda"):
             self._record.notes.append(

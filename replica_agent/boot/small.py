@@ -6,19 +6,24 @@ from replica_agent.arenas.host import HostMemory
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
 
-# Formats that hold weights, and nothing that an engine needs before it loads them.
+# Formats that hold weights, and hardly anything that an engine needs before it loads them: some
+# models keep small things in .bin and .pt, such as the voices of a speech model.
 WEIGHTS = frozenset(
     (
         ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".onnx", ".h5",
         ".msgpack", ".npz", ".tflite", ".nemo",
     )
 )  # fmt: skip
+_TRIFLE = 2**20  # bytes
 MOST = 64 * 2**20  # bytes; the largest tokenizer.json of a public model has about 35 MB
 
 
 def is_small(path: str, size: int) -> bool:
     """Return whether an engine needs the file before it can ask for weights."""
-    return size <= MOST and PurePosixPath(path).suffix.lower() not in WEIGHTS
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in WEIGHTS:
+        return size <= _TRIFLE and suffix != ".safetensors"
+    return size <= MOST
 
 
 def wait_for_small_files(pull: Pull) -> Transfer:

@@ -328,7 +328,8 @@ class OriginWay:
         told = {name: Wanted(source) for name, source in (options.origins or {}).items()}
         wanted = {**recall(self._trip.state, options.pipeline), **told}
         if not wanted:
-            raise CacheError(
+            kind = type(self._why) if isinstance(self._why, CacheError) else CacheError
+            raise kind(
                 f"{self._why}; and no origin of {options.pipeline} is known on this host: "
                 "say --origin NAME=SOURCE"
             ) from self._why

@@ -106,7 +106,7 @@ class FilesPlace:
         self._destination = Destination(self._real.path)
         try:
             arenas = self._destination.open_arenas(manifest)
-        except CacheError:
+        except (CacheError, OSError):
             self.close()
             raise
         self.kind = kind

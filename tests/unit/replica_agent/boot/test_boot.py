@@ -344,5 +344,14 @@ def test_fallback_fail_ends_at_once_with_the_reason(node, tmp_path):
 def test_without_an_origin_the_boot_fails_and_says_what_helps(node, tmp_path):
     refuse(node)
     with Booting(tmp_path, node.url) as boot:
-        assert boot.finished() != 0
+        assert boot.finished() == 6
     assert "say --origin NAME=SOURCE" in boot.words()
+
+
+def test_a_directory_that_is_not_ours_gives_way_to_another_one(node, tmp_path):
+    (tmp_path / "state/models").mkdir(parents=True)
+    (tmp_path / "state/models").chmod(0o777)
+    with Booting(tmp_path, node.url, handover=True) as boot:
+        assert boot.finished() == 0
+    assert boot.event("loaded")["got"] == sha256(FILES)
+    assert "compile caches will miss" in boot.report()["notes"][0]
