@@ -182,7 +182,9 @@ class ServerUnreachableError(CacheError):
 
 def to_problem(error: CacheError, status: int) -> dict[str, Any]:
     """Return the problem document of ``error`` (RFC 9457, with ``code`` and ``retry``)."""
+    numbers = error.numbers if isinstance(error, CapacityError) else {}
     return {
+        **({"numbers": dict(numbers)} if numbers else {}),
         "type": f"urn:warmline:{error.code}",
         "title": error.title,
         "status": status,

@@ -15,6 +15,7 @@ from cache_protocol.errors import MalformedError
 PIPELINES = "/v1/pipelines"
 LEASES = "/v1/leases"
 STATUS = "/v1/status"
+EVICTION_PLAN = "/v1/eviction-plan"
 SCRUB = "/v1/scrub"
 BOOTS = "/v1/boots"
 FILES, DIGESTS, VERDICTS = "files", "digests", "verdicts"

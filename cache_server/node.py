@@ -100,7 +100,8 @@ class Node:
         if self._settings.pipelines is None:
             return
         for entry in read_pipelines(self._settings.pipelines):
-            self.service.put(Key(TENANT, entry.id), entry.models, pinned=entry.pinned)
+            key, warm = Key(TENANT, entry.id), entry.body.warm
+            self.service.put(key, entry.models, pinned=entry.pinned, warm=warm)
 
 
 class _Server(uvicorn.Server):

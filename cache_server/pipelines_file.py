@@ -3,6 +3,7 @@
 pipelines:
   - id: voice
     pinned: true
+    warm: true
     models:
       - {name: asr, source: hf://org/asr, exclude: ["*.md"]}
       - {name: llm, source: s3://bucket/llm}
@@ -70,7 +71,7 @@ def read_pipelines(path: Path) -> list[PipelineEntry]:
             e.id,
             tuple(m.spec() for m in e.models),
             e.pinned,
-            PipelineBody(models=e.models, pinned=e.pinned),
+            PipelineBody(models=e.models, pinned=e.pinned, warm=e.warm),
         )
         for e in entries
     ]

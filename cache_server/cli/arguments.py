@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 
-from cache_server.cli import commands
+from cache_server.cli import commands, policy
 
 EXIT_CODES = """\
 exit codes:
@@ -79,6 +79,7 @@ def parser() -> ArgumentParser:
     scrub = _client(verbs, "scrub", commands.scrub, "check every byte on disk, and repair it")
     scrub.add_argument("id", nargs="?", metavar="ID", help="of one pipeline only")
     scrub.add_argument("--wait", action="store_true", help="until the pass is over")
+    _add_policy(verbs)
     _client(verbs, "status", commands.status, "show the node's figures")
     return top
 
@@ -96,6 +97,20 @@ def _add_serve(verbs: "_SubParsersAction[ArgumentParser]") -> None:
         serve.add_argument(f"--{flag}", metavar=metavar)
 
 
+def _add_policy(verbs: "_SubParsersAction[ArgumentParser]") -> None:
+    evict = _client(verbs, "evict", policy.evict, "delete what is kept of a pipeline")
+    evict.add_argument("id")
+    evict.add_argument("--force", action="store_true", help="although a replica reads it")
+    pin = _client(verbs, "pin", policy.pin, "have the policy never evict a pipeline")
+    pin.add_argument("id")
+    unpin = _client(verbs, "unpin", policy.unpin, "let the policy evict a pipeline again")
+    unpin.add_argument("id")
+    touch = _client(verbs, "touch", policy.touch, "count a request for the hot window")
+    touch.add_argument("id")
+    plan = _client(verbs, "plan-eviction", policy.plan, "show who would go, in order; a dry run")
+    plan.add_argument("--need", required=True, metavar="SIZE", help="of the fill, e.g. 80GB")
+
+
 def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
     put = _client(inner, "put", commands.put, "register a pipeline, or change it")
     put.add_argument("id", nargs="?", metavar="ID")
@@ -110,6 +125,7 @@ def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
     put.add_argument("--exclude", action="append", metavar="GLOB", help="all but these files")
     put.add_argument("--credentials", metavar="NAME", help="a secret that the operator configured")
     put.add_argument("--pinned", action="store_true", help="never evicted by the policy")
+    put.add_argument("--warm", action="store_true", help="pull it now, before anybody asks")
     put.add_argument("--file", metavar="YAML", help="a pipelines.yaml with many of them")
 
 

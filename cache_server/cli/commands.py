@@ -35,34 +35,35 @@ def put(api: NodeApi, args: Namespace) -> None:
             raise MalformedError("give either ID --model NAME=SOURCE or --file, not both")
         for entry in read_pipelines(Path(args.file)):
             body = entry.body.model_dump(exclude_none=True)
-            _say(args, api.call("PUT", routes.pipeline(entry.id), body), f"{entry.id}: registered")
+            say(args, api.call("PUT", routes.pipeline(entry.id), body), f"{entry.id}: registered")
         return
     if not args.id or not args.model:
         raise MalformedError("give ID and at least one --model NAME=SOURCE, or --file")
     models = [_model(text, args) for text in args.model]
     pipeline_body: dict[str, Any] = {"models": models}
-    if args.pinned:
-        pipeline_body["pinned"] = True
+    for flag in ("pinned", "warm"):
+        if getattr(args, flag):
+            pipeline_body[flag] = True
     answer = api.call("PUT", routes.pipeline(args.id), pipeline_body)
-    _say(args, answer, f"{args.id}: registered with {len(models)} model(s)")
+    say(args, answer, f"{args.id}: registered with {len(models)} model(s)")
 
 
 def ls(api: NodeApi, args: Namespace) -> None:
     """``pipelines ls``."""
     answer = api.call("GET", routes.PIPELINES)
-    _show(args, answer, pipelines_table(answer["pipelines"]))
+    show_tables(args, answer, pipelines_table(answer["pipelines"]))
 
 
 def show(api: NodeApi, args: Namespace) -> None:
     """``pipelines show``."""
     answer = api.call("GET", routes.pipeline(args.id))
-    _show(args, answer, pipelines_table([answer]), files_table(answer))
+    show_tables(args, answer, pipelines_table([answer]), files_table(answer))
 
 
 def rm(api: NodeApi, args: Namespace) -> None:
     """``pipelines rm``."""
     answer = api.call("DELETE", routes.pipeline(args.id) + ("?force=true" if args.force else ""))
-    _say(args, answer, f"{args.id}: removed, {show_size(answer['freed'])} freed")
+    say(args, answer, f"{args.id}: removed, {show_size(answer['freed'])} freed")
 
 
 def warm(api: NodeApi, args: Namespace) -> None:
@@ -70,7 +71,7 @@ def warm(api: NodeApi, args: Namespace) -> None:
     body = {"refresh": True} if args.refresh else {}
     answer = api.call("POST", routes.pipeline(args.id, "warm"), body)
     if not args.wait:
-        _say(args, answer, f"{args.id}: {chip(answer['cache'])}")
+        say(args, answer, f"{args.id}: {chip(answer['cache'])}")
     elif args.json or not sys.stdout.isatty():
         _wait_in_lines(api, args)
     else:
@@ -80,14 +81,14 @@ def warm(api: NodeApi, args: Namespace) -> None:
 def status(api: NodeApi, args: Namespace) -> None:
     """``status``."""
     answer = api.call("GET", routes.STATUS)
-    _show(args, answer, status_table(answer))
+    show_tables(args, answer, status_table(answer))
 
 
 def boots(api: NodeApi, args: Namespace) -> None:
     """``boots``: the last reports, newest first."""
     query = {"limit": args.limit} | ({"pipeline": args.id} if args.id else {})
     answer = api.call("GET", f"{routes.BOOTS}?{urlencode(query)}")
-    _show(args, answer, boots_table(answer["boots"]))
+    show_tables(args, answer, boots_table(answer["boots"]))
 
 
 def scrub(api: NodeApi, args: Namespace) -> None:
@@ -103,7 +104,7 @@ def scrub(api: NodeApi, args: Namespace) -> None:
     done = answer.get("last") if args.wait else answer
     if done is None:
         raise IntegrityError("the pass ended without a result; the node was restarted")
-    _say(args, answer, scrub_line(done, over=args.wait))
+    say(args, answer, scrub_line(done, over=args.wait))
     if args.wait and done["unrepaired"]:
         raise IntegrityError(f"{done['unrepaired']} places could not be repaired; see the log")
 
@@ -155,11 +156,13 @@ def _model(text: str, args: Namespace) -> dict[str, Any]:
     return model
 
 
-def _say(args: Namespace, answer: dict[str, Any], line: str) -> None:
+def say(args: Namespace, answer: dict[str, Any], line: str) -> None:
+    """Print ``line`` for people, or ``answer`` for programs."""
     print(json.dumps(answer) if args.json else line)  # noqa: T201 - a command talks to its terminal
 
 
-def _show(args: Namespace, answer: dict[str, Any], *tables: Any) -> None:  # noqa: ANN401 - renderables
+def show_tables(args: Namespace, answer: dict[str, Any], *tables: Any) -> None:  # noqa: ANN401 - renderables
+    """Print ``tables`` for people, or ``answer`` for programs."""
     if args.json:
         print(json.dumps(answer))  # noqa: T201 - a command talks to its terminal
         return

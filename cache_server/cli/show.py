@@ -57,6 +57,26 @@ def files_table(pipeline: dict[str, Any]) -> Table:
     return table
 
 
+def plan_table(plan: dict[str, Any]) -> Table:
+    """Return one row per victim of an eviction plan, in order."""
+    table = Table("would go", "size", "last request", box=None)
+    for each in plan["victims"]:
+        table.add_row(each["id"], show_size(each["size"]), each["last_request"] or "never")
+    return table
+
+
+def plan_line(plan: dict[str, Any]) -> str:
+    """Return what an eviction plan comes to."""
+    need, free = show_size(plan["need"]), show_size(plan["free"])
+    if plan["shortfall"]:
+        held = ", ".join(f"{show_size(size)} {reason}" for reason, size in plan["held"].items())
+        short = show_size(plan["shortfall"])
+        return f"{need} needed, {free} free: nobody would go, {short} would be missing ({held})"
+    if not plan["victims"]:
+        return f"{need} needed, {free} free: nobody has to go"
+    return f"{need} needed, {free} free: {show_size(plan['freed'])} would be freed"
+
+
 def status_table(status: dict[str, Any]) -> Table:
     """Return the node's figures, one per row."""
     table = Table("figure", "value", box=None, show_header=False)

@@ -23,6 +23,7 @@ from cache_server.http import boots, problems
 from cache_server.http.auth import bearer
 from cache_server.http.bodies import PipelineBody, ScrubBody, WarmBody
 from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
+from cache_server.http.policy import policy_routes
 from cache_server.service.library import Readable
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
@@ -50,6 +51,7 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
     _add_probes(app, service)
     guarded = [Depends(bearer(wiring.admin_token))]
     app.include_router(_pipelines(service), dependencies=guarded)
+    app.include_router(policy_routes(service, TENANT), dependencies=guarded)
     app.include_router(_replicas(service, wiring), dependencies=guarded)
     if wiring.boots is not None:
         reports = boots.router(wiring.boots, TENANT, lambda: datetime.now(UTC))
@@ -85,7 +87,7 @@ def _pipelines(service: Service) -> APIRouter:
         """Register a pipeline, or change it; the same twice changes nothing."""
         key = Key(TENANT, pipeline)
         models = tuple(m.spec() for m in body.models)
-        new = service.put(key, models, pinned=body.pinned)
+        new = service.put(key, models, pinned=body.pinned, warm=body.warm)
         response.status_code = 201 if new else 200
         return service.view(key)
 
@@ -149,7 +151,7 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
     @router.put("/leases/{lease}")
     def renew(lease: str) -> dict[str, str | None]:
         """Hold the generation for another term."""
-        renewed = service.leases.renew(lease)
+        renewed = service.renew(lease)
         return {"id": renewed.id, "expires": stamp(renewed.expires)}
 
     @router.delete("/leases/{lease}", status_code=204)

@@ -40,6 +40,7 @@ class PipelineBody(BaseModel):
 
     models: list[ModelBody] = Field(min_length=1, max_length=100)
     pinned: bool | None = None
+    warm: bool = False  # fill it now, before anybody asks
 
 
 class ScrubBody(BaseModel):
@@ -48,6 +49,14 @@ class ScrubBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     pipeline: str | None = Field(None, max_length=100)  # None: all
+
+
+class EvictBody(BaseModel):
+    """How to evict."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    force: bool = False  # although a replica reads it
 
 
 class WarmBody(BaseModel):

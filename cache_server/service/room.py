@@ -81,6 +81,11 @@ class Room:
         if not self._ledger.has(generation.id):
             self._plan_or_refuse(generation.room)
 
+    @property
+    def free(self) -> int:
+        """Bytes that fit now, by both limits."""
+        return min(self._ledger.free, self._root.disk_free)
+
     def plan(self, need: int) -> EvictionPlan:
         """Return who would go for a fill of ``need`` bytes; nothing happens."""
         with self._lock:
@@ -94,26 +99,43 @@ class Room:
             hot_window=self._hot_window,
         )
 
-    def evict(self, slot: Slot) -> int:
-        """Give up all content of ``slot``, which nothing fills; return the bytes freed.
+    def mark(self, slots: list[Slot]) -> list[Generation]:
+        """Take all content out of ``slots``, which nothing fills; ``delete`` comes next.
 
-        With ``alone`` held: it is cold again before anybody lays out anything.
+        With the service's lock and ``alone`` held: the slots are cold again before anybody lays
+        out anything.
+        """
+        for slot in slots:
+            slot.happens(SlotEvent.EVICT)
+            slot.last_error = None
+        return [g for slot in slots for g in self._departures.empty(slot)]
+
+    def delete(self, slots: list[Slot], going: list[Generation]) -> int:
+        """Delete what ``mark`` took out; return the bytes freed. With ``alone`` held only.
 
         Raises:
             DiskError: something could not be deleted; it stays booked until the next start.
         """
-        with self._lock:
-            going = self._mark([slot])
-        return self._delete([slot], going)
+        try:
+            freed = self._departures.give_up(going)
+        finally:
+            with self._lock:
+                for slot in slots:
+                    slot.happens(SlotEvent.GONE)
+                    if slot.work is not None:  # somebody asked for it meanwhile
+                        slot.happens(SlotEvent.FILL)
+        for slot in slots:
+            log.info("%s was evicted", slot.registration.key.id)
+        return freed
 
     def _make(self, generation: str, size: int) -> None:
         self._departures.give_up_unheld(self._leases.held())
         while (plan := self._plan_or_refuse(size)).victims:
             with self._lock:
                 victims = self._as_planned(plan)
-                going = self._mark(victims)
+                going = self.mark(victims)
             if victims:
-                self._delete(victims, going)
+                self.delete(victims, going)
                 break
         with self._lock:
             self._ledger.book(generation, size, disk_free=self._root.disk_free)
@@ -139,25 +161,6 @@ class Room:
                 return []
             slots.append(slot)
         return slots
-
-    def _mark(self, slots: list[Slot]) -> list[Generation]:
-        for slot in slots:
-            slot.happens(SlotEvent.EVICT)
-            slot.last_error = None
-        return [g for slot in slots for g in self._departures.empty(slot)]
-
-    def _delete(self, slots: list[Slot], going: list[Generation]) -> int:
-        try:
-            freed = self._departures.give_up(going)
-        finally:
-            with self._lock:
-                for slot in slots:
-                    slot.happens(SlotEvent.GONE)
-                    if slot.work is not None:  # somebody asked for it meanwhile
-                        slot.happens(SlotEvent.FILL)
-        for slot in slots:
-            log.info("%s was evicted", slot.registration.key.id)
-        return freed
 
     def _use(self, slot: Slot, readers: Mapping[Key, int]) -> SlotUse:
         size = self._ledger.size

@@ -7,7 +7,7 @@ the data plane finds the generation in the ``library``.
 import logging
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from cache_protocol.manifest import Lease
 from cache_protocol.names import check_model, check_pipeline, shown
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.content import ModelSpec
+from cache_server.core.eviction import NEVER
 from cache_server.core.ledger import Ledger
-from cache_server.core.recency import recall
+from cache_server.core.recency import is_hot, recall
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.core.sources import Scheme, parse_source
 from cache_server.ports import OpenOrigin
@@ -36,11 +37,12 @@ from cache_server.service.filling import Filling
 from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
 from cache_server.service.pass_through import PassThrough
+from cache_server.service.proactive import Proactive
 from cache_server.service.requests import BATCH, Requests
 from cache_server.service.room import Room
 from cache_server.service.scrub import Scrub, Target
-from cache_server.service.slot import Slot
-from cache_server.service.views import pipeline_view
+from cache_server.service.slot import Slot, Work
+from cache_server.service.views import pipeline_view, plan_view
 from cache_server.store.generation import Generation
 from cache_server.store.root import Root
 
@@ -108,6 +110,7 @@ class Service:
             clocks=clocks,
             disk=self._disk,
         )
+        self._proactive = Proactive(lock, self._begin_unasked)
         pulled = self._filling.counters.count_pulled
         self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
         self._scrub = Scrub(
@@ -133,6 +136,7 @@ class Service:
     def end_fills(self) -> None:
         """End fills, and tell all who wait for them; their chunks are kept."""
         self._closing.set()
+        self._proactive.close()
         self._filling.reconciled.set()
         self._filling.stop()
         self._passing.close()
@@ -162,16 +166,29 @@ class Service:
 
     # Registrations.
 
-    def put(self, key: Key, models: tuple[ModelSpec, ...], *, pinned: bool | None) -> bool:
+    def put(
+        self,
+        key: Key,
+        models: tuple[ModelSpec, ...],
+        *,
+        pinned: bool | None,
+        warm: bool = False,
+    ) -> bool:
         """Register a pipeline or change it; return whether it is new.
 
         The origins are asked at once, in the background, which fixes moving revisions. Content
-        that was resolved from other models is given up.
+        that was resolved from other models is given up. ``warm`` has it filled at once, too.
 
         Raises:
             MalformedError: an id, name or source that cannot be one.
         """
         check_registration(key, models)
+        new = self._register(key, models, pinned)
+        if warm:
+            self._proactive.ask([key])
+        return new
+
+    def _register(self, key: Key, models: tuple[ModelSpec, ...], pinned: bool | None) -> bool:  # noqa: FBT001
         with self._lock:
             old = self._slots.get(key)
             if old is None:
@@ -182,7 +199,7 @@ class Service:
             replaced = ending is None and self._change(old, Registration(key, models, keeps_pin))
         if ending is not None:
             ending.over.wait()
-            return self.put(key, models, pinned=pinned)
+            return self._register(key, models, pinned)
         if replaced:
             self._retire_slot(old)
         return False
@@ -253,10 +270,58 @@ class Service:
 
     def _end_leases(self, key: Key, *, force: bool) -> None:
         """Take from all readers what they hold; SlotInUseError if that must be forced."""
+        self._check_readers(key, force=force)
+        self.leases.end(key)
+
+    def _check_readers(self, key: Key, *, force: bool) -> None:
         readers = self.leases.readers(key)
         if readers and not force:
             raise SlotInUseError(f"{readers} replicas are reading {key.id}")
-        self.leases.end(key)
+
+    # Policy.
+
+    def evict(self, key: Key, *, force: bool) -> int:
+        """Delete what is kept of a pipeline, which stays registered; return the bytes freed.
+
+        A fill that runs is ended. The next request pulls it from its source again. With
+        ``force`` readers finish from the descriptors they have open and are told to ask anew.
+
+        Raises:
+            UnknownPipelineError: there is none.
+            SlotInUseError: a replica reads it, and ``force`` is not set.
+        """
+        while True:
+            with self._lock:
+                slot = self._slot(key)
+                self._check_readers(key, force=force)
+                busy = slot.work is not None
+            if busy:
+                self._end_work(slot)
+            with self._room.alone:
+                with self._lock:
+                    slot = self._slot(key)
+                    if slot.work is not None:  # somebody asked for it meanwhile
+                        continue
+                    self._end_leases(key, force=force)
+                    going = self._room.mark([slot])
+                return self._room.delete([slot], going)
+
+    def pin(self, key: Key, *, pinned: bool) -> dict[str, Any]:
+        """Have the policy never evict a pipeline, or decide again; return its view."""
+        with self._lock:
+            slot = self._slot(key)
+            registration = replace(slot.registration, pinned=pinned)
+            if registration != slot.registration:
+                self._registry.put(registration, self._clocks.now())
+                slot.registration = registration
+            return self._view(slot)
+
+    def eviction_plan(self, need: int) -> dict[str, Any]:
+        """Return who would go for a fill of ``need`` bytes; nothing happens."""
+        plan = self._room.plan(need)
+        with self._lock:
+            asked = {k: s.asked for k, s in self._slots.items()} if plan.victims else {}
+            return plan_view(plan, asked, need=need, free=self._room.free)
 
     # Requests.
 
@@ -325,6 +390,19 @@ class Service:
     def grant(self, key: Key, generation: Readable) -> Lease:
         """Hold ``generation`` for a reader."""
         return self.leases.grant(key, generation.id)
+
+    def renew(self, lease: str) -> Lease:
+        """Hold for another term; whoever renews still reads, so it counts as a request.
+
+        Raises:
+            GenerationGoneError: the lease ran out, was given back, or its content was evicted.
+        """
+        renewed, key = self.leases.renew(lease), self.leases.holder(lease)
+        with self._lock:
+            slot = self._slots.get(key) if key is not None else None
+            if slot is not None:
+                self._requests.touch(slot)
+        return renewed
 
     def touch(self, key: Key) -> None:
         """Count a request for the hot window."""
@@ -453,17 +531,34 @@ class Service:
 
     def _resume(self) -> None:
         """Go on with what is half filled."""
-        with self._lock:
-            for slot in self._slots.values():
-                half = slot.target is not None and slot.target.begun
-                if half and slot.target is not slot.current and not self._closing.is_set():
-                    self._filling.begin(slot)
+        self._proactive.ask(self._to_resume())
 
     def _disk_changed(self, sickness: str | None) -> None:
         if sickness is not None:
             self._filling.interrupt(sickness)
         elif self.reconciled:
             self._resume()
+
+    def _to_resume(self) -> list[Key]:
+        """Return what was hot and is not whole, and what was half filled; the latest first."""
+        now, window = self._clocks.boottime(), self.options.hot_window
+        with self._lock:
+            slots = [
+                slot
+                for slot in self._slots.values()
+                if _half_filled(slot) or (slot.current is None and is_hot(slot.asked, now, window))
+            ]
+        slots.sort(key=lambda s: s.asked.seconds if s.asked else NEVER, reverse=True)
+        return [slot.registration.key for slot in slots]
+
+    def _begin_unasked(self, key: Key) -> Work | None:
+        """Begin a fill that no replica waits for, if there is something to fill."""
+        slot = self._slots.get(key)
+        if slot is None or slot.leaving or self._closing.is_set():
+            return None
+        self._load(slot)
+        wanted = slot.current is None or _half_filled(slot)
+        return self._filling.begin(slot) if wanted else None
 
     def _load_all(self) -> None:
         with self._lock:
@@ -500,6 +595,10 @@ class Service:
             with self._lock:
                 self._requests.put_back(stamps)
             raise
+
+
+def _half_filled(slot: Slot) -> bool:
+    return slot.target not in (None, slot.current) and slot.target.begun
 
 
 def _ending(slot: Slot) -> Slot | None:

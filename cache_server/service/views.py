@@ -1,10 +1,13 @@
 """What a caller is shown of a pipeline: the contract's JSON, nothing secret in it."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
+from cache_server.core.eviction import EvictionPlan, SlotUse
 from cache_server.core.recency import Moment, is_hot
 from cache_server.service.slot import Slot, Work
 from cache_server.store.generation import Generation
@@ -20,6 +23,30 @@ def pipeline_view(
         "tenant": registration.key.tenant,
         "models": [_model_view(m, slot.current or slot.target) for m in registration.models],
         "cache": _cache_view(slot, now, monotonic, hot_window),
+    }
+
+
+def plan_view(
+    plan: EvictionPlan, asked: Mapping[Key, Moment | None], *, need: int, free: int
+) -> dict[str, Any]:
+    """Return ``plan`` as ``GET /v1/eviction-plan`` shows it."""
+    return {
+        "need": need,
+        "free": free,
+        "victims": [_victim_view(v, asked.get(Key(*v.key))) for v in plan.victims],
+        "freed": plan.freed,
+        "shortfall": plan.shortfall,
+        "held": asdict(plan.held),
+    }
+
+
+def _victim_view(victim: SlotUse, asked: Moment | None) -> dict[str, Any]:
+    tenant, pipeline = victim.key
+    return {
+        "id": pipeline,
+        "tenant": tenant,
+        "size": victim.size,
+        "last_request": stamp(asked.wall if asked else None),
     }
 
 

@@ -229,3 +229,61 @@ def test_settings_that_are_wrong_end_serve_with_2(run, monkeypatch):
     monkeypatch.setenv("CACHE_SERVER_PROT", "80")
     code, _, err = run("serve")
     assert (code, "CACHE_SERVER_PORT" in err) == (2, True)
+
+
+# Policy.
+
+
+def test_evict_says_what_was_freed_and_keeps_the_registration(node, bench):
+    put(node)
+    bench.warm()
+    assert node("evict", "voice")[:2] == (0, "voice: evicted, 1.7 MB freed\n")
+    assert not bench.cache()["warm"]
+
+
+def test_evict_of_a_slot_in_use_needs_force(node, bench):
+    put(node)
+    bench.warm()
+    bench.grant(bench.open())
+    code, _, err = node("evict", "voice")
+    assert code == 1
+    assert "1 replicas are reading voice" in err
+    assert node("evict", "voice", "--force")[0] == 0
+
+
+def test_pin_and_unpin(node, bench):
+    put(node)
+    assert node("pin", "voice")[:2] == (0, "voice: pinned\n")
+    assert bench.cache()["pinned"]
+    assert node("unpin", "voice")[:2] == (0, "voice: not pinned\n")
+    assert not bench.cache()["pinned"]
+
+
+def test_touch_makes_a_pipeline_hot(node, bench):
+    put(node)
+    assert node("touch", "voice")[:2] == (0, "voice: touched\n")
+    assert bench.cache()["hot"]
+
+
+def test_plan_eviction_lists_who_would_go(node, bench):
+    put(node)
+    bench.warm()
+    code, out, _ = node("plan-eviction", "--need", "52MB")
+    assert code == 0
+    assert "voice" in out
+    assert "would be freed" in out
+
+
+def test_plan_eviction_says_why_nobody_goes(node, bench):
+    put(node)
+    bench.warm()
+    bench.open()
+    assert "nobody would go" in node("plan-eviction", "--need", "52MB")[1]
+    assert "nobody has to go" in node("plan-eviction", "--need", "1MB")[1]
+    assert json.loads(node("plan-eviction", "--need", "52MB", "--json")[1])["held"]["hot"] > 0
+
+
+def test_put_with_warm_fills_at_once(node, bench):
+    node("pipelines", "put", "voice", "--model", f"m={SOURCE}", "--warm")
+    assert bench.settle() is None
+    assert bench.cache()["warm"]

@@ -1,0 +1,39 @@
+"""Routes about who stays and who goes: evict, pin, and what an eviction would do."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from cache_server.catalogue.registry import Key
+from cache_server.http.bodies import EvictBody
+from cache_server.service.service import Service
+
+MAX_NEED = 2**63 - 1  # bytes
+
+
+def policy_routes(service: Service, tenant: str) -> APIRouter:
+    """Return the routes for the pipelines of ``tenant``."""
+    router = APIRouter(prefix="/v1", tags=["policy"])
+
+    @router.post("/pipelines/{pipeline}/evict")
+    def evict(pipeline: str, body: EvictBody | None = None) -> dict[str, int]:
+        """Delete what is kept of a pipeline; it stays registered, and is pulled anew if asked."""
+        force = body is not None and body.force
+        return {"freed": service.evict(Key(tenant, pipeline), force=force)}
+
+    @router.put("/pipelines/{pipeline}/pin")
+    def pin(pipeline: str) -> dict[str, Any]:
+        """Keep a pipeline: the policy never evicts it."""
+        return service.pin(Key(tenant, pipeline), pinned=True)
+
+    @router.delete("/pipelines/{pipeline}/pin")
+    def unpin(pipeline: str) -> dict[str, Any]:
+        """Let the policy decide again."""
+        return service.pin(Key(tenant, pipeline), pinned=False)
+
+    @router.get("/eviction-plan")
+    def eviction_plan(need: Annotated[int, Query(ge=0, le=MAX_NEED)]) -> dict[str, Any]:
+        """Return who would go for a fill of ``need`` bytes, in order. Nothing happens."""
+        return service.eviction_plan(need)
+
+    return router

@@ -1,0 +1,49 @@
+"""Fills that no replica waits for yet: at registration, and after a restart.
+
+Few at a time, so that turns are left for fills that somebody waits for. One that fails is not
+tried again here: its own attempts are over by then, and the next request, or the next
+``POST …/warm`` of a deploy hook or cron, begins afresh.
+"""
+
+import threading  # noqa: TC003 - as everywhere else in the service
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from cache_server.catalogue.registry import Key
+from cache_server.service.slot import Work
+
+AT_ONCE = 2  # of the MAX_FILLS turns
+
+
+class Proactive:
+    """A queue of slots. Guarded by the service's lock."""
+
+    def __init__(self, lock: "threading.RLock", begin: Callable[[Key], Work | None]) -> None:
+        """``begin`` starts a fill or joins it; None: there is nothing to fill."""
+        self._lock = lock
+        self._begin = begin
+        self._waiting: deque[Key] = deque()
+        self._running = 0
+
+    def ask(self, keys: Iterable[Key]) -> None:
+        """Fill each of ``keys`` in order, as turns come; returns at once."""
+        with self._lock:
+            self._waiting += keys
+            self._go_on()
+
+    def close(self) -> None:
+        """Begin no more."""
+        with self._lock:
+            self._waiting.clear()
+
+    def _go_on(self) -> None:
+        while self._waiting and self._running < AT_ONCE:
+            work = self._begin(self._waiting.popleft())
+            if work is not None:
+                self._running += 1
+                work.done.add_done_callback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        with self._lock:
+            self._running -= 1
+            self._go_on()
