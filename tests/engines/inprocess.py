@@ -22,7 +22,8 @@ import torch
 from vllm import LLM, SamplingParams
 from vllm.model_executor.model_loader import base_loader
 
-PROMPTS = ([1, 5, 9, 17], [1, 200, 30])
+from tests.engines.prompts import PROMPTS, TOKENS
+
 _digests = {}
 
 
@@ -62,7 +63,7 @@ def run(order):
     )
     if order.get("reload"):
         llm.collective_rpc("reload_weights")
-    wanted = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
+    wanted = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True)
     done = llm.generate([{"prompt_token_ids": p} for p in PROMPTS], wanted, use_tqdm=False)
     tokens = [list(each.outputs[0].token_ids) for each in done]
     llm.llm_engine.engine_core.shutdown()
