@@ -35,7 +35,11 @@ class Record:
 
     def fail(self, reason: str) -> None:
         """Note that the engine did not get its weights, or did not live to use them."""
-        self.reason, self.recovered = self.reason or reason, False
+        if self.recovered:
+            reason = f"{self.reason}; {reason}"
+        elif self.reason is not None:  # the first failure is the cause of the others
+            reason = self.reason
+        self.reason, self.recovered = reason, False
 
     def once(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` unless that was done."""

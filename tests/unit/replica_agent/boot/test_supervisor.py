@@ -1,3 +1,5 @@
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -60,3 +62,22 @@ def test_as_process_1_it_passes_signals_on_and_ends_with_the_command():
     script = "trap 'exit 7' TERM; kill -TERM 1; while :; do sleep 0.02; done"
     done = supervise(script, "unshare", "--pid", "--fork", "--mount-proc")
     assert done.returncode == 7, done.stderr
+
+
+def test_ctrl_c_reaches_the_command_once_and_the_terminal_comes_back():
+    script = "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.02; done"
+    keyboard, terminal = pty.openpty()
+    command = ["setsid", "--ctty", "--wait", sys.executable, "-c", _SUPERVISE, "sh", "-c", script]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=terminal, stdout=terminal, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        said = b""
+        while b"ready" not in said:
+            said += os.read(keyboard, 1000)
+        os.write(keyboard, b"\x03")
+        while b"caught" not in said:
+            said += os.read(keyboard, 1000)
+        assert process.wait(40) == 9
+    assert said.count(b"caught") == 1
+    os.close(keyboard)
