@@ -189,7 +189,7 @@ def parse_done(message: dict[str, Any]) -> Done:
 
 def _check_version(message: dict[str, Any]) -> None:
     version = message.get("handover")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise MalformedError(
             f"the other side speaks version {version!r:.40} of the hand-over, this one {VERSION}"
         )

@@ -18,7 +18,7 @@ from cache_protocol.errors import MalformedError
 
 NAME = ".warmline.json"
 Fallback = Literal["origin", "fail"]
-_WRONG_FORM = (ValueError, LookupError, TypeError, RecursionError)
+_WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
