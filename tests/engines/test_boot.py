@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
 from http.client import HTTPConnection
 
 import pytest
 
-from benchmarks.node import free_port, running_node
+from benchmarks.node import REPOSITORY, clean_environment, free_port, running_node
 from tests.fakes.boots import Booting
 
 _TRANSFORMERS = """
@@ -48,6 +50,26 @@ def read_with_transformers(node, scratch, vllm_python, directory, *flags):
 def test_transformers_reads_the_files_of_a_boot(node, tiny, tmp_path, vllm_python, flags):
     got = read_with_transformers(node, tmp_path / "a", vllm_python, "{model}", *flags)
     assert got == read_with_transformers(node, tmp_path / "b", vllm_python, tiny)
+
+
+def test_the_doctor_finds_our_plug_in_where_the_command_would_run(node, tmp_path, vllm_python):
+    vllm = vllm_python.parent / "vllm"
+    words = ["doctor", "--pipeline=chat", "--", vllm, "serve", "{model}", "--load-format=warmline"]
+    done = subprocess.run(
+        [sys.executable, "-m", "replica_agent", *map(str, words)],
+        cwd=REPOSITORY,
+        env=clean_environment(
+            REPLICA_AGENT_SERVER=node.control,
+            REPLICA_AGENT_TOKEN=node.token,
+            REPLICA_AGENT_STATE_DIR=str(tmp_path),
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "a boot would use the cache, weights handed over in memory" in done.stdout
 
 
 def completion(port):
