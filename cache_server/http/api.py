@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from cache_protocol.errors import CapacityError, DiskError
+from cache_protocol.errors import CacheError, CapacityError, DiskError
 from cache_protocol.manifest import dump_manifest
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
@@ -29,6 +29,7 @@ from cache_server.service.service import Service
 from cache_server.service.views import stamp
 
 TENANT = "default"  # until there are others
+_NOT_KEPT = (CapacityError, DiskError)  # why a pipeline is passed through
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,15 @@ async def _readable(service: Service, key: Key) -> Readable:
     try:
         opening = await asyncio.to_thread(service.ensure, key)
         # Shielded: a caller that leaves must not end the fill that others share.
-        return await asyncio.shield(asyncio.wrap_future(opening))
-    except (CapacityError, DiskError) as refused:
-        return await asyncio.to_thread(service.pass_through, key, refused)
+        generation = await asyncio.shield(asyncio.wrap_future(opening))
+    except _NOT_KEPT as error:
+        refused: CacheError = error
+    else:
+        failure = generation.progress.failure  # of an attempt that hangs in a sick disk
+        if not isinstance(failure, _NOT_KEPT):
+            return generation
+        refused = failure
+    return await asyncio.to_thread(service.pass_through, key, refused)
 
 
 def _data_plane(wiring: Wiring, request: Request) -> str:

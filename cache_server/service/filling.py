@@ -123,9 +123,10 @@ class Filling:
         Raises:
             CapacityError: it does not fit; its numbers are in the text.
         """
-        target = slot.target
-        if slot.work is None and target is not None and self.reconciled.is_set():
-            self._room.check(target)
+        # Also where an attempt was refused before, and nothing of it was kept.
+        content = slot.target.content if slot.target is not None else slot.content
+        if slot.work is None and content is not None and self.reconciled.is_set():
+            self._room.check(content)
 
     def serve(self, slot: Slot, generation: Generation) -> None:
         """Make ``generation`` readable, and able to repair itself."""

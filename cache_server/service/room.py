@@ -17,8 +17,9 @@ from datetime import timedelta
 from cache_protocol.errors import CapacityError
 from cache_protocol.units import show_size
 from cache_server.catalogue.registry import Key
+from cache_server.core.content import Content
 from cache_server.core.eviction import NEVER, EvictionPlan, Held, SlotUse, plan_eviction
-from cache_server.core.ledger import Ledger
+from cache_server.core.ledger import Ledger, room
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.service.clocks import Clocks
 from cache_server.service.departures import Departures
@@ -76,10 +77,10 @@ class Room:
             # Before the next one looks how much room the file system has.
             generation.allocate()
 
-    def check(self, generation: Generation) -> None:
+    def check(self, content: Content) -> None:
         """Refuse at once what there can be no room for; CapacityError with its numbers."""
-        if not self._ledger.has(generation.id):
-            self._plan_or_refuse(generation.room)
+        if not self._ledger.has(content.generation):
+            self._plan_or_refuse(room([f.size for _, f in content.files()]))
 
     @property
     def free(self) -> int:

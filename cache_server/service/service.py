@@ -363,8 +363,10 @@ class Service:
         with self._lock:
             if slot.current is not None:
                 return slot.current
-            if slot.work is not None and slot.work.generation is not None:
-                return slot.work.generation
+            opened = slot.work.generation if slot.work is not None else None
+            # The disk of one that failed may still hold its threads.
+            if opened is not None and opened.progress.failure is None:
+                return opened
             if slot.content is None:
                 raise refused
             try:

@@ -88,12 +88,12 @@ def test_warming_it_is_refused_with_the_numbers_and_nothing_is_kept(
 ) -> None:
     with replica(full_node, refused) as reader:
         reader.finished()
-    answer(full_node, "POST", f"/v1/pipelines/{refused}/warm", {})
+    status, problem = answer(full_node, "POST", f"/v1/pipelines/{refused}/warm", {})
+    assert (status, problem["code"], problem["retry"]) == (507, "capacity", "later")
+    assert "42.0 MB needed" in problem["detail"]
     assert "42.0 MB needed" in last_error(full_node, refused)["detail"]
-    assert (cache_of(full_node, refused)["warm"], cache_of(full_node, refused)["filled"]) == (
-        False,
-        0,
-    )
+    cache = cache_of(full_node, refused)
+    assert (cache["warm"], cache["filled"]) == (False, 0)
     assert not any(full_node.root.glob("slots/*/*/*"))
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 import pytest
 
 from cache_protocol.digests import git_blob_hash
-from cache_protocol.errors import OriginDeniedError, OriginUnavailableError
+from cache_protocol.errors import DiskError, OriginDeniedError, OriginUnavailableError
 from cache_protocol.manifest import parse_manifest
 from cache_server.catalogue.registry import Key
 from tests.fakes.control_plane import TOKEN, control_plane
@@ -241,6 +241,14 @@ def test_a_replica_of_a_pipeline_that_does_not_fit_is_told_that_it_passes_throug
     assert config.git_sha1 == git_blob(b"{}")
     assert weights.sha256 == hashlib.sha256(origin.files["w.bin"]).hexdigest()
     assert bench.service.leases.held() == {manifest.generation}
+
+
+def test_a_replica_of_a_fill_that_hangs_in_a_sick_disk_is_passed_through(api, bench, origin):
+    api.ask("PUT", "/v1/pipelines/voice", BODY)
+    with origin.held():
+        bench.open().fail(DiskError("the disk hangs"))
+        manifest = parse_manifest(api.ask("GET", "/v1/pipelines/voice/manifest").body)
+    assert (manifest.source, manifest.reason) == ("pass-through", "disk: the disk hangs")
 
 
 def git_blob(data):

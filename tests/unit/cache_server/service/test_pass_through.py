@@ -61,9 +61,10 @@ def test_what_passes_through_takes_no_room_and_leaves_nothing_on_disk(full):
     assert full.service.status()["used"] == 0
 
 
-def test_warming_it_is_refused_all_the_same(full):
+def test_warming_it_is_refused_all_the_same_at_once(full):
     readable(full)
-    full.warm()
+    with pytest.raises(CapacityError, match=r"21\.0 MB needed"):
+        full.service.warm(VOICE, refresh=False)
     assert full.cache()["last_error"]["code"] == "capacity"
     assert not full.cache()["warm"]
 
@@ -116,6 +117,17 @@ def test_a_pipeline_that_became_warm_meanwhile_is_read_from_disk(bench):
     bench.put()
     assert bench.warm() is None
     assert isinstance(bench.service.pass_through(VOICE, CapacityError("full")), Generation)
+
+
+def test_a_fill_that_hangs_in_a_sick_disk_is_not_waited_for(bench, origin):
+    bench.put()
+    with origin.held():
+        hanging = bench.open()
+        assert bench.service.pass_through(VOICE, DiskError("sick")) is hanging
+        hanging.fail(DiskError("sick"))
+        passing = bench.service.pass_through(VOICE, DiskError("sick"))
+        assert isinstance(passing, PassingGeneration)
+        assert bench.service.library.find(passing.id, "m", "w.bin") is passing.file("m", "w.bin")
 
 
 def test_where_nobody_knows_the_content_the_refusal_stands(full, origin):
