@@ -10,6 +10,7 @@ import threading
 
 POINTS = frozenset(
     {
+        "fill.laying-out",  # a file allocated, others not; room taken and no word of it
         "fill.laid-out",  # files allocated, no byte in them
         "fill.chunk-written",  # bytes on disk, not in the digest table
         "fill.chunk-recorded",  # bytes and digest on disk

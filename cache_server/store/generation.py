@@ -49,8 +49,8 @@ class Generation:
 
     @property
     def begun(self) -> bool:
-        """Whether room on disk has been taken: laid out by a fill, or published."""
-        return self.published or (self.directory / "filling.json").exists()
+        """Whether room on disk has been taken: from the first moment of a layout on."""
+        return self.published or (self.directory / "digests").is_dir()
 
     def file(self, model: str, path: str) -> StoredFile:
         """Return one file; FileNotFoundError if there is none of that name."""
@@ -107,6 +107,7 @@ class Generation:
             (self.directory / "digests").mkdir(mode=0o700, exist_ok=True)
         for file in self.files:
             file.allocate()
+            reached("fill.laying-out")
         write_json(self.directory / "filling.json", {"boot": _this_boot()})
         reached("fill.laid-out")
 
@@ -155,7 +156,7 @@ class Generation:
         declaration = self.directory / "generation.json"
         if not declaration.exists():
             return
-        # First, so that at no moment the disk holds files that no record accounts for.
+        # First: what follows is a fill, and a crash of the machine must be noticed in it.
         write_json(self.directory / "filling.json", {"boot": _this_boot()})
         with disk_errors(declaration):
             declaration.unlink(missing_ok=True)

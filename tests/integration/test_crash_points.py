@@ -18,7 +18,12 @@ LIMIT = 20.0  # seconds; a start takes about two
 FILES = {"config.json": b"{}", "a.bin": chunks(1.5, seed=1), "sub/b.bin": chunks(1.2, seed=2)}
 TOTAL = sum(map(len, FILES.values()))
 # In the middle of the fill, where a point is passed once per chunk or file.
-NTH = {"fill.chunk-written": 3, "fill.chunk-recorded": 3, "fill.file-confirmed": 2}
+NTH = {
+    "fill.laying-out": 3,
+    "fill.chunk-written": 3,
+    "fill.chunk-recorded": 3,
+    "fill.file-confirmed": 2,
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,95 @@
+"""A real node on a disk that fails or hangs: nothing new is written, and what can be is served."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from benchmarks.node import Node, running_node
+from tests.fakes.faulty_disk import FaultyDisk, faulty_disk, forget
+from tests.integration.content import chunks, digests, write
+from tests.integration.programs import answer, cache_of, replica, until
+
+pytestmark = pytest.mark.timeout(180)
+FILES = {"a.bin": chunks(2)}
+LATE = {"b.bin": chunks(2, seed=1)}
+
+
+@pytest.fixture
+def disk(scratch: Path) -> Iterator[FaultyDisk]:
+    with faulty_disk(scratch) as disk:
+        yield disk
+
+
+@pytest.fixture
+def node(disk: FaultyDisk, scratch: Path) -> Iterator[Node]:
+    """A node with one warm pipeline, ``warm``, and one that is only registered, ``late``."""
+    write(scratch / "in", FILES)
+    write(scratch / "late", LATE)
+    with running_node(disk.path / "node", "--capacity", "80MB") as node:
+        node.put("warm", {"m": f"file://{scratch}/in"})
+        node.warm("warm")
+        node.put("late", {"m": f"file://{scratch}/late"})
+        until(lambda: node.call("GET", "/v1/status")["reconciled"])
+        yield node
+
+
+def ready(node: Node) -> tuple[bool, str]:
+    status, body = answer(node, "GET", "/readyz")
+    return status == 200, body.get("reason", "")
+
+
+def slot_file(node: Node, pipeline: str, name: str) -> Path:
+    generation = cache_of(node, pipeline)["generation"]
+    return next(p for p in node.root.rglob(name) if generation in p.parts)
+
+
+def in_memory(node: Node) -> None:
+    """Have the warm pipeline's bytes in the page cache."""
+    slot_file(node, "warm", "a.bin").read_bytes()
+
+
+def test_a_disk_that_fails_takes_no_fill_serves_what_it_can_and_recovers_by_itself(
+    disk: FaultyDisk, node: Node
+) -> None:
+    in_memory(node)
+    with disk.failing():
+        until(lambda: not ready(node)[0])
+        assert "the disk is sick" in ready(node)[1]
+        status, problem = answer(node, "POST", "/v1/pipelines/late/warm", {})
+        assert (status, problem["code"], problem["retry"]) == (503, "disk-sick", "later")
+        with replica(node, "warm") as reader:
+            assert reader.finished()["files"] == digests(FILES)
+        assert node.call("GET", "/healthz") == {"status": "ok"}
+    until(lambda: ready(node)[0])
+    node.warm("late")
+    with replica(node, "late") as reader:
+        assert reader.finished()["files"] == digests(LATE)
+
+
+def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
+    disk: FaultyDisk, node: Node
+) -> None:
+    with ExitStack() as reading:
+        forget(slot_file(node, "warm", "a.bin"))
+        with disk.failing():
+            reader = reading.enter_context(replica(node, "warm"))
+            until(lambda: "cannot be read" in node.log.read_text())
+        assert reader.finished()["files"] == digests(FILES)
+    until(lambda: ready(node)[0])
+    assert cache_of(node, "warm")["warm"]
+
+
+def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_memory(
+    disk: FaultyDisk, node: Node
+) -> None:
+    in_memory(node)
+    with disk.hanging():
+        until(lambda: not ready(node)[0])
+        assert "has not answered" in ready(node)[1]
+        assert answer(node, "POST", "/v1/pipelines/late/warm", {})[1]["code"] == "disk-sick"
+        with replica(node, "warm") as reader:
+            assert reader.finished()["files"] == digests(FILES)
+    until(lambda: ready(node)[0])
+    node.warm("late")
