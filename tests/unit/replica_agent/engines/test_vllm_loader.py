@@ -17,6 +17,8 @@ from replica_agent.engines.vllm import register
 from replica_agent.handover.client import HandoverError, attach
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
+from tests.fakes.acting_agent import acting_agent
+from tests.fakes.agent_process import agent_process
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 from tests.fakes.vllm_stand_in import DefaultModelLoader, Model, ModelConfig, StandIn
@@ -325,6 +327,44 @@ def test_without_an_agent_the_origin_is_loaded(vllm, tmp_path, origin):
 def test_without_an_agent_and_told_to_fail_the_load_fails(vllm, tmp_path):
     with pytest.raises(HandoverError, match="no agent answers"):
         vllm.loader().load_weights(Model(WEIGHTS), prepared(tmp_path, tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"), [("version", "version 2 of the hand-over"), ("early", "never arrived")]
+)
+def test_an_agent_of_another_kind_is_gone_around(vllm, tmp_path, origin, caplog, act, reason):
+    with acting_agent(tmp_path, act) as (_, path):
+        model = Model(WEIGHTS)
+        with caplog.at_level("WARNING"):
+            vllm.loader().load_weights(model, prepared(tmp_path, path, origin))
+        assert same(model)
+        assert reason in caplog.text
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_an_agent_that_is_killed_during_the_load_is_gone_around(vllm, tmp_path, origin, failing):
+    with (
+        node() as there,
+        opened(there.gate("llm", FILE, EXTENT)),
+        agent_process(there, tmp_path / "handover") as (agent, path),
+    ):
+        config = prepared(tmp_path, path, None if failing else origin)
+        model = Model(WEIGHTS)
+        take = model.load_weights
+
+        def killed(weights):
+            model.load_weights = take
+            first = next(weights)
+            agent.kill()
+            return take(iter([first, *weights]))
+
+        model.load_weights = killed
+        if failing:
+            with pytest.raises(HandoverError, match="has gone"):
+                vllm.loader().load_weights(model, config)
+        else:
+            vllm.loader().load_weights(model, config)
+            assert same(model)
 
 
 def test_a_repository_is_loaded_at_its_commit(vllm, tmp_path):

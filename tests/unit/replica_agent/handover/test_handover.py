@@ -3,8 +3,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from replica_agent.handover.client import HandoverError, attach
 from replica_agent.handover.lines import Lines
 from replica_agent.handover.messages import Hello, Outcome, hello
 from replica_agent.handover.server import HandoverServer
+from tests.fakes.acting_agent import acting_agent
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 
@@ -338,19 +337,6 @@ def test_confirmed_files_must_have_arrived(tmp_path):
         pytest.raises(MalformedError, match="never arrived"),
     ):
         attached.wait_confirmed()
-
-
-@contextmanager
-def acting_agent(directory, act):
-    """Run an agent that answers one consumer as none should, then stands still."""
-    path = directory / "s"
-    command = [sys.executable, "-m", "tests.unit.replica_agent.handover.acting_agent"]
-    with subprocess.Popen([*command, act, str(path)], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "ready\n"
-            yield process, path
-        finally:
-            process.kill()
 
 
 def test_a_consumer_of_another_version_is_told_so():

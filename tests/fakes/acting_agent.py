@@ -2,8 +2,10 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 from replica_agent.handover.lines import Lines
 
@@ -26,6 +28,19 @@ def main(act, path):
         if act == "early":
             lines.write({"confirmed": True})
         threading.Event().wait()
+
+
+@contextmanager
+def acting_agent(directory, act):
+    """Run one; yield the process and the path of its socket."""
+    path = directory / "s"
+    command = [sys.executable, "-m", "tests.fakes.acting_agent", act, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process, path
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":
