@@ -17,7 +17,13 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Protocol
 
-from cache_protocol.digests import CHUNK_SIZE, ChunkHash, chunk_span, git_blob_hash
+from cache_protocol.digests import (
+    CHUNK_SIZE,
+    ChunkHash,
+    chunk_digest,
+    chunk_span,
+    git_blob_hash,
+)
 from cache_protocol.errors import BusyError, CacheError, IntegrityError
 from cache_protocol.names import shown
 from cache_protocol.ranges import Span
@@ -33,6 +39,7 @@ from cache_server.store.stored_file import StoredFile
 CONNECTIONS = 8  # per fill; a CDN gives one connection some 50 to 200 MB/s
 HASHERS = 2  # sha256 of one file cannot be parallel; two files at once keep up with 25 GbE
 PIECE = 2**20  # bytes per step: large enough to amortise a call, small enough to stay in cache
+MAX_ROTTEN = 3  # chunks of one file that the disk may have spoilt during one fill
 TICK = 0.5  # seconds within which a stopped fill is noticed by one that waits
 
 
@@ -83,7 +90,7 @@ class Fill:
             OriginError: the origin says no, or went silent.
             IntegrityError: a file is twice not what the origin promised.
             MalformedError: a safetensors header that does not describe its file.
-            CapacityError: the disk is full.
+                CapacityError: the disk is full.
             DiskError: the disk failed.
             FillStoppedError: ``stop`` was called.
         """
@@ -186,10 +193,7 @@ class Fill:
         """Check ``file`` against its origin's digest; pull it once more if it does not match."""
         wrong = self._mismatch(file)
         if wrong is not None:
-            file.drop(range(file.map.count))
-            with self._turn:
-                self._order.give_back(file.index, range(file.map.count))
-                self._turn.notify_all()
+            self._pull_again(file, range(file.map.count))
             wrong = self._mismatch(file)
         if wrong is not None:
             file.drop(range(file.map.count))
@@ -221,31 +225,43 @@ class Fill:
         return sha256.digest(), file.origin.sha256, sha256.hexdigest()
 
     def _hash_along_the_front(self, file: StoredFile, hashes: list[_Hash]) -> None:
-        buffer = memoryview(bytearray(PIECE))
+        room, rotten = memoryview(bytearray(min(CHUNK_SIZE, file.size))), 0
         with disk_errors(file.path):
             fd = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            at = 0
-            while at < file.size:
-                end = min(self._front(file, at // CHUNK_SIZE) * CHUNK_SIZE, file.size)
-                while at < end:
-                    with disk_errors(file.path):
-                        got = os.preadv(fd, [buffer[: end - at]], at)
-                    if got == 0:
-                        raise IntegrityError(f"{shown(file.origin.path)} was cut short on disk")
+            chunk = 0
+            while chunk < file.map.count:
+                self._wait_for(file, chunk)
+                data = _read(fd, file, chunk, room)
+                # What the disk gives back is held against what came, or rot in between would
+                # be confirmed where the origin promises no digest.
+                if chunk_digest(data) == file.map.digest(chunk):
                     for each in hashes:
-                        each.update(buffer[:got])
-                    at += got
+                        each.update(data)
+                    chunk += 1
+                elif (rotten := rotten + 1) <= MAX_ROTTEN:
+                    self._pull_again(file, range(chunk, chunk + 1))
+                else:
+                    raise IntegrityError(
+                        f"{shown(file.origin.path)}: the disk does not keep what is written to it"
+                    )
         finally:
             os.close(fd)
 
-    def _front(self, file: StoredFile, chunk: int) -> int:
+    def _wait_for(self, file: StoredFile, chunk: int) -> None:
         while True:
             self._pause(0)
             try:
-                return file.wait_past(chunk, TICK)
+                file.wait_past(chunk, TICK)
             except TimeoutError:
                 continue
+            return
+
+    def _pull_again(self, file: StoredFile, chunks: range) -> None:
+        file.drop(chunks)
+        with self._turn:
+            self._order.give_back(file.index, chunks)
+            self._turn.notify_all()
 
     def _sync_files(self) -> None:
         while (files := self._next_to_sync()) is not None:
@@ -262,3 +278,12 @@ class Fill:
                 return files or None
             files.add(file)
         return files
+
+
+def _read(fd: int, file: StoredFile, chunk: int, into: memoryview) -> memoryview:
+    """Return the bytes of ``chunk`` on disk; fewer if the file was cut short."""
+    span, got = chunk_span(chunk, file.size), 0
+    with disk_errors(file.path):
+        while got < span.size and (n := os.preadv(fd, [into[got : span.size]], span.begin + got)):
+            got += n
+    return into[:got]
