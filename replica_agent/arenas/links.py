@@ -7,18 +7,18 @@ nobody can write to it any more, not even an engine that would like to.
 """
 
 import fcntl
-import mmap
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
+from cache_protocol.errors import CapacityError
 from cache_protocol.manifest import Manifest, Model
 from cache_protocol.ranges import Span
+from replica_agent.arenas.bounce import Bounce, read_at, write_at
 from replica_agent.arenas.room import check_room
 
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
-_SEAL_FUTURE_WRITE = 0x10  # source: linux/fcntl.h, Linux 5.1; the fcntl module lacks it
+_CLOSED = -1
+_LONGEST = 200  # characters of a memfd's name; the kernel takes 249. Source: memfd_create(2)
 
 
 class LinkedArena:
@@ -26,31 +26,37 @@ class LinkedArena:
 
     def __init__(self, name: str, model: Model) -> None:
         """Make room for ``model``; no page is touched yet."""
-        self._fds: list[int] = []
+        self._bounce = Bounce()
         self._confirmed: set[int] = set()
-        self._maps: list[memoryview] = []
+        self._fds: list[int] = []
         try:
             for file in model.files:
-                self._add(f"{name}/{file.path}"[-200:], file.size)  # a memfd's name is short
+                self._add(f"{name}/{file.path}"[-_LONGEST:], file.size)
         except OSError:
-            self.close()
+            self.drop_all()
             raise
 
-    def room(self, file: int, span: Span) -> memoryview:
-        """Return the final place of ``span``."""
-        return self._maps[file][span.begin : span.end]
+    def room(self, file: int, span: Span) -> memoryview:  # noqa: ARG002 - every file is alike
+        """Return the calling thread's buffer; see ``bounce``."""
+        return self._bounce.room(span.size)
 
     def store(self, file: int, span: Span, data: memoryview) -> None:
-        """Nothing is left to do: ``data`` is the final place."""
+        """Write ``data`` to its place."""
+        try:
+            write_at(self._fds[file], data, span.begin)
+        except OSError as error:
+            raise CapacityError(f"the arena takes no more bytes: {error}") from error
 
     def read(self, file: int, span: Span) -> memoryview:
-        """Return the place of ``span``."""
-        return self._maps[file][span.begin : span.end]
+        """Return the calling thread's buffer with the bytes of ``span`` in it."""
+        room = self._bounce.room(span.size)
+        read_at(self._fds[file], room, span.begin)
+        return room
 
     def confirm(self, file: int) -> None:
-        """Allow no more writes but those that a repair of ours may still need."""
-        with suppress(OSError):  # a kernel before 5.1
-            fcntl.fcntl(self._fds[file], fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
+        """Allow no more change to the file."""
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(self._fds[file], fcntl.F_ADD_SEALS, seals)
         self._confirmed.add(file)
 
     def path(self, file: int) -> Path:
@@ -59,9 +65,8 @@ class LinkedArena:
 
     def drop(self, file: int) -> None:
         """Give the memory of one file back as soon as nobody maps it."""
-        self._maps[file] = memoryview(b"")
-        fd, self._fds[file] = self._fds[file], -1
-        if fd >= 0:
+        fd, self._fds[file] = self._fds[file], _CLOSED
+        if fd != _CLOSED:
             os.close(fd)
 
     def drop_all(self) -> None:
@@ -79,8 +84,6 @@ class LinkedArena:
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self._fds.append(fd)
         os.ftruncate(fd, size)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-        self._maps.append(memoryview(mmap.mmap(fd, size)) if size else memoryview(b""))
 
 
 class LinkedMemory:
@@ -100,9 +103,9 @@ class LinkedMemory:
         """Make an arena per model; an ``OpenArenas``.
 
         Raises:
-            CapacityError: with the numbers, before anything is mapped.
+            CapacityError: with the numbers, before anything is written.
         """
-        self.arenas = {}
+        self.drop()
         check_room(manifest.size, self._limit)
         self.arenas = {name: LinkedArena(name, m) for name, m in manifest.models.items()}
         return self.arenas
