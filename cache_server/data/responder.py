@@ -106,7 +106,7 @@ class Responder:
                 with self._answers.admitted(resource.generation, wire):
                     self._send_file(resource, file, head, selection.span, wire)
             else:
-                with closing(stream):
+                with self._answers.admitted(resource.generation, wire), closing(stream):
                     self._send_parts(_streamed(stream, wire), head, wire)
         elif resource.kind == DIGESTS:
             self._send_parts(self._table(file, selection.span, wire), head, wire)

@@ -325,7 +325,7 @@ def test_connections_above_the_bound_are_told_to_come_back(tmp_path):
 def test_accepted_sockets_have_the_options_of_the_listener(node, reader):
     node.shelf.add("a", SMALL)
     reader.get(target("a"))
-    assert settled(lambda: node.plane.stats.active == 0)
+    assert settled(lambda: node.plane._poller._parked)
     (connection,) = node.plane._poller._parked.values()
     assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16)[0] == 30
