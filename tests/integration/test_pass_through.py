@@ -12,7 +12,9 @@ import pytest
 from benchmarks.node import Node, running_node
 from benchmarks.resident import watching
 from cache_protocol.digests import CHUNK_SIZE
+from tests.fakes.boots import Booting
 from tests.fakes.hub import Fault, Hub
+from tests.fakes.weights import safetensors
 from tests.integration.content import chunks, digests, tree
 from tests.integration.programs import (
     Replica,
@@ -73,6 +75,20 @@ def test_a_replica_of_a_pipeline_without_room_has_its_files_and_its_report_says_
     assert (report["source"], report["ok"]) == ("pass-through", True)
     assert report["reason"].startswith("capacity: 42.0 MB needed")
     assert report["verified_bytes"] == size(FILES)
+
+
+@pytest.mark.parametrize("handover", [True, False], ids=["in memory", "as files"])
+def test_an_engine_boots_from_what_passes_through_and_the_boot_report_says_so(
+    full_node: Node, hub: Hub, pipeline: str, repo: str, scratch: Path, *, handover: bool
+) -> None:
+    hub.commit(repo, {"config.json": b"{}", "model.safetensors": safetensors(4)})
+    full_node.put(pipeline, {"m": f"hf://{repo}"})
+    options = {"pipeline": pipeline, "token": full_node.token, "handover": handover}
+    with Booting(scratch / "boot", full_node.control, **options) as boot:
+        assert boot.finished() == 0, boot.words()
+    report = boot.report()
+    assert (report["source"], report["ok"]) == ("pass-through", True)
+    assert report["reason"].startswith("capacity: ")
 
 
 def test_one_replica_pulls_every_byte_once(
