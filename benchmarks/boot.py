@@ -162,19 +162,32 @@ def _measure(bench: Bench, rounds: int) -> bool:
     bench.node.put("bench", {"llm": f"file://{bench.scratch / 'model'}"})
     bench.node.warm("bench")
     _warm_page_cache(bench)
-    booted, reports, fetched, own = [], [], [], []
+    booted: list[float] = []
+    fetched: list[float] = []
+    own: list[float] = []
+    reports: list[dict[str, Any]] = []
+    starts = (
+        lambda: _note(with_boot(bench), booted, reports),
+        lambda: fetched.append(with_fetch_first(bench)),
+        lambda: own.append(with_own_loader(bench)),
+    )
     for number in range(rounds):
-        seconds, report = with_boot(bench)
-        booted.append(seconds)
-        reports.append(report)
-        fetched.append(with_fetch_first(bench))
-        own.append(with_own_loader(bench))
+        # In another order each time: a machine that others use as well changes while we measure.
+        for turn in range(len(starts)):
+            starts[(number + turn) % len(starts)]()
         print(
             f"round {number + 1}: boot {booted[-1]:.1f} s, fetch first {fetched[-1]:.1f} s, "
             f"own loader {own[-1]:.1f} s",
             flush=True,
         )
     return _show(booted, fetched, own, reports)
+
+
+def _note(
+    result: tuple[float, dict[str, Any]], seconds: list[float], reports: list[dict[str, Any]]
+) -> None:
+    seconds.append(result[0])
+    reports.append(result[1])
 
 
 def _warm_page_cache(bench: Bench) -> None:
