@@ -60,9 +60,9 @@ class Load:
             try:
                 self._run(self._attach(), feed, once=once)
             except GenerationGoneError:
-                self.close()
                 if not left:
                     raise
+                self.close()
             else:
                 return
 

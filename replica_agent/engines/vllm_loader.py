@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _log = init_logger("vllm.replica_agent.loader")
 
 _EXTRA = {"socket", "model"}
+# What vLLM's own loaders read in a way of their own; they are left to it.
+_REBUILT = ("torchao", "bitsandbytes")
 _FAILURES = (CacheError, OSError)  # of ours; what the model itself raises is not caught
 
 # By socket and model: what a load leaves open for the drafter that follows it.
@@ -109,8 +111,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
     def _load(self, load: Load, place: Place, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
         """Load from the agent, else from the origin."""
         try:
-            if getattr(model, "secondary_weights", ()):
-                raise MalformedError("the model takes weights of other models, too")
+            _check_plain(model, model_config)
             load.run(
                 lambda weights: _feed(model, model_config, weights), once=not _takes_two(model)
             )
@@ -188,6 +189,16 @@ def _takes_two(model: "nn.Module") -> bool:
     """
     methods = (getattr(module, "quant_method", None) for module in model.modules())
     return not any(getattr(method, "uses_meta_device", False) for method in methods)
+
+
+def _check_plain(model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
+    """Raise MalformedError for what takes more than the checkpoint's tensors as they are."""
+    if getattr(model, "secondary_weights", ()):
+        raise MalformedError("the model takes weights of other models, too")
+    if model_config.quantization in _REBUILT:
+        raise MalformedError(
+            f"{model_config.quantization} rebuilds its tensors while it reads files"
+        )
 
 
 def _ranks() -> tuple[int, int]:

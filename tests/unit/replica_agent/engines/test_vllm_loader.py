@@ -402,6 +402,28 @@ def test_a_model_of_several_places_is_loaded_by_the_default_loader(vllm, tmp_pat
         assert DefaultModelLoader.read == [(str(origin), None)]
 
 
+@pytest.mark.parametrize("quantization", ["torchao", "bitsandbytes"])
+def test_a_format_that_vllm_reads_in_its_own_way_is_left_to_it(
+    vllm, tmp_path, origin, quantization
+):
+    with node() as there, host(there) as here:
+        config = prepared(tmp_path, here.path, origin)
+        config.quantization = quantization
+        vllm.loader().load_weights(Model(WEIGHTS), config)
+        assert DefaultModelLoader.read == [(str(origin), None)]
+
+
+def test_memory_that_was_given_up_is_gone_around(vllm, tmp_path, origin):
+    with node() as there, host(there) as here:
+        here.pull.wait()
+        here.pull.close()
+        model = Model(WEIGHTS)
+        vllm.loader().load_weights(model, prepared(tmp_path, here.path, origin))
+        until_told(here)
+        assert same(model)
+        assert outcomes(here)[-1] is Outcome.ORIGIN
+
+
 def test_an_origin_that_fails_too_fails_the_load(vllm, tmp_path):
     class Broken(Model):
         def load_weights(self, weights):
