@@ -2,18 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, create_engine, delete, event, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    RowMapping,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from cache_protocol.errors import DiskError
 from cache_server.catalogue.tables import metadata, pipelines, requests
 from cache_server.core.content import ModelSpec
+
+UPSERTS: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
 
 
 class Key(NamedTuple):
@@ -96,13 +113,18 @@ class Registry:
         """Write down last requests, all in one transaction."""
         if not stamps:
             return
+        rows = [
+            {"tenant": k.tenant, "id": k.id, "last": at.isoformat()} for k, at in stamps.items()
+        ]
         with self.transaction() as connection:
-            for key, at in stamps.items():
-                names = {"tenant": key.tenant, "id": key.id}
-                last = {"last": at.isoformat()}
-                where = (requests.c.tenant == key.tenant) & (requests.c.id == key.id)
-                if not connection.execute(update(requests).where(where).values(last)).rowcount:
-                    connection.execute(insert(requests).values(names | last))
+            connection.execute(self._upsert_requests(), rows)
+
+    def _upsert_requests(self) -> Executable:
+        """Return one statement for a whole batch: row by row takes twenty times as long."""
+        write = UPSERTS[self._engine.dialect.name](requests)
+        return write.on_conflict_do_update(
+            index_elements=[requests.c.tenant, requests.c.id], set_={"last": write.excluded.last}
+        )
 
     def close(self) -> None:
         """Give the connections back."""
