@@ -323,6 +323,7 @@ class Filling:
                 return generation
         if (again := self._departures.take_back(content.generation)) is not None:
             return again
+        self._disk.check()  # the lock is held: what hangs in a sick disk would hold up all
         directory = self._root.slot(content.tenant, content.pipeline)
         return Generation.create(directory, content, self._clocks.now())
 

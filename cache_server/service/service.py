@@ -205,6 +205,7 @@ class Service:
         return False
 
     def _create(self, registration: Registration) -> None:
+        self._disk.check()
         self._registry.put(registration, self._clocks.now())
         slot = self._slots[registration.key] = Slot(registration, loaded=True)
         self._filling.resolve(slot)
@@ -213,6 +214,7 @@ class Service:
         """Take a changed registration; return whether the slot had to be replaced by a new one."""
         was = old.registration
         if registration != was:
+            self._disk.check()
             self._registry.put(registration, self._clocks.now())
         self._load(old)
         if registration.spec == was.spec:
@@ -249,6 +251,7 @@ class Service:
             UnknownPipelineError: there is none.
             SlotInUseError: a replica reads it, and ``force`` is not set.
         """
+        self._disk.check()
         with self._room.alone, self._lock:  # an eviction that is under way ends first
             slot = self._slot(key)
             self._end_leases(key, force=force)
@@ -290,6 +293,7 @@ class Service:
             UnknownPipelineError: there is none.
             SlotInUseError: a replica reads it, and ``force`` is not set.
         """
+        self._disk.check()
         while True:
             with self._lock:
                 slot = self._slot(key)
@@ -312,6 +316,7 @@ class Service:
             slot = self._slot(key)
             registration = replace(slot.registration, pinned=pinned)
             if registration != slot.registration:
+                self._disk.check()
                 self._registry.put(registration, self._clocks.now())
                 slot.registration = registration
             return self._view(slot)
@@ -579,6 +584,7 @@ class Service:
     def _keep_house(self) -> None:
         while not self._closing.wait(HOUSEKEEPING):
             try:
+                self._disk.check()  # what hangs in it would hold the lock
                 self._flush(BATCH)
                 self._passing.end_idle(self.leases.held())
                 self._departures.give_up_unheld(self.leases.held())

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from cache_protocol.errors import CapacityError, DiskError
+from cache_server.catalogue.registry import Key
 from cache_server.service.disk_watch import DiskWatch, SickDiskError
 from cache_server.store.root import Root
 from tests.fakes.service import LIMIT, VOICE
@@ -167,3 +168,23 @@ def test_a_chunk_that_the_disk_refused_to_a_reader_is_looked_at_and_the_disk_is_
             break
         threading.Event().wait(0.05)
     assert bench.cache()["repaired_chunks"] == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bench: bench.put(key=Key("default", "other")),
+        lambda bench: bench.service.remove(VOICE, force=True),
+        lambda bench: bench.service.evict(VOICE, force=True),
+        lambda bench: bench.service.pin(VOICE, pinned=True),
+    ],
+    ids=["put", "remove", "evict", "pin"],
+)
+def test_what_would_write_to_a_sick_disk_is_refused_before_it_holds_up_others(bench, sick, call):
+    bench.put()
+    bench.warm()
+    sick.append(device_error())
+    bench.service._disk.noticed(sick[0])
+    with pytest.raises(SickDiskError):
+        call(bench)
+    assert bench.cache()["warm"]
