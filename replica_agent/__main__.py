@@ -47,6 +47,14 @@ _EXIT: tuple[tuple[type[CacheError], int, str], ...] = (
     (ServerUnreachableError, 7, "the node does not answer"),
 )
 _CODES = {0: "every file is there and verified", 1: "another failure", 2: "wrong usage"}
+_BOOT = """\
+Starts the pull, then COMMAND as soon as the models' small files are there, hands the
+weights over and reports. {NAME} in COMMAND is the directory of the model NAME, {model}
+that of the only one. An engine that does not ask for the load format 'warmline' gets
+verified files, and starts when they are whole."""
+_DOCTOR = """\
+Looks, and starts nothing: the node, memory, directories, the engine that COMMAND would
+start and our plug-in in it, and the origin that stands by."""
 _BLINK = 0.2  # seconds between two looks at the progress
 
 
@@ -213,12 +221,9 @@ def _add_boot(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "boot",
         help="start an engine whose weights come beside it",
         usage="replica-agent boot --pipeline ID [options] -- COMMAND …",
-        description="Starts the pull, then COMMAND as soon as the models' small files are there, "
-        "hands the weights over and reports. {NAME} in COMMAND is the directory of the model "
-        "NAME, {model} that of the only one. An engine that does not ask for the load format "
-        "'warmline' gets verified files, and starts when they are whole.",
+        description=_BOOT,
         epilog="exit code: that of COMMAND, 128 + n where signal n ended it, 127 and 126 where it "
-        "cannot be started;\nwhere there are no weights for it:\n" + _exit_codes(),
+        "cannot be started;\nwhere there are no weights for it:\n" + _exit_codes(from_code=1),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(boot)
@@ -229,8 +234,7 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "doctor",
         help="what a boot would do on this host, and why",
         usage="replica-agent doctor --pipeline ID [options] [-- COMMAND …]",
-        description="Looks, and starts nothing: the node, memory, directories, the engine that "
-        "COMMAND would start and our plug-in in it, and the origin that stands by.",
+        description=_DOCTOR,
         epilog="exit code: 0 when a boot would use the cache (and, for COMMAND with --load-format "
         "warmline\nor none, the hand-over), else 1; 2 wrong usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -247,9 +251,11 @@ def _lanes(text: str) -> int:
     raise argparse.ArgumentTypeError("must be a number from 1 to 64")
 
 
-def _exit_codes() -> str:
+def _exit_codes(from_code: int = 0) -> str:
     meanings = _CODES | {code: meaning for _, code, meaning in _EXIT} | {130: "interrupted"}
-    return "exit codes:\n" + "\n".join(f"  {c:<4} {m}" for c, m in sorted(meanings.items()))
+    return "exit codes:\n" + "\n".join(
+        f"  {c:<4} {m}" for c, m in sorted(meanings.items()) if c >= from_code
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 from cache_protocol.errors import (
     CacheError,
     MalformedError,
+    OriginDeniedError,
     OriginError,
     OriginNotFoundError,
     OriginUnavailableError,
@@ -65,7 +66,7 @@ def _hugging_face(name: str, revision: str | None, files: list[str] | None) -> P
         found = snapshot_download(repository, revision=revision or written or None,
                                   allow_patterns=_literally(files))  # fmt: skip
     except Exception as error:
-        raise OriginUnavailableError(f"hf://{repository}: {error}") from error
+        raise _failure(f"hf://{repository}", error) from error
     return Path(found)
 
 
@@ -87,7 +88,7 @@ def _bucket(name: str, files: list[str] | None, room: Path) -> Path:
     except CacheError:
         raise
     except Exception as error:
-        raise OriginUnavailableError(f"s3://{name}: {error}") from error
+        raise _failure(f"s3://{name}", error) from error
     return room
 
 
@@ -115,6 +116,21 @@ def _literally(files: list[str] | None) -> list[str] | None:
     if files is None:
         return None
     return ["".join(f"[{c}]" if c in "*?[" else c for c in name) for name in files]
+
+
+def _failure(source: str, error: Exception) -> OriginError:
+    """Return what a library's exception means.
+
+    Sources: huggingface_hub.errors, whose exceptions hold the answer; botocore's ClientError,
+    whose response has the status under ResponseMetadata.
+    """
+    answer: Any = getattr(error, "response", None)
+    if isinstance(answer, dict):
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        status = getattr(answer, "status_code", None)
+    kind = {401: OriginDeniedError, 403: OriginDeniedError, 404: OriginNotFoundError}.get(status)
+    return (kind or OriginUnavailableError)(f"{source}: {error}")
 
 
 def _missing(library: str) -> OriginError:

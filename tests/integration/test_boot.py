@@ -112,6 +112,18 @@ def test_with_the_node_dead_a_model_comes_from_the_hub_with_the_replicas_own_tok
     assert "does not answer" in report["reason"]
 
 
+def test_an_origin_that_refuses_too_is_said_with_its_own_code(
+    dead: str, hub: Hub, repo: str, scratch: Path
+) -> None:
+    hub.commit(repo, {"config.json": b"{}"})
+    hub.repositories[repo].private = True
+    env = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "hf")}
+    with Booting(scratch / "boot", dead, f"--origin=m=hf://{repo}", env=env) as boot:
+        assert boot.finished() == 4, boot.words()
+    assert not boot.report()["ok"]
+    assert not boot.events()
+
+
 @pytest.fixture
 def s3(scratch: Path) -> Iterator[Swift]:
     require_swift()
