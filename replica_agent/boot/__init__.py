@@ -5,7 +5,8 @@
           no cache, or it fails    ──>  the origin, with the replica's own credentials
 
 Reading order: ``options`` · ``command`` (what COMMAND says of the engine) · ``places`` and ``home``
-(directories) · ``ways`` (memory, files, origin) · ``small`` (what an engine reads first) ·
-``remembered`` (origins without a node) · ``supervisor`` (COMMAND as a child) · ``watch`` (is it
-ready) · ``record`` (what the report says) · ``run`` (all of it together) · ``doctor``.
+(directories) · ``small`` (what an engine reads first) · ``remembered`` (origins without a node) ·
+``ways``, ``by_memory``, ``by_files``, ``by_origin`` (how weights reach an engine) · ``supervisor``
+(COMMAND as a child) · ``watch`` (is it ready) · ``record`` (what the report says) · ``run`` (all of
+it together) · ``doctor``.
 """

@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 from cache_protocol.errors import CacheError
 from replica_agent.boot import places
+from replica_agent.boot.by_files import FilesWay
+from replica_agent.boot.by_memory import MemoryWay
+from replica_agent.boot.by_origin import OriginWay
 from replica_agent.boot.command import fill_in, health_url, takes_handover, without_handover
 from replica_agent.boot.home import Home
 from replica_agent.boot.options import Options
 from replica_agent.boot.record import Record
 from replica_agent.boot.supervisor import NOT_EXECUTABLE, NOT_FOUND, Supervisor
 from replica_agent.boot.watch import is_healthy, warm_up
-from replica_agent.boot.ways import FilesWay, MemoryWay, OriginWay, Trip, Way
+from replica_agent.boot.ways import Trip, Way
 from replica_agent.client import ControlClient
 from replica_agent.report import Boot, Phase, to_json, to_table
 from replica_agent.settings import Settings

@@ -1,0 +1,115 @@
+"""Hand weights over in memory, while they arrive, to an engine that knows our load format."""
+
+import time
+from pathlib import Path
+from typing import Literal, cast
+
+from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.manifest import Manifest
+from replica_agent.arenas.host import HostMemory
+from replica_agent.boot.small import write_small_files
+from replica_agent.boot.ways import ORIGIN, Pulling, Trip
+from replica_agent.handover.messages import Outcome
+from replica_agent.handover.place import Origin, Place, write_place
+from replica_agent.handover.server import Consumer, HandoverServer
+from replica_agent.transfer import Transfer
+
+_HANDOVER = ".handover"  # a directory beside the models, whose names never begin with a dot
+
+
+class MemoryWay(Pulling):
+    """Hand weights over in memory while they arrive; COMMAND starts with the small files."""
+
+    in_place = False
+
+    def __init__(self, trip: Trip) -> None:
+        """Start the pull."""
+        self._memory = HostMemory(trip.settings.memory_limit, trip.disk_for)
+        self._server: HandoverServer | None = None
+        super().__init__(trip, self._memory.open_arenas, _host_device(trip.options.device))
+
+    def prepare(self) -> dict[str, Path]:
+        """Implement ``Way``."""
+        transfer, directories = self._write()
+        home = self._trip.home.path
+        self._server = HandoverServer(self.pulling, self._memory, home / _HANDOVER).start()
+        for name, directory in directories.items():
+            write_place(directory, self._place(transfer.manifest, name))
+        if self._memory.on_disk:
+            self._trip.record.notes.append("memory does not suffice: the weights are on local disk")
+        return directories
+
+    def taken(self, timeout: float) -> bool:
+        """Implement ``Way``."""
+        try:
+            return self._handover.wait_consumed(timeout)
+        except CacheError:  # the pull failed: the engine's loader acts on that
+            time.sleep(timeout)
+            return False
+
+    def note_load(self, started: float) -> None:
+        """Implement ``Way``: several ranks or models count as one load."""
+        known = self._handover.consumers if self._server else ()
+        record = self._trip.record
+        if known:
+            first = min(c.attached for c in known)
+            record.phase("engine-import", started, first)
+            record.phase("load", first, max(c.attached + c.seconds for c in known))
+            record.weight_wait = max(c.waited for c in known)
+            record.phase("weight-wait", first, first + record.weight_wait)
+        self._note_outcome(known)
+
+    def release(self) -> None:
+        """Implement ``Way``."""
+        self.pulling.close()
+        if self._server is not None:
+            self._server.close()
+        self._memory.forget()
+
+    def close(self) -> None:
+        """Implement ``Way``."""
+        self.release()
+
+    def _write(self) -> tuple[Transfer, dict[str, Path]]:
+        while True:
+            transfer = self.small_files()
+            try:
+                home = self._trip.home.path
+                return transfer, write_small_files(transfer, self._memory, home)
+            except GenerationGoneError:
+                if transfer.successor is None:
+                    raise
+
+    def _place(self, manifest: Manifest, name: str) -> Place:
+        model = manifest.models[name]
+        origins = self._trip.options.origins or {}
+        source, revision = model.source, model.revision
+        if name in origins:
+            source, revision = origins[name], ""
+        known_revision = revision if source.startswith("hf://") and revision else None
+        return Place(
+            socket=self._handover.path,
+            model=name,
+            pipeline=manifest.pipeline,
+            generation=manifest.generation,
+            fallback=cast("Literal['origin', 'fail']", self._trip.settings.fallback),
+            origin=Origin(source, known_revision),
+        )
+
+    def _note_outcome(self, known: tuple[Consumer, ...]) -> None:
+        record = self._trip.record
+        for consumer in known:
+            why = f"{consumer.model}: {consumer.reason or 'no reason was given'}"
+            if consumer.outcome is Outcome.ORIGIN:
+                record.served_by(ORIGIN, why)
+            elif consumer.outcome is Outcome.FAILED:
+                record.fail(why)
+
+    @property
+    def _handover(self) -> HandoverServer:
+        assert self._server is not None, "prepared before"  # noqa: S101 - a bug of ours
+        return self._server
+
+
+def _host_device(device: str) -> str:
+    return "cpu" if device == "auto" else device
