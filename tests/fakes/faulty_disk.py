@@ -53,15 +53,8 @@ class FaultyDisk:
 
 @contextmanager
 def faulty_disk(scratch: Path) -> Iterator[FaultyDisk]:
-    """Mount one below ``scratch``; skipped where it cannot be had, failed where CI is set."""
-    missing = [
-        tool
-        for tool in TOOLS
-        if shutil.which(tool, path=f"{os.environ['PATH']}:/sbin:/usr/sbin") is None
-    ]
-    if missing or os.geteuid() or not Path("/dev/fuse").exists():
-        refuse = pytest.fail if os.environ.get("CI") and not os.geteuid() else pytest.skip
-        refuse(f"no disk that fails on command: needs root, /dev/fuse and {missing or TOOLS}")
+    """Mount one below ``scratch``; the test is skipped where it cannot be had."""
+    _check_that_it_can_be_had()
     with ExitStack() as stack:
         image, fuse, mounted = scratch / "image", scratch / "device", scratch / "disk"
         switch, socket = scratch / "fail", scratch / "nbd"
@@ -93,6 +86,15 @@ def faulty_disk(scratch: Path) -> Iterator[FaultyDisk]:
         _run("mount", "-o", "errors=continue", loop, mounted)
         stack.callback(lambda: _run("umount", mounted))
         yield FaultyDisk(mounted, switch, server)
+
+
+def _check_that_it_can_be_had() -> None:
+    if os.geteuid() or not all(map(os.path.exists, ("/dev/fuse", "/dev/loop-control"))):
+        pytest.skip("a disk that fails on command needs root, /dev/fuse and loop devices")
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if missing := [tool for tool in TOOLS if shutil.which(tool, path=path) is None]:
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse(f"a disk that fails on command needs {', '.join(missing)}; .ci/run installs them")
 
 
 def forget(file: Path) -> None:
