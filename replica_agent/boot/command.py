@@ -14,6 +14,7 @@ from cache_protocol.errors import MalformedError
 LOAD_FORMAT = "warmline"
 _FORMAT, _EXTRA = "--load-format", "--model-loader-extra-config"
 ONLY = "model"  # how a pipeline's only model may be called in COMMAND
+_INSIDE = re.compile(rf"(?<!\S){_FORMAT}[= ]{LOAD_FORMAT}(?!\S)")
 _PLACE = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9._-]{0,99})\}")
 
 
@@ -37,11 +38,12 @@ _SERVERS = (
 
 def takes_handover(command: Sequence[str]) -> bool:
     """Return whether COMMAND asks for our load format, which takes weights from memory."""
-    return _option(command, _FORMAT) == LOAD_FORMAT
+    return _option(_flat(command), _FORMAT) == LOAD_FORMAT
 
 
 def health_url(command: Sequence[str]) -> str | None:
     """Return where the engine says that it is ready; None for one that is not known."""
+    command = _flat(command)
     names = [PurePath(word).name for word in command]
     for server in _SERVERS:
         if _has_run(names, server.words):
@@ -85,8 +87,13 @@ def without_handover(command: Sequence[str]) -> list[str]:
             if not joined:
                 del words[:1]
         else:
-            plain.append(word)
+            plain.append(_INSIDE.sub(rf"{_FORMAT} auto", word))
     return plain
+
+
+def _flat(command: Sequence[str]) -> list[str]:
+    """Return COMMAND with the words inside its words, for what stands in ``sh -c "…"``."""
+    return " ".join(command).split()
 
 
 def _option(command: Sequence[str], name: str) -> str | None:

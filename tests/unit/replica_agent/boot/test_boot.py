@@ -1,6 +1,7 @@
 import hashlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,18 @@ def test_keep_holds_the_memory_until_the_command_ends(node, tmp_path):
     with Booting(tmp_path, node.url, "--keep", handover=True, engine=["--stay"]) as boot:
         assert boot.report()["ok"]
         assert memory_of(boot.process.pid)
+
+
+def test_an_engine_that_restarts_is_served_again_from_what_was_kept(node, tmp_path):
+    engine = f"{sys.executable} -m tests.fakes.engine --say {tmp_path}/said"
+    script = (
+        f"{engine} --load-format warmline {{model}} && {engine} --load-format warmline {{model}}"
+    )
+    with Booting(tmp_path, node.url, "--keep", command=["sh", "-c", script]) as boot:
+        assert boot.finished() == 0
+    loads = [e for e in boot.events() if e["event"] == "loaded"]
+    assert [e["way"] for e in loads] == ["handover", "handover"]
+    assert len(node.manifests()) == 1
 
 
 def test_each_engine_gets_its_model_by_name(tmp_path):

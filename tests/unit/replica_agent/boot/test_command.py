@@ -13,6 +13,7 @@ ONE, TWO = {"llm": Path("/m/llm")}, {"asr": Path("/m/asr"), "tts": Path("/m/tts"
 @pytest.mark.parametrize("words", [["--load-format", "warmline"], ["--load-format=warmline"]])
 def test_an_engine_that_asks_for_our_load_format_takes_a_hand_over(words):
     assert takes_handover(["vllm", "serve", "x", *words])
+    assert takes_handover(["sh", "-c", f"exec vllm serve x {' '.join(words)}"])
 
 
 @pytest.mark.parametrize("words", [[], ["--load-format"], ["--load-format", "auto"], ["warmline"]])
@@ -59,6 +60,12 @@ def test_without_a_hand_over_the_engines_own_loader_is_asked_for():
     assert without_handover([*VLLM, *extra, "--port", "1"]) == [
         *["vllm", "serve", "{model}", "--load-format", "auto", "--port", "1"]
     ]
+
+
+def test_a_shells_command_loses_the_hand_over_too():
+    script = "vllm serve x --load-format warmline & vllm serve y --load-format=warmline --port 1"
+    without = "vllm serve x --load-format auto & vllm serve y --load-format auto --port 1"
+    assert without_handover(["sh", "-c", script]) == ["sh", "-c", without]
 
 
 def test_a_command_that_speaks_of_no_hand_over_stays_as_it_is():
