@@ -68,6 +68,20 @@ def test_a_disk_that_fails_takes_no_fill_serves_what_it_can_and_recovers_by_itse
         assert reader.finished()["files"] == digests(LATE)
 
 
+def test_a_pipeline_that_is_not_kept_is_passed_through_while_the_disk_fails(
+    disk: FaultyDisk, node: Node, scratch: Path
+) -> None:
+    with disk.failing():
+        until(lambda: not ready(node)[0])
+        report = scratch / "report.json"
+        done = pull(node, "late", scratch / "out", "--report", report)
+        assert done.returncode == 0, done.stderr
+    said = json.loads(report.read_text())
+    assert said["source"] == "pass-through"
+    assert "disk-sick" in said["reason"]
+    assert tree(scratch / "out" / "m") == LATE
+
+
 def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
     disk: FaultyDisk, node: Node
 ) -> None:
@@ -82,14 +96,21 @@ def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
 
 
 def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_memory(
-    disk: FaultyDisk, node: Node
+    disk: FaultyDisk, node: Node, scratch: Path
 ) -> None:
+    node.put("cold", {"m": f"file://{scratch}/in"})
+    node.warm("cold")
+    forget(slot_file(node, "cold", "a.bin"))
     in_memory(node)
-    with disk.hanging():
-        until(lambda: not ready(node)[0])
-        assert "has not answered" in ready(node)[1]
-        assert answer(node, "POST", "/v1/pipelines/late/warm", {})[1]["code"] == "disk-sick"
-        with replica(node, "warm") as reader:
-            assert reader.finished()["files"] == digests(FILES)
+    with ExitStack() as reading:
+        with disk.hanging():
+            stuck = reading.enter_context(replica(node, "cold"))
+            until(lambda: not ready(node)[0])
+            assert "has not answered" in ready(node)[1]
+            assert answer(node, "POST", "/v1/pipelines/late/warm", {})[1]["code"] == "disk-sick"
+            with replica(node, "warm") as reader:
+                assert reader.finished()["files"] == digests(FILES)
+            assert stuck.process.poll() is None
+        assert stuck.finished()["files"] == digests(FILES)
     until(lambda: ready(node)[0])
     node.warm("late")
