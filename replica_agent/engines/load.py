@@ -47,6 +47,19 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def attach(self) -> Attached:
+        """Attach, or go on with the memory that a load before this one left.
+
+        Raises:
+            CacheError: the agent is not there, or refuses. It is told how this ends even so.
+        """
+        if self._attached is None:
+            place = self._place
+            # Kept before it is mapped: an agent that refuses still wants to know how it ends.
+            self._attached = connect(place.socket, place.model, rank=self._rank, peers=self._peers)
+            self._attached.map()
+        return self._attached
+
     def run(self, feed: "Callable[[Weights], object]", *, once: bool = False) -> None:
         """Feed the model until what it was fed is confirmed.
 
@@ -58,7 +71,7 @@ class Load:
         """
         for left in reversed(range(ATTEMPTS)):
             try:
-                self._run(self._attach(), feed, once=once)
+                self._run(self.attach(), feed, once=once)
             except GenerationGoneError:
                 if not left:
                     raise
@@ -72,7 +85,7 @@ class Load:
         Raises:
             CacheError: it does not come. No tensor has been given yet.
         """
-        attached = self._attach()
+        attached = self.attach()
         attached.wait_confirmed()
         return self._weights(attached)
 
@@ -87,15 +100,6 @@ class Load:
         if self._attached is not None:
             self._attached.close()
             self._attached = None
-
-    def _attach(self) -> Attached:
-        """Attach, or go on with the memory that a load before this one left."""
-        if self._attached is None:
-            place = self._place
-            # Kept before it is mapped: an agent that refuses still wants to know how it ends.
-            self._attached = connect(place.socket, place.model, rank=self._rank, peers=self._peers)
-            self._attached.map()
-        return self._attached
 
     def _run(self, attached: Attached, feed: "Callable[[Weights], object]", *, once: bool) -> None:
         if once:

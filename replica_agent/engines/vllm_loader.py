@@ -80,7 +80,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             load.outcome, load.reason = Outcome.FAILED, str(error) or repr(error)
             _end(load)
             raise
-        if _drafter_follows(model_config):
+        if load.outcome is Outcome.LOADED and _drafter_follows(model_config):
             _kept[key] = load
         else:
             _end(load)
@@ -111,6 +111,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
     def _load(self, load: Load, place: Place, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
         """Load from the agent, else from the origin."""
         try:
+            load.attach()  # before anything else: the agent wants to know how it ends
             _check_plain(model, model_config)
             load.run(
                 lambda weights: _feed(model, model_config, weights), once=not _takes_two(model)

@@ -112,6 +112,7 @@ class Attached:
         self._arrived: list[Arrived] = []
         self._sizes: list[int] = []
         self._memory = memoryview(b"")
+        self._failure: CacheError | None = None  # after which nothing more is to be heard
         lines.write(hello(words))
 
     def map(self) -> None:
@@ -180,6 +181,7 @@ class Attached:
         """Hang up and give the memory up; what tensors look at stays valid."""
         self._lines.close()
         self._memory = memoryview(b"")
+        self._failure = None  # its traceback looks at the memory, too
 
     def _parts(self, files: Collection[int]) -> Iterator[Arrived]:
         """Yield every byte of ``files`` once: what has arrived, then what arrives."""
@@ -210,14 +212,19 @@ class Attached:
 
     def _next(self) -> dict[str, Any]:
         """Return the next message; one that says why there is nothing to load is raised."""
+        if self._failure is not None:
+            raise self._failure
         began = time.monotonic()
         try:
-            message = self._lines.read()
+            return _unless_failed(self._lines.read())
         except OSError as error:
-            raise HandoverError(f"the agent has gone: {error}") from error
+            self._failure = HandoverError(f"the agent has gone: {error}")
+            raise self._failure from error
+        except CacheError as error:
+            self._failure = error
+            raise
         finally:
             self.waited += time.monotonic() - began
-        return _unless_failed(message)
 
     def _take_memory(self) -> tuple[Layout, memoryview]:
         message, fd = self._lines.read_with_descriptor()

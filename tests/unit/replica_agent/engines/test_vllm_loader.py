@@ -279,6 +279,23 @@ def test_a_drafter_of_the_same_checkpoint_is_served_from_the_same_mapping(vllm, 
         assert outcomes(here) == [Outcome.LOADED]
 
 
+def test_a_drafter_whose_main_model_came_from_the_origin_comes_from_there_too(
+    vllm, tmp_path, origin
+):
+    with node() as there:
+        there.corrupt("llm", FILE, chunk=0, sends=99)
+        with host(there) as here:
+            config = prepared(tmp_path, here.path, origin)
+            drafter = ModelConfig(config.model)
+            vllm.configured(config, drafter)
+            for each in (config, drafter):
+                model = Model(WEIGHTS)
+                vllm.loader().load_weights(model, each)
+                assert same(model)
+            until_told(here)
+            assert outcomes(here) == [Outcome.ORIGIN] * 2
+
+
 def test_a_drafter_of_its_own_is_loaded_as_usual(vllm, tmp_path, origin):
     with node() as there, host(there) as here:
         config = prepared(tmp_path, here.path)
@@ -398,8 +415,10 @@ def test_a_model_of_several_places_is_loaded_by_the_default_loader(vllm, tmp_pat
         model = Model(WEIGHTS)
         model.secondary_weights = ["another repository"]
         vllm.loader().load_weights(model, prepared(tmp_path, here.path, origin))
+        until_told(here)
         assert same(model)
         assert DefaultModelLoader.read == [(str(origin), None)]
+        assert outcomes(here) == [Outcome.ORIGIN]
 
 
 @pytest.mark.parametrize("quantization", ["torchao", "bitsandbytes"])

@@ -255,6 +255,19 @@ def test_a_failure_of_the_pull_reaches_the_consumer_with_its_code():
             attached.wait_confirmed()
 
 
+def test_a_failure_is_said_again_to_whoever_asks_again():
+    with (
+        node() as there,
+        opened(there.gate("llm", "model.safetensors", EXTENT)),
+        host(there) as here,
+        attach(here.path, "llm") as attached,
+    ):
+        here.pull.transfer().fail(OriginUnavailableError("the hub is down"))
+        for _ in range(2):
+            with pytest.raises(OriginUnavailableError, match="the hub is down"):
+                attached.wait_confirmed()
+
+
 def test_wrong_bytes_are_never_handed_out():
     with node() as there:
         there.corrupt("llm", "model.safetensors", chunk=1, sends=99)
