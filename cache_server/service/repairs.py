@@ -87,6 +87,14 @@ class Repairs:
                 self._disk.noticed(error)
                 raise
             except (IntegrityError, OriginChangedError) as error:
+                name = slot.registration.key.id
+                log.warning(
+                    "%s: chunk %d of %s cannot be repaired: %s",
+                    name,
+                    chunk,
+                    file.origin.path,
+                    error,
+                )
                 whole = range(file.map.count)
                 self._take_back(slot, generation, error, lambda: file.forget(whole))
                 raise
