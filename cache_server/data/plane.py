@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from cache_server.data.limits import Limits
 from cache_server.data.poller import Poller
+from cache_server.data.prefetch import Prefetch
 from cache_server.data.responder import Responder
 from cache_server.data.stats import Stats, Tally
 from cache_server.data.wire import timeval
@@ -52,13 +53,15 @@ class DataPlane:
         self._workers = Workers(limits.active, name="data-worker")
         listener = _listen(host, port, limits)
         self.address: tuple[str, int] = listener.getsockname()[:2]
-        responder = Responder(shelf, key, limits, self._tally, clock)
+        self._prefetch = Prefetch()
+        responder = Responder(shelf, key, limits, self._tally, clock, self._prefetch)
         self._poller = Poller(listener, responder, self._workers, limits, self._tally)
         self._thread = threading.Thread(target=self._poller.run, name="data-poller", daemon=True)
         self._closed = False
 
     def start(self) -> None:
         """Begin to accept."""
+        self._prefetch.start()
         self._thread.start()
 
     def close(self, grace: float = 0) -> None:
@@ -73,10 +76,13 @@ class DataPlane:
         if self._thread.ident is None:  # never started
             self._poller.release()
             return
+        self._prefetch.close()
         self._poller.close(grace)
         self._thread.join(grace + self._limits.wait_slice + CLOSE_MARGIN)
         if not self._workers.close(CLOSE_MARGIN if not self._thread.is_alive() else 0):
             log.error("%d answers did not end after they were cut", self._workers.busy)
+        elif not self._thread.is_alive():
+            self._poller.release()
 
     @property
     def stats(self) -> Stats:

@@ -75,15 +75,15 @@ class Poller:
     def run(self) -> None:
         """Serve until ``close``."""
         self._epoll.register(self._wake, select.EPOLLIN)
-        try:
-            while not self._closing.is_set():
-                self._turn()
-            self._finish()
-        finally:
-            self.release()
+        while not self._closing.is_set():
+            self._turn()
+        self._finish()
 
     def release(self) -> None:
-        """Close the descriptors of the poller itself; only when ``run`` does not run."""
+        """Close the descriptors of the poller itself; only when ``run`` does not run.
+
+        Not by ``run``: whoever calls ``close`` may be about to write to one of them.
+        """
         self._listener.close()
         self._epoll.close()
         os.close(self._wake)

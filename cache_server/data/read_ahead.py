@@ -26,6 +26,11 @@ class ReadAhead:
         self._end = span.end
         self._byte = bytearray(1)
 
+    @property
+    def position(self) -> int:
+        """Up to where pages have been asked for."""
+        return self._at
+
     def advance(self, position: int) -> None:
         """Ask for what is missing up to ``AHEAD`` bytes beyond ``position``; never waits for it."""
         until = min(position + AHEAD, self._end)

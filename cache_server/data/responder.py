@@ -27,6 +27,7 @@ from cache_protocol.routes import DIGESTS, FILES, Resource, parse_resource
 from cache_server.data.answer import content_head, failed, problem_answer, select
 from cache_server.data.answers import Answers
 from cache_server.data.limits import Limits
+from cache_server.data.prefetch import Prefetch
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.stats import Tally
 from cache_server.data.wire import (
@@ -53,8 +54,14 @@ class FillFailedError(CutError):
 class Responder:
     """Answers requests for the files on one shelf. Safe for threads."""
 
-    def __init__(
-        self, shelf: Shelf, key: bytes, limits: Limits, tally: Tally, clock: Callable[[], float]
+    def __init__(  # noqa: PLR0913, PLR0917 - one plane makes one of these
+        self,
+        shelf: Shelf,
+        key: bytes,
+        limits: Limits,
+        tally: Tally,
+        clock: Callable[[], float],
+        prefetch: Prefetch,
     ) -> None:
         self._shelf = shelf
         self._key = key
@@ -62,6 +69,7 @@ class Responder:
         self._tally = tally
         self._clock = clock
         self._answers = Answers(limits)
+        self._prefetch = prefetch
         self._truncated: set[Resource] = set()  # said once each in the log
 
     def respond(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
@@ -138,6 +146,8 @@ class Responder:
         try:
             runs = self._runs(file, span, wire)
             first = next(runs)  # waits: a fill that fails now is still a status
+            if file.present_until(span.begin, 0) == file.size:
+                self._prefetch.asked(resource, file, span)
             wire.send(head, more=True)
             for run in chain((first,), runs):
                 wire.send_file(fd, run)
