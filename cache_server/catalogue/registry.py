@@ -80,7 +80,7 @@ class Registry:
         """Return when each pipeline was last asked for, as far as it was written down."""
         with self.transaction() as connection:
             rows = connection.execute(select(requests)).all()
-        return {Key(r.tenant, r.id): datetime.fromisoformat(r.last) for r in rows}
+        return {Key(tenant, name): datetime.fromisoformat(last) for tenant, name, last in rows}
 
     def put(self, registration: Registration, now: datetime) -> None:
         """Write a registration, new or changed."""
