@@ -153,4 +153,3 @@ class Held:
 
     def __exit__(self, *_):
         self._go.set()
-
