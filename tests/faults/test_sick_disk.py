@@ -68,20 +68,6 @@ def test_a_disk_that_fails_takes_no_fill_serves_what_it_can_and_recovers_by_itse
         assert reader.finished()["files"] == digests(LATE)
 
 
-def test_a_pipeline_that_is_not_kept_is_passed_through_while_the_disk_fails(
-    disk: FaultyDisk, node: Node, scratch: Path
-) -> None:
-    with disk.failing():
-        until(lambda: not ready(node)[0])
-        report = scratch / "report.json"
-        done = pull(node, "late", scratch / "out", "--report", report)
-        assert done.returncode == 0, done.stderr
-    said = json.loads(report.read_text())
-    assert said["source"] == "pass-through"
-    assert "disk-sick" in said["reason"]
-    assert tree(scratch / "out" / "m") == LATE
-
-
 def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
     disk: FaultyDisk, node: Node
 ) -> None:
