@@ -63,7 +63,8 @@ use = egg:swift#{role}
 # listing_formats and the large-object filters are what s3api builds upon.
 _PROXY = """
 [pipeline:main]
-pipeline = catch_errors listing_formats s3api tempauth copy slo dlo versioned_writes symlink proxy-server
+pipeline = catch_errors listing_formats s3api tempauth copy slo dlo versioned_writes symlink
+           proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
