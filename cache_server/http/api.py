@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from cache_protocol.errors import CacheError, CapacityError, DiskError
@@ -22,6 +22,7 @@ from cache_server.catalogue.registry import Key
 from cache_server.http import boots, problems
 from cache_server.http.auth import bearer
 from cache_server.http.bodies import PipelineBody, ScrubBody, WarmBody
+from cache_server.http.door import Door
 from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
 from cache_server.http.policy import policy_routes
 from cache_server.service.library import Readable
@@ -50,15 +51,15 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
     app = FastAPI(title="Warmline cache node", version=version, openapi_url=None)
     problems.install(app)
     _add_probes(app, service)
-    guarded = [Depends(bearer(wiring.admin_token))]
-    app.include_router(_pipelines(service), dependencies=guarded)
-    app.include_router(policy_routes(service, TENANT), dependencies=guarded)
-    app.include_router(_replicas(service, wiring), dependencies=guarded)
+    app.add_middleware(Door, check=bearer(wiring.admin_token))
+    app.include_router(_pipelines(service))
+    app.include_router(policy_routes(service, TENANT))
+    app.include_router(_replicas(service, wiring))
     if wiring.boots is not None:
         reports = boots.router(wiring.boots, TENANT, lambda: datetime.now(UTC))
-        app.include_router(reports, dependencies=guarded)
+        app.include_router(reports)
 
-    @app.get("/openapi.json", dependencies=guarded, include_in_schema=False)
+    @app.get("/openapi.json", include_in_schema=False)
     def openapi() -> dict[str, Any]:
         """Return the description of this API."""
         return app.openapi()
@@ -67,13 +68,14 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:
+    # On the loop itself: the threads may all wait for a hung disk, and this process still runs.
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
         """Say that the process runs."""
         return {"status": "ok"}
 
     @app.get("/readyz")
-    def readyz(response: Response) -> dict[str, str]:
+    async def readyz(response: Response) -> dict[str, str]:
         """Say whether new work should be sent here: all is looked at, and the disk is well."""
         reason = service.unready
         response.status_code = 200 if reason is None else 503

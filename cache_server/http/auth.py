@@ -22,7 +22,10 @@ def bearer(admin_token: str | None) -> Callable[[Request], None]:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = hashlib.sha256(token.strip().encode()).digest()
         if scheme.lower() != "bearer" or not hmac.compare_digest(given, known):
-            raise UnauthorizedError("send the node's token as 'Authorization: Bearer …'")
+            raise UnauthorizedError(
+                "send the node's token as 'Authorization: Bearer …'; "
+                "its commands take it from CACHE_SERVER_ADMIN_TOKEN"
+            )
 
     return check
 

@@ -44,6 +44,11 @@ def answer(error: CacheError) -> JSONResponse:
     return _problem(to_problem(error, status), status, headers)
 
 
+def answer_as(error: CacheError, status: int) -> JSONResponse:
+    """Return ``error`` as a response with a status of HTTP's own."""
+    return _problem(to_problem(error, status), status, {})
+
+
 def install(app: FastAPI) -> None:
     """Make every failure of ``app`` a problem document, whoever raised it."""
     app.add_exception_handler(CacheError, _on_cache_error)

@@ -1,0 +1,76 @@
+"""What a request must have before anything of it is read: the token, and a body of bounded size.
+
+Outermost, so that who has no token can neither have a body parsed nor take one of the threads
+that answer.
+"""
+
+from collections.abc import Callable
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cache_protocol.errors import MalformedError, UnauthorizedError
+from cache_server.http import problems
+
+MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
+PROBES = ("/healthz", "/readyz")  # the only paths that need no token
+
+
+class Door:
+    """ASGI: lets through to ``app`` what may ask and is not too large."""
+
+    def __init__(self, app: ASGIApp, check: Callable[[Request], None]) -> None:
+        """Stand before ``app``; ``check`` raises UnauthorizedError for who may not ask."""
+        self._app = app
+        self._check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            request = Request(scope)
+            if scope["path"] not in PROBES:
+                self._check(request)
+            body = await _read(request, receive)
+        except UnauthorizedError as error:
+            await problems.answer(error)(scope, receive, send)
+        except MalformedError as error:
+            await problems.answer_as(error, 413)(scope, receive, send)
+        else:
+            await self._app(scope, _replayed(body, receive), send)
+
+
+async def _read(request: Request, receive: Receive) -> Message:
+    """Return the whole body as one message; that of a peer that left is its leaving.
+
+    Raises:
+        MalformedError: it is too large; nothing beyond the bound was kept.
+    """
+    announced = request.headers.get("content-length", "0")
+    _bound(int(announced) if announced.isdecimal() else 0)
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        _bound(len(body))
+    return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+
+def _bound(size: int) -> None:
+    if size > MAX_BODY:
+        raise MalformedError(f"the body has more than {MAX_BODY} bytes")
+
+
+def _replayed(body: Message, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives ``body``, and then what still comes."""
+    waiting = [body]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
