@@ -76,13 +76,18 @@ def _raise_descriptor_limit() -> None:
 
 
 def _api(args: Namespace, env: Mapping[str, str]) -> NodeApi:
-    """Return a client of the node that the command line, ROOT or the environment names."""
+    """Return a client of the node that the command line, ROOT or the environment names.
+
+    ROOT's own token goes to the node of that ROOT and to nobody else: whoever is named by
+    ``--server`` would learn it.
+    """
     root = Path(args.root or env.get("CACHE_SERVER_ROOT") or "cache")
-    token = env.get("CACHE_SERVER_ADMIN_TOKEN") or _read(root / "admin-token")
-    server = args.server
-    if server is None:
-        node = _read(root / "node.json")
-        server = json.loads(node)["control"] if node else _default_server(args, root)
+    node = _read(root / "node.json")
+    of_root = json.loads(node)["control"] if node else None
+    server = args.server or of_root or _default_server(args, root)
+    token = env.get("CACHE_SERVER_ADMIN_TOKEN")
+    if not token and server.rstrip("/") == of_root:
+        token = _read(root / "admin-token")
     return NodeApi(server, token)
 
 

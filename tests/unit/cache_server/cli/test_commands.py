@@ -225,6 +225,21 @@ def test_address_and_token_are_found_in_root(bench, run, tmp_path):
         assert run("status", "--root", str(tmp_path))[0] == 0
 
 
+def test_the_token_of_a_root_goes_to_no_other_server(bench, run, tmp_path):
+    with control_plane(bench.service) as plane:
+        (tmp_path / "node.json").write_text(json.dumps({"control": "http://127.0.0.1:1"}))
+        (tmp_path / "admin-token").write_text(TOKEN + "\n")
+        code, _, err = run("status", "--root", str(tmp_path), "--server", plane.url)
+    assert (code, "token" in err) == (4, True)
+
+
+def test_the_server_that_a_root_names_gets_its_token_also_when_it_is_typed(bench, run, tmp_path):
+    with control_plane(bench.service) as plane:
+        (tmp_path / "node.json").write_text(json.dumps({"control": plane.url}))
+        (tmp_path / "admin-token").write_text(TOKEN + "\n")
+        assert run("status", "--root", str(tmp_path), "--server", f"{plane.url}/")[0] == 0
+
+
 def test_settings_that_are_wrong_end_serve_with_2(run, monkeypatch):
     monkeypatch.setenv("CACHE_SERVER_PROT", "80")
     code, _, err = run("serve")
