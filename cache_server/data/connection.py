@@ -136,7 +136,8 @@ class Connection:
         broken = RefusedError(500, CacheError("the node failed; its log says why"))
         try:
             responder.refuse(broken, self.wire, keep_alive=False)
-        except CutError as error:
-            self._tally.refused(error.reason)
+        except (CutError, OSError) as error:  # whatever it is: the poller must get it back
+            log.debug("nobody heard the apology: %s", error)
+            self._tally.refused(error.reason if isinstance(error, CutError) else "unexpected")
             return Fate.CLOSE
         return Fate.DRAIN

@@ -20,7 +20,11 @@ from cache_server.data.read_ahead import ReadAhead
 from cache_server.data.stats import Tally
 
 STEP = 8 * 2**20  # bytes per sendfile call, so that read-ahead and counters keep up
-_PEER_LEFT = {errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED}
+_PEER_LEFT = {
+    errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED,
+    # What routers say of a host that is gone: none of it is the disk's.
+    errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN,
+}  # fmt: skip
 
 
 class CutError(Exception):
