@@ -49,8 +49,12 @@ class ControlClient:
         self._sockets: set[socket.socket] = set()
         self._closed = False
 
-    def manifest(self, pipeline: str) -> Manifest:
+    def manifest(self, pipeline: str, timeout: float = LISTING_TIMEOUT) -> Manifest:
         """Return the manifest of ``pipeline``; on a cold slot this starts its fill.
+
+        Args:
+            pipeline: id.
+            timeout: seconds in all.
 
         Raises:
             ServerUnreachableError: nobody answers.
@@ -58,7 +62,7 @@ class ControlClient:
             CacheError: what the node said instead.
         """
         path = routes.pipeline(check_pipeline(pipeline), "manifest")
-        answer = self._call("GET", path, LISTING_TIMEOUT, MAX_MANIFEST)
+        answer = self._call("GET", path, timeout, MAX_MANIFEST)
         manifest = parse_manifest(answer.unless_refused())
         if manifest.pipeline != pipeline:
             raise MalformedError(f"asked for {pipeline}, got the manifest of {manifest.pipeline}")

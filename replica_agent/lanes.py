@@ -102,6 +102,7 @@ class Lane:
             digest = self._receive_chunk(connection, state, chunk)
             part = part._replace(received=(*part.received, digest))
             self._under_way[0] = part  # what is whole stays, whatever happens next
+            self._transfer.progressed()
 
     def _receive_chunk(self, connection: Connection, state: FileState, chunk: int) -> bytes:
         hasher = ChunkHash()

@@ -17,7 +17,7 @@ from typing import Self
 
 from cache_protocol.errors import CacheError, GenerationGoneError
 from cache_protocol.manifest import CACHE, Manifest
-from replica_agent.client import ControlClient
+from replica_agent.client import LISTING_TIMEOUT, ControlClient
 from replica_agent.lanes import Lane
 from replica_agent.ports import Arena, OpenArenas
 from replica_agent.recovery import PATIENCE, Recovery
@@ -140,7 +140,7 @@ class Pull:
         self._client.close()
         with self._changed:
             if self._transfer is not None:
-                self._transfer.fail(CacheError("the pull was closed before its end"))
+                self._transfer.fail(_closed_early())
             self._changed.notify_all()
         if self._coordinator.ident is not None:
             self._coordinator.join()
@@ -179,6 +179,8 @@ class Pull:
         transfer = Transfer(manifest, self._arenas, self._changed)
         with self._changed:
             self._transfer = transfer
+            if self._stopped.is_set():  # meanwhile: ``close`` did not know of this transfer
+                transfer.fail(_closed_early())
             self._changed.notify_all()
         self._work(transfer)
         if transfer.successor is None:
@@ -187,9 +189,7 @@ class Pull:
 
     def _work(self, transfer: Transfer) -> None:
         """Run lanes until the transfer is over; hold the lease meanwhile."""
-        recovery = Recovery(
-            transfer, lambda: self._client.manifest(self._pipeline), self._stopped, self._patience
-        )
+        recovery = Recovery(transfer, self._manifest_again, self._stopped, self._patience)
         workers: list[Lane | Verdicts] = [Verdicts(transfer, recovery)]
         workers += [Lane(transfer, recovery) for _ in range(self._lanes)]
         threads = [threading.Thread(target=w.run, daemon=True) for w in workers]
@@ -198,12 +198,16 @@ class Pull:
         try:
             self._hold(transfer)
         finally:
-            transfer.fail(CacheError("the pull was closed before its end"))
+            transfer.fail(_closed_early())
             for worker in workers:
                 worker.line.cut()
             for thread in threads:
                 thread.join()
             self._let_go(transfer)
+
+    def _manifest_again(self) -> Manifest:
+        """Return a fresh manifest. A node that is silent must not hold up whoever gives up."""
+        return self._client.manifest(self._pipeline, min(LISTING_TIMEOUT, self._patience))
 
     def _hold(self, transfer: Transfer) -> None:
         """Wait for the end; renew the lease on the way."""
@@ -211,7 +215,7 @@ class Pull:
             try:
                 known = self._client.renew(transfer.manifest.lease.id)
                 if not known:  # the node forgot it: a new manifest brings a new one
-                    transfer.refresh(self._client.manifest(self._pipeline))
+                    transfer.refresh(self._manifest_again())
             except CacheError:
                 continue  # a lane meets the same trouble, and its patience decides
 
@@ -232,6 +236,10 @@ class Pull:
             yield
         finally:
             self.phases.append(Phase(name, began - self._origin, time.monotonic() - began))
+
+
+def _closed_early() -> CacheError:
+    return CacheError("the pull was closed before its end")
 
 
 def _close(arenas: Mapping[str, Arena]) -> None:

@@ -131,6 +131,13 @@ class Transfer:
     def moved(self, size: int) -> None:
         """Note ``size`` bytes off the wire. No lock: it is called for every piece."""
         self.wire_bytes += size
+
+    def progressed(self) -> None:
+        """Note a whole chunk, which no lane has to ask for again.
+
+        Not every piece: of a chunk that breaks off at the same byte each time, as on a bad
+        sector, pieces come for ever.
+        """
         self.last_progress = time.monotonic()
 
     def settle(self, part: Part, promised: bytes) -> None:

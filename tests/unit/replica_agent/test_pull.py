@@ -353,3 +353,49 @@ def test_phases_are_kept_in_order(node):
     manifest, rest = pull.phases
     assert (manifest.name, rest.name) == ("manifest", "pull")
     assert 0 <= manifest.start <= manifest.start + manifest.seconds <= rest.start
+
+
+def test_a_pull_that_is_closed_while_memory_is_made_pulls_nothing(node):
+    making, go_on = threading.Event(), threading.Event()
+    memory = HostMemory(2**32)
+
+    def open_arenas(manifest):
+        making.set()
+        assert go_on.wait(10)
+        return memory.open_arenas(manifest)
+
+    pull = Pull(ControlClient(node.url, node.token), node.pipeline, open_arenas).start()
+    assert making.wait(10)
+    closing = threading.Thread(target=pull.close)
+    closing.start()
+    assert pull._stopped.wait(10)
+    with pull._changed:  # ``close`` has passed here, or waits for it: it never learns of a transfer
+        assert pull.current is None
+    node.gate("asr", "w.bin", chunk=0)  # what is asked for now never comes
+    go_on.set()
+    closing.join(10)
+    assert not closing.is_alive()
+    with pytest.raises(CacheError, match="closed before its end"):
+        pull.wait(0)
+
+
+def test_a_chunk_that_always_breaks_off_ends_the_pull_in_time(node):
+    node.faults.cut_after += [CHUNK_SIZE - 1] * 100_000
+    with pytest.raises(ServerUnreachableError, match="no progress"):
+        pulled(node, patience=0.5)
+
+
+def test_a_node_that_has_no_fresh_manifest_does_not_hold_up_who_gives_up(node):
+    gate = node.gate("asr", "w.bin", chunk=0)
+    silent = threading.Event()
+    with pulling(node, patience=0.5) as pull:
+        assert node.asked.wait(10)
+        node.manifest = silent.wait  # asked, and never answered
+        node.expire_tickets()
+        node.faults.cut_after += [0] * 4
+        gate.set()
+        try:
+            with pytest.raises(CacheError):
+                assert pull.wait(30)
+        finally:
+            silent.set()
