@@ -50,9 +50,17 @@ def disk_for(need: int, state: Path | None) -> Path | None:
     """Return a directory on a local disk with room for ``need`` bytes; it may be others' too."""
     for place in _disks(state):
         fits = kind_of(place) not in MEMORY_KINDS and room_in(place) >= need
-        if fits and os.access(place, os.W_OK):
+        if fits and is_trusted(place) and os.access(place, os.W_OK):
             return place
     return None
+
+
+def is_trusted(place: Path) -> bool:
+    """Return whether ``place`` is ours or root's: its owner decides what lies in it.
+
+    Anybody may have made a directory of a known name in /tmp before us.
+    """
+    return place.stat().st_uid in (0, os.getuid())
 
 
 def own_name() -> str:

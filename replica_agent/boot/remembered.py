@@ -12,12 +12,19 @@ from pathlib import Path
 from cache_protocol.errors import MalformedError
 from cache_protocol.manifest import Manifest
 from cache_protocol.names import check_model, check_path
+from replica_agent.boot.places import is_trusted
 from replica_agent.origin import Wanted
 
 
 def remember(state: Path, manifest: Manifest) -> None:
-    """Write down where the models of ``manifest`` come from, in one step."""
+    """Write down where the models of ``manifest`` come from, in one step.
+
+    Raises:
+        OSError: it cannot be written, or ``state`` is somebody else's.
+    """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not is_trusted(state):
+        raise PermissionError(f"{state} is neither ours nor root's")
     models = {
         name: asdict(Wanted(m.source, m.revision, tuple(f.path for f in m.files)))
         for name, m in manifest.models.items()
@@ -31,16 +38,21 @@ def remember(state: Path, manifest: Manifest) -> None:
 def recall(state: Path, pipeline: str) -> dict[str, Wanted]:
     """Return the origin of every model of ``pipeline``; empty when nothing is remembered.
 
+    What another user wrote does not count: an engine would load the weights that it names.
+
     Raises:
         MalformedError: what is written there is not ours.
     """
+    place = _place(state, pipeline)
     try:
-        models = json.loads(_place(state, pipeline).read_text())["models"]
+        if not (is_trusted(state) and is_trusted(place)):
+            return {}
+        models = json.loads(place.read_text())["models"]
         return {check_model(name): _wanted(fields) for name, fields in models.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise MalformedError(f"{_place(state, pipeline)} is not a manifest of ours") from error
+        raise MalformedError(f"{place} is not a manifest of ours") from error
 
 
 def _wanted(fields: dict[str, object]) -> Wanted:

@@ -130,7 +130,10 @@ def _adopt_orphans() -> None:
 
 
 def _end_leftovers() -> None:
-    """End every process that is still below us: asked first, killed after ``GRACE`` seconds."""
+    """End every process that is still below us: asked first, killed after ``GRACE`` seconds.
+
+    One that hangs in a driver or a dead disk cannot be killed, and is left behind after as long.
+    """
     deadline = time.monotonic() + GRACE
     asked: set[int] = set()
     while _reap() and time.monotonic() < deadline:
@@ -138,7 +141,8 @@ def _end_leftovers() -> None:
             _kill(pid, signal.SIGTERM)
             asked.add(pid)
         time.sleep(_BLINK)
-    while _reap():
+    deadline += GRACE
+    while _reap() and time.monotonic() < deadline:
         for pid in _children():
             _kill(pid, signal.SIGKILL)
         time.sleep(_BLINK)

@@ -1,6 +1,7 @@
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,25 @@ def test_ctrl_c_reaches_the_command_once_and_the_terminal_comes_back():
         assert process.wait(40) == 9
     assert said.count(b"caught") == 1
     os.close(keyboard)
+
+
+_SUPERVISE_IMMORTALS = """
+import sys
+from replica_agent.boot import supervisor
+supervisor.GRACE = 0.1
+supervisor._kill = lambda pid, number: None  # as for one that hangs in a driver
+with supervisor.Supervisor() as running:
+    running.start(sys.argv[1:])
+    code = running.wait()
+sys.exit(code)
+"""
+
+
+def test_what_cannot_be_killed_does_not_keep_us_from_ending():
+    script = "sleep 300 > /dev/null 2>&1 & echo $!; exit 7"
+    done = subprocess.run(
+        [sys.executable, "-c", _SUPERVISE_IMMORTALS, "sh", "-c", script],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=40, check=False,
+    )  # fmt: skip
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert done.returncode == 7
