@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cache_protocol.errors import (
+    BusyError,
     CacheError,
     CapacityError,
     MalformedError,
@@ -90,22 +91,32 @@ class Filling:
             fill=lambda slot, refresh: self.begin(slot, refresh=refresh),
         )
 
-    # Called with the lock held.
+    # Called with the lock held: what begins here changes nothing before it is given back.
 
     def resolve(self, slot: Slot) -> "Future[Generation]":
-        """Ask the origins what ``slot`` consists of, or join who is asking."""
+        """Ask the origins what ``slot`` consists of, or join who is asking.
+
+        Raises:
+            BusyError: the system has no thread left.
+        """
         if slot.resolving is None:
-            asked = slot.resolving = Resolution()
-            self._running.add(asked)
+            asked = Resolution()
             self._spawn(f"resolve {slot.registration.key.id}", lambda: self._resolve(slot, asked))
+            slot.resolving = asked
+            self._running.add(asked)
         return slot.resolving.found
 
     def begin(self, slot: Slot, *, refresh: bool = False) -> Work:
-        """Start an attempt to make ``slot`` whole, or join the one that runs."""
+        """Start an attempt to make ``slot`` whole, or join the one that runs.
+
+        Raises:
+            BusyError: the system has no thread left.
+        """
         if slot.work is None:
-            work = slot.work = Work(refresh=refresh)
-            self._running.add(work)
+            work = Work(refresh=refresh)
             self._spawn(f"fill {slot.registration.key.id}", lambda: self._run(slot, work))
+            slot.work = work
+            self._running.add(work)
         # Also when joining: a slot whose content was found damaged may be refreshing already.
         if slot.current is None and slot.state is SlotState.COLD:
             slot.happens(SlotEvent.FILL)
@@ -371,8 +382,11 @@ class Filling:
                     self._threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=body, name=name)
+        try:
+            thread.start()
+        except RuntimeError as error:  # before anybody knows of an attempt that would never end
+            raise BusyError("no further thread can be started; raise the limit on tasks") from error
         self._threads.add(thread)
-        thread.start()
 
 
 def _settle_error(future: "Future[Any]", error: CacheError) -> None:

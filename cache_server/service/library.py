@@ -44,8 +44,12 @@ class Library:
         if found is None:
             raise GenerationGoneError("there is no such generation on this node")
         file = found.file(model, path)
-        self._reads[generation] = found, self._moment()
+        self.note_read(found)
         return file
+
+    def note_read(self, generation: Readable) -> None:
+        """Count a read of ``generation``. No lock: one dictionary access."""
+        self._reads[generation.id] = generation, self._moment()
 
     def take_reads(self) -> list[tuple[Readable, Moment]]:
         """Return each generation that was read since the last call, with its last read."""

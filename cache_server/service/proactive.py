@@ -5,12 +5,16 @@ tried again here: its own attempts are over by then, and the next request, or th
 ``POST …/warm`` of a deploy hook or cron, begins afresh.
 """
 
+import logging
 import threading  # noqa: TC003 - as everywhere else in the service
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Key
 from cache_server.service.slot import Work
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 2  # of the MAX_FILLS turns
 
@@ -38,10 +42,17 @@ class Proactive:
 
     def _go_on(self) -> None:
         while self._waiting and self._running < AT_ONCE:
-            work = self._begin(self._waiting.popleft())
+            work = self._try(self._waiting.popleft())
             if work is not None:
                 self._running += 1
                 work.done.add_done_callback(self._ended)
+
+    def _try(self, key: Key) -> Work | None:
+        try:
+            return self._begin(key)
+        except CacheError as error:  # that of one slot only: the others still have their turn
+            log.warning("%s is not filled unasked: %s", key.id, error)
+            return None
 
     def _ended(self, _: object) -> None:
         with self._lock:

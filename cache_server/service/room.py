@@ -122,9 +122,7 @@ class Room:
         finally:
             with self._lock:
                 for slot in slots:
-                    slot.happens(SlotEvent.GONE)
-                    if slot.work is not None:  # somebody asked for it meanwhile
-                        slot.happens(SlotEvent.FILL)
+                    _come_back(slot)
         for slot in slots:
             log.info("%s was evicted", slot.registration.key.id)
         return freed
@@ -179,6 +177,19 @@ class Room:
             slot.work is not None or slot.state is SlotState.EVICTING,
             current is not None,
         )
+
+
+def _come_back(slot: Slot) -> None:
+    """Take ``slot`` out of its eviction, to where those who asked for it meanwhile brought it.
+
+    1. two slots are marked   2. the first one's files are deleted   3. a replica asks for the
+    second, whose content is taken back, whole as it is   4. nothing of it is deleted.
+    """
+    slot.happens(SlotEvent.GONE)
+    if slot.work is not None or slot.current is not None:
+        slot.happens(SlotEvent.FILL)
+    if slot.current is not None:
+        slot.happens(SlotEvent.PUBLISHED)
 
 
 def _refusal(error: CapacityError, held: Held) -> CapacityError:

@@ -4,6 +4,7 @@ A replica's way: ``ensure`` (warm: at once; cold: one fill, others join) → ``g
 the data plane finds the generation in the ``library``.
 """
 
+import errno
 import gc
 import logging
 import threading
@@ -208,8 +209,9 @@ class Service:
     def _create(self, registration: Registration) -> None:
         self._disk.check()
         self._registry.put(registration, self._clocks.now())
-        slot = self._slots[registration.key] = Slot(registration, loaded=True)
+        slot = Slot(registration, loaded=True)
         self._filling.resolve(slot)
+        self._slots[registration.key] = slot
 
     def _change(self, old: Slot, registration: Registration) -> bool:
         """Take a changed registration; return whether the slot had to be replaced by a new one."""
@@ -222,8 +224,8 @@ class Service:
             old.registration = registration
             return False
         slot = Slot(registration, loaded=True, asked=old.asked, replaces=old)
+        self._filling.resolve(slot)  # first: if it cannot begin, nobody waits for the old one's end
         self._slots[registration.key] = slot
-        self._filling.resolve(slot)
         return True
 
     def _retire_slot(self, slot: Slot) -> None:
@@ -352,6 +354,19 @@ class Service:
             if slot.work is None or slot.work.stopped.is_set():
                 self._disk.check()
             return self._filling.begin(slot).opened
+
+    def warm_now(self, key: Key) -> Generation | None:
+        """Return the generation of a warm slot without any lock; None: ask ``ensure``.
+
+        For an event loop, which must not wait for somebody who waits for a disk. Counts as a
+        request. The slot may be on its way out in this very moment: then its reader is told so
+        at the data plane, and asks again.
+        """
+        slot = self._by_key.get(key) if self._known.is_set() else None
+        generation = None if slot is None or slot.leaving else slot.current
+        if generation is not None:
+            self.library.note_read(generation)
+        return generation
 
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
         """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.
@@ -521,7 +536,11 @@ class Service:
             return
         slot.loaded = True
         key = slot.registration.key
-        found = [g for d in self._root.generations(*key) if (g := self._read(d))]
+        try:
+            found = [g for d in self._root.generations(*key) if (g := self._read(d))]
+        except DiskError as error:
+            slot.loaded = not _is_ours(error)
+            raise
         fresh = [g for g in found if g.content.spec == slot.registration.spec]
         fresh.sort(key=lambda g: g.resolved, reverse=True)
         slot.current = next((g for g in fresh if g.published), None)
@@ -541,6 +560,8 @@ class Service:
         try:
             return Generation.load(directory)
         except DiskError as error:
+            if _is_ours(error):
+                raise
             log.warning("%s; it is deleted and pulled again when needed", error)
             self._root.discard(directory)
             return None
@@ -553,7 +574,7 @@ class Service:
         for look in looks:
             try:
                 look()
-            except CacheError as error:
+            except (CacheError, OSError) as error:
                 # What could not be looked at stays for the next start. Fills wait for the end
                 # of this, and what they need of the disk they check themselves.
                 log.warning("looking at the disk: %s", error)
@@ -568,7 +589,10 @@ class Service:
         if sickness is not None:
             self._filling.interrupt(sickness)
         elif self.reconciled:
-            self._resume()
+            try:
+                self._resume()
+            except (CacheError, OSError) as error:  # the watch over the disk must go on
+                log.warning("fills do not go on by themselves: %s", error)
 
     def _to_resume(self) -> list[Key]:
         """Return what was hot and is not whole, and what was half filled; the latest first."""
@@ -595,9 +619,12 @@ class Service:
         with self._lock:
             keys = list(self._slots)
         for key in keys:
-            with self._lock:
-                if (slot := self._slots.get(key)) and not self._closing.is_set():
-                    self._load(slot)
+            try:
+                with self._lock:
+                    if (slot := self._slots.get(key)) and not self._closing.is_set():
+                        self._load(slot)
+            except (CacheError, OSError) as error:  # that of one slot only
+                log.warning("looking at %s: %s", key.id, error)
 
     def _drop_unknown(self) -> None:
         for tenant, pipeline in list(self._root.slot_names()):
@@ -612,7 +639,7 @@ class Service:
                 self._flush(BATCH)
                 self._passing.end_idle(self.leases.held())
                 self._departures.give_up_unheld(self.leases.held())
-            except CacheError as error:
+            except (CacheError, OSError) as error:
                 log.warning("housekeeping: %s; tried again in %.0f s", error, HOUSEKEEPING)
 
     def _flush(self, limit: int | None = None) -> None:
@@ -642,6 +669,12 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+def _is_ours(error: DiskError) -> bool:
+    """Whether this process ran out of something: that says nothing of what lies on the disk."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def _half_filled(slot: Slot) -> bool:

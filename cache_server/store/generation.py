@@ -135,18 +135,28 @@ class Generation:
 
         Open descriptors stay readable. One rename takes it out of its slot, so that a crash
         leaves all of it or nothing.
+
+        Raises:
+            DiskError: the disk refused; what is still in its slot can be served again.
         """
         with self.progress.changed:
             self.progress.gone = True
             self.progress.changed.notify_all()
         going = trash / f"{self.id}.{secrets.token_hex(4)}"
+        try:
+            self._move(trash, going)
+        except CacheError:
+            self.progress.gone = not self.directory.exists()
+            raise
+        reached("remove.begun")
+        return going
+
+    def _move(self, trash: Path, going: Path) -> None:
         with disk_errors(self.directory):
             trash.mkdir(mode=0o700, exist_ok=True)
             if self.directory.exists():  # else somebody was faster: it is gone as wished
                 self.directory.rename(going)
                 sync_directory(self.directory.parent)
-        reached("remove.begun")
-        return going
 
     def _take_back_declaration(self) -> None:
         """Withdraw ``generation.json``: something of what was published turned out to be wrong.

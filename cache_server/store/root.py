@@ -133,4 +133,5 @@ class Root:
 
 def _directories(parent: Path) -> list[Path]:
     """Return the directories in ``parent``; a stray file is none, nor is there one in a file."""
-    return sorted(p for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []
+    with disk_errors(parent):
+        return sorted(p for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else []

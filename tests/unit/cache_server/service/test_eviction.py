@@ -317,3 +317,16 @@ def test_after_a_restart_what_was_hot_and_is_not_whole_is_filled(node):
 def _eventually_settled(bench, key):
     bench.service._background[0].join(LIMIT)  # the reconcile, which begins the fill
     return bench.settle(key)
+
+
+def test_a_slot_that_is_taken_back_before_its_files_went_is_warm(two):
+    room = two.service._room
+    with room.alone:
+        with two.service._lock:
+            slot = two.slot(VOICE)
+            going = room.mark([slot])
+        generation = two.open(VOICE)  # a replica asks while the files of others are deleted
+        assert two.settle(VOICE) is None
+        assert room.delete([slot], going) == 0
+    assert generation is going[0]
+    assert (slot.state, two.cache(VOICE)["warm"]) == (SlotState.WARM, True)

@@ -8,6 +8,7 @@ import pytest
 
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import (
+    BusyError,
     IntegrityError,
     OriginDeniedError,
     OriginUnavailableError,
@@ -192,3 +193,31 @@ def test_readers_are_told_of_a_failure_although_another_connection_hangs(node, o
         generation = bench.open()
         with pytest.raises(OriginDeniedError, match="revoked"):
             generation.file("n", "b.bin").verdict(5)
+
+
+def no_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_without_threads_a_caller_is_told_and_the_next_one_tries_afresh(bench, monkeypatch):
+    bench.put()
+    bench.resolved()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_threads)
+        with pytest.raises(BusyError, match="no further thread"):
+            bench.open()
+    assert bench.open().id
+    assert bench.settle() is None
+
+
+def test_a_change_that_could_not_begin_can_be_made_again(bench, monkeypatch):
+    bench.put()
+    assert bench.warm() is None
+    changed = ModelSpec("m", SOURCE, include=("config.json",))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_threads)
+        with pytest.raises(BusyError):
+            bench.put(changed)
+    assert not bench.put(changed)
+    assert bench.warm() is None
+    assert [f.origin.path for f in bench.open().files] == ["config.json"]

@@ -1,6 +1,8 @@
 """A service that ends and begins again over the same ROOT."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import DiskError
 from cache_server.catalogue.registry import Key
 from cache_server.store import generation as generation_module
+from cache_server.store.generation import Generation
 from cache_server.store.root import Root
 from tests.fakes.service import LIMIT, VOICE, chunks
 
@@ -171,3 +174,37 @@ def test_a_removed_pipeline_stays_removed(node):
         bench.service.remove(VOICE, force=False)
     with node() as bench:
         assert [v["id"] for v in bench.service.views("default")] == ["other"]
+
+
+@pytest.mark.parametrize("where", ["generations", "slot_names"])
+def test_a_directory_that_cannot_be_read_keeps_no_fill_waiting(node, monkeypatch, where):
+    def fail(*_: object) -> list[Path]:
+        raise OSError(errno.EIO, "the disk refused")
+
+    with node() as bench:
+        bench.put()
+    monkeypatch.setattr(Root, where, fail)
+    with node() as bench:
+        bench.reconciled()
+        assert bench.warm() is None
+
+
+def test_running_out_of_descriptors_deletes_nothing(node, origin, monkeypatch):
+    with node() as bench:
+        bench.put()
+        assert bench.warm() is None
+        pulled = bench.pulled
+    with monkeypatch.context() as patch:
+        patch.setattr(Generation, "load", out_of_descriptors)
+        with node() as bench:
+            bench.reconciled()
+            with pytest.raises(DiskError):
+                bench.open()
+            patch.undo()
+            assert bench.open().published
+            assert (pulled > 0, bench.pulled) == (True, 0)
+
+
+def out_of_descriptors(directory: Path) -> Generation:
+    cause = OSError(errno.EMFILE, "too many open files")
+    raise DiskError(f"{directory.name} is not a generation") from cause

@@ -245,3 +245,11 @@ def test_a_weights_file_that_became_a_link_is_not_followed(tmp_path):
     generation.files[0].path.symlink_to(tmp_path / "secret")
     with pytest.raises(DiskError):
         generation.files[0].open()
+
+
+def test_what_could_not_leave_can_still_be_read(tmp_path):
+    generation = published(tmp_path / "slot")
+    (tmp_path / "trash").write_text("a file where the trash should be")
+    with pytest.raises(DiskError):
+        generation.leave(tmp_path / "trash")
+    os.close(generation.files[0].open())
