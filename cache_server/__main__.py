@@ -55,6 +55,9 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     settings = Settings.from_env(env, flags)
     os.umask(0o077)
     _raise_descriptor_limit()
+    # Many threads move bytes, each in Python for microseconds at a time; one answers requests and
+    # must not stand in line for 5 ms, the default, whenever it wants the interpreter's lock.
+    sys.setswitchinterval(0.0005)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )

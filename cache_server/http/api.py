@@ -30,6 +30,7 @@ from cache_server.service.service import Service
 from cache_server.service.views import stamp
 
 TENANT = "default"  # until there are others
+MAX_AT_ONCE = 64  # files whose URLs the event loop signs itself: 50 µs each
 _NOT_KEPT = (CapacityError, DiskError)  # why a pipeline is passed through
 
 
@@ -146,9 +147,12 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
         base = _data_plane(wiring, request)
         signer = Signer(wiring.ticket_key, base, int(time.time()) + TICKET_LIFE)
         lease = service.grant(key, generation)
-        document = await asyncio.to_thread(
-            lambda: dump_manifest(manifest_of(generation, lease, signer))
-        )
+        if len(generation.files) <= MAX_AT_ONCE:
+            document = dump_manifest(manifest_of(generation, lease, signer))
+        else:
+            document = await asyncio.to_thread(
+                lambda: dump_manifest(manifest_of(generation, lease, signer))
+            )
         return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
     @router.put("/leases/{lease}")
@@ -167,6 +171,9 @@ def _replicas(service: Service, wiring: Wiring) -> APIRouter:
 
 async def _readable(service: Service, key: Key) -> Readable:
     """Return what a replica can read now: kept, being filled, or, with no room, passed through."""
+    # A change of threads costs a turn for the interpreter's lock, among many that fill.
+    if (warm := service.warm_now(key)) is not None:
+        return warm
     try:
         opening = await asyncio.to_thread(service.ensure, key)
         # Shielded: a caller that leaves must not end the fill that others share.

@@ -449,11 +449,13 @@ class Service:
     def view(self, key: Key) -> dict[str, Any]:
         """Return one pipeline as the API shows it."""
         with self._lock:
+            self._requests.note_reads()
             return self._view(self._slot(key))
 
     def views(self, tenant: str) -> list[dict[str, Any]]:
         """Return every pipeline of ``tenant``, by id, without its files."""
         with self._lock:
+            self._requests.note_reads()
             shown = [self._view(s) for k, s in sorted(self._slots.items()) if k.tenant == tenant]
         for view in shown:
             for model in view["models"]:
