@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
+    Engine,
     Executable,
     RowMapping,
     Table,
@@ -21,9 +22,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from cache_protocol.errors import DiskError
+from cache_protocol.errors import DiskError, MalformedError
 from cache_server.catalogue.tables import metadata, pipelines, requests
 from cache_server.core.content import ModelSpec
 
@@ -62,9 +63,10 @@ class Registry:
         """Open the database and create missing tables.
 
         Raises:
+            MalformedError: ``url`` is none, or its database has no driver here.
             DiskError: it cannot be opened or is no database.
         """
-        self._engine = create_engine(url)
+        self._engine = _engine(url)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _configure_sqlite)
         with self.transaction() as connection:
@@ -137,6 +139,17 @@ class Registry:
             DiskError: the database failed, at any point of it.
         """
         return _transaction(self._engine.begin())
+
+
+def _engine(url: str) -> Engine:
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise MalformedError(f"the database URL cannot be used: {error}") from error
+    if engine.dialect.name not in UPSERTS:
+        known = " or ".join(UPSERTS)
+        raise MalformedError(f"the database is {engine.dialect.name}, and not {known}")
+    return engine
 
 
 @contextmanager

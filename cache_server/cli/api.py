@@ -18,7 +18,7 @@ class NodeApi:
         """Remember where the node is.
 
         Raises:
-            MalformedError: ``server`` is not an http URL.
+            MalformedError: ``server`` is not an http URL, or ``token`` cannot be sent.
         """
         try:
             url = urlsplit(server)
@@ -30,6 +30,8 @@ class NodeApi:
         self._server = server.rstrip("/")
         self._host, self._port = host, port or 80
         self._prefix = url.path.rstrip("/")
+        if token and not token.isprintable():
+            raise MalformedError("the token has control characters: no token has them")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -47,7 +49,8 @@ class NodeApi:
             answer = connection.getresponse()
             content = answer.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            raise ServerUnreachableError(f"no node answers at {self._server}: {error!r}") from error
+            why = str(error) or repr(error)
+            raise ServerUnreachableError(f"no node answers at {self._server}: {why}") from error
         finally:
             connection.close()
         return _checked(answer.status, content)

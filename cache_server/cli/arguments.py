@@ -1,8 +1,15 @@
 """What can be typed after ``cache-server``."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    RawDescriptionHelpFormatter,
+    _SubParsersAction,
+)
 from collections.abc import Callable
 
+from cache_protocol.errors import MalformedError
+from cache_protocol.names import check_pipeline
 from cache_server.cli import commands, policy
 
 EXIT_CODES = """\
@@ -61,23 +68,29 @@ def parser() -> ArgumentParser:
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_serve(verbs)
-    group = verbs.add_parser("pipelines", help="register, list, show and remove pipelines")
+    group = verbs.add_parser(
+        "pipelines",
+        help="register, list, show and remove pipelines",
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_put(inner)
     _client(inner, "ls", commands.ls, "list all pipelines")
-    _client(inner, "show", commands.show, "show one pipeline with its files").add_argument("id")
+    show = _client(inner, "show", commands.show, "show one pipeline with its files")
+    show.add_argument("id", type=_pipeline, metavar="ID")
     rm = _client(inner, "rm", commands.rm, "forget a pipeline and delete its files")
-    rm.add_argument("id")
+    rm.add_argument("id", type=_pipeline, metavar="ID")
     rm.add_argument("--force", action="store_true", help="although a replica reads it")
     warm = _client(verbs, "warm", commands.warm, "pull a pipeline from its origin")
-    warm.add_argument("id")
+    warm.add_argument("id", type=_pipeline, metavar="ID")
     warm.add_argument("--wait", action="store_true", help="until it is warm, with progress")
     warm.add_argument("--refresh", action="store_true", help="resolve moving revisions again")
     boots = _client(verbs, "boots", commands.boots, "show what replicas reported of their boots")
-    boots.add_argument("id", nargs="?", metavar="ID")
+    boots.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
     boots.add_argument("--limit", type=int, default=20, metavar="N", help="newest [%(default)s]")
     scrub = _client(verbs, "scrub", commands.scrub, "check every byte on disk, and repair it")
-    scrub.add_argument("id", nargs="?", metavar="ID", help="of one pipeline only")
+    scrub.add_argument("id", nargs="?", type=_pipeline, metavar="ID", help="of one pipeline only")
     scrub.add_argument("--wait", action="store_true", help="until the pass is over")
     _add_policy(verbs)
     _client(verbs, "status", commands.status, "show the node's figures")
@@ -99,21 +112,21 @@ def _add_serve(verbs: "_SubParsersAction[ArgumentParser]") -> None:
 
 def _add_policy(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     evict = _client(verbs, "evict", policy.evict, "delete what is kept of a pipeline")
-    evict.add_argument("id")
+    evict.add_argument("id", type=_pipeline, metavar="ID")
     evict.add_argument("--force", action="store_true", help="although a replica reads it")
     pin = _client(verbs, "pin", policy.pin, "have the policy never evict a pipeline")
-    pin.add_argument("id")
+    pin.add_argument("id", type=_pipeline, metavar="ID")
     unpin = _client(verbs, "unpin", policy.unpin, "let the policy evict a pipeline again")
-    unpin.add_argument("id")
+    unpin.add_argument("id", type=_pipeline, metavar="ID")
     touch = _client(verbs, "touch", policy.touch, "count a request for the hot window")
-    touch.add_argument("id")
+    touch.add_argument("id", type=_pipeline, metavar="ID")
     plan = _client(verbs, "plan-eviction", policy.plan, "show who would go, in order; a dry run")
     plan.add_argument("--need", required=True, metavar="SIZE", help="of the fill, e.g. 80GB")
 
 
 def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
     put = _client(inner, "put", commands.put, "register a pipeline, or change it")
-    put.add_argument("id", nargs="?", metavar="ID")
+    put.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
     put.add_argument(
         "--model",
         action="append",
@@ -149,3 +162,11 @@ def _client(
     command.add_argument("--json", action="store_true", help="JSON for programs")
     command.set_defaults(run=run)
     return command
+
+
+def _pipeline(text: str) -> str:
+    """Check an ID here: one with a slash or none at all would be another path of the node."""
+    try:
+        return check_pipeline(text)
+    except MalformedError as error:
+        raise ArgumentTypeError(str(error)) from error

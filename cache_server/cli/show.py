@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,11 +22,13 @@ COLOURS = {"warm": "green", "filling": "yellow", "cold": "blue", "evicting": "ma
 
 
 def chip(cache: dict[str, Any]) -> Text:
-    """Return the state of a pipeline as one coloured word or two."""
+    """Return the state of a pipeline as a few coloured words."""
     state = cache["state"]
     words = state
     if state == "filling" and cache["size"]:
         words = f"filling {100 * cache['filled'] // cache['size']} %"
+    if cache.get("pinned"):
+        words += ", pinned"
     return Text(words, style=COLOURS.get(state, ""))
 
 
@@ -39,9 +42,10 @@ def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
             each["id"],
             chip(cache),
             "" if cache["size"] is None else show_size(cache["size"]),
-            "\n".join(f"{m['name']} = {m['source']}" for m in each["models"]),
+            # Text: what stands in brackets in somebody's names is no markup.
+            Text("\n".join(f"{m['name']} = {m['source']}" for m in each["models"])),
             cache["last_request"] or "never",
-            f"{error['code']}: {error['detail']}" if error else "",
+            Text(f"{error['code']}: {error['detail']}" if error else ""),
         )
     return table
 
@@ -53,7 +57,8 @@ def files_table(pipeline: dict[str, Any]) -> Table:
         for file in model.get("files", []):
             filled = "all" if file["filled"] == file["size"] else show_size(file["filled"])
             mark = file["sha256"][:16] if file["sha256"] else ""
-            table.add_row(model["name"], file["path"], show_size(file["size"]), filled, mark)
+            path = Text(file["path"])
+            table.add_row(model["name"], path, show_size(file["size"]), filled, mark)
     return table
 
 
@@ -85,7 +90,7 @@ def status_table(status: dict[str, Any]) -> Table:
     for state, count in status["pipelines"].items():
         table.add_row(Text(state, style=COLOURS.get(state, "")), str(count))
     for name in ("region", "fills", "leases", "repaired_chunks", "lost_files"):
-        table.add_row(name.replace("_", " "), str(status[name]))
+        table.add_row(name.replace("_", " "), Text(str(status[name])))
     if walk := status["scrub"] if status["scrub"]["running"] else status["scrub"].get("last"):
         table.add_row("scrub", scrub_line(walk, over=not status["scrub"]["running"]))
     return table
@@ -157,6 +162,6 @@ class FillBars:
             if whole or not file["filled"]:
                 return
             self._files[key] = self._progress.add_task(
-                f"  {model}/{file['path']}", total=file["size"]
+                escape(f"  {model}/{file['path']}"), total=file["size"]
             )
         self._progress.update(self._files[key], completed=file["filled"], visible=not whole)

@@ -82,7 +82,6 @@ def test_put_registers_all_of_a_file(node, tmp_path):
         ("pipelines", "put", "voice", "--file", "p.yaml"),
         ("pipelines", "put", "--file", "missing.yaml"),
         ("pipelines", "put", "voice", "--model", "m=ftp://x"),
-        ("pipelines", "put", "Voice", "--model", "m=file:///m"),
     ],
 )
 def test_wrong_usage_is_2_and_says_so_on_stderr(node, words):
@@ -302,3 +301,41 @@ def test_put_with_warm_fills_at_once(node, bench):
     node("pipelines", "put", "voice", "--model", f"m={SOURCE}", "--warm")
     assert bench.settle() is None
     assert bench.cache()["warm"]
+
+
+@pytest.mark.parametrize("name", ["", "Voice", "../x", "a b", "a/b"])
+def test_a_name_that_no_pipeline_can_have_is_wrong_usage_of_every_command(run, name):
+    for words in (("pipelines", "show"), ("pipelines", "rm"), ("warm",), ("evict",), ("boots",)):
+        code, out, err = run(*words, name)
+        assert (code, out) == (2, "")
+        assert "pipeline id" in err
+
+
+def test_names_with_brackets_are_shown_as_they_are(node, bench):
+    source = "file:///models/[bold]x[/y]"
+    assert node("pipelines", "put", "voice", "--model", f"m={source}")[0] == 0
+    code, out, err = node("pipelines", "ls")
+    assert (code, err) == (0, "")
+    assert source in out
+    assert node("pipelines", "show", "voice")[0] == 0
+
+
+def test_what_is_pinned_is_seen_in_the_list(node, bench):
+    put(node)
+    node("pin", "voice")
+    assert "pinned" in node("pipelines", "ls")[1]
+
+
+def test_a_token_that_cannot_be_sent_is_wrong_usage(run, monkeypatch):
+    monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", "two\nlines")
+    code, out, err = run("status", "--server", "http://127.0.0.1:1")
+    assert (code, out) == (2, "")
+    assert "control characters" in err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://x/y", "oracle://x/y"])
+def test_a_database_that_cannot_be_used_ends_serve_with_2(run, url, tmp_path):
+    words = ("--root", str(tmp_path / "root"), "--port", "0", "--data-port", "0")
+    code, out, err = run("serve", *words, "--database-url", url)
+    assert (code, out) == (2, "")
+    assert err.startswith("cache-server: the database")
