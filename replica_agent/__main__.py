@@ -198,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     pull = commands.add_parser(
         "pull",
         help="verified files in a directory",
-        description="Writes every file of a pipeline to DIR/<model>/<path>. A file has its name "
-        "only once it is whole and confirmed.",
+        description="Writes every file of a pipeline to DIR/<model>/<path>.\n"
+        "A file has its name only once it is whole and confirmed.",
         epilog=_exit_codes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -223,7 +223,7 @@ def _add_boot(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         usage="replica-agent boot --pipeline ID [options] -- COMMAND …",
         description=_BOOT,
         epilog="exit code: that of COMMAND, 128 + n where signal n ended it, 127 and 126 where it "
-        "cannot be started;\nwhere there are no weights for it:\n" + _exit_codes(from_code=1),
+        "cannot be started;\nbefore COMMAND, one of these\n" + _exit_codes(from_code=1),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(boot)

@@ -71,7 +71,8 @@ def to_table(boot: Boot) -> str:
     """Return ``boot`` as lines of text, a row per phase."""
     rows = [("phase", "start", "seconds", "")]
     rows += [(p.name, f"{p.start:.3f}", f"{p.seconds:.3f}", _rate(p, boot)) for p in boot.phases]
-    rows.append(("ready", "", f"{boot.time_to_ready:.3f}", ""))
+    # Without success there was no such moment: the time is that of the end.
+    rows.append(("ready" if boot.ok else "ended", "", f"{boot.time_to_ready:.3f}", ""))
     return "\n".join([*_aligned(rows), *_remarks(boot)])
 
 

@@ -1,13 +1,16 @@
 """What can be said to ``boot`` on its command line, as one value."""
 
+import math
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_model, check_pipeline
+from replica_agent.core.urls import parse_url
 from replica_agent.pull import LANES
 
 PATIENCE = 30.0  # seconds without progress; an engine that downloads itself is not far behind
@@ -55,13 +58,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--health",
+        type=_url,
         metavar="URL",
         help="answers 200 when the engine is ready [known engines: theirs]",
     )
     parser.add_argument("--server", metavar="URL", help="the node; default REPLICA_AGENT_SERVER")
     parser.add_argument(
         "--patience",
-        type=float,
+        type=_patience,
         default=PATIENCE,
         metavar="SECONDS",
         help="without progress before the cache is given up [%(default)s]",
@@ -104,4 +108,19 @@ def _origin(text: str) -> tuple[str, str]:
 def _device(text: str) -> str:
     if not _DEVICE.fullmatch(text):
         raise ArgumentTypeError("must be auto, cpu, cuda or cuda:0,1")
+    return text
+
+
+def _patience(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise ArgumentTypeError("must be a number of seconds above 0")
+
+
+def _url(text: str) -> str:
+    try:
+        parse_url(text)
+    except MalformedError as error:
+        raise ArgumentTypeError(str(error)) from error
     return text

@@ -72,7 +72,15 @@ def test_every_kind_of_failure_has_its_code(error, code):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["pull"], ["pull", "--pipeline", "p", "--to", ".", "--lanes", "0"]]
+    "arguments",
+    [
+        [],
+        ["pull"],
+        ["pull", "--pipeline", "p", "--to", ".", "--lanes", "0"],
+        *(["boot", "--pipeline", "p", "--patience", n, "--", "true"] for n in ("0", "-1", "nan")),
+        ["boot", "--pipeline", "p", "--health", "ftp", "--", "true"],
+        ["boot", "--pipeline", "p", "--device", "gpu", "--", "true"],
+    ],
 )
 def test_wrong_usage_is_code_two(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -98,3 +106,21 @@ def test_a_directory_that_cannot_be_made_is_said_in_one_line(node, tmp_path, cap
     (tmp_path / "file").write_text("")
     assert pull(node, tmp_path / "file" / "dir") == 1
     assert capsys.readouterr().err.startswith("replica-agent: ")
+
+
+@pytest.mark.parametrize("verb", [[], ["pull"], ["boot"], ["doctor"]])
+def test_help_fits_a_terminal(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main([*verb, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_a_boot_that_failed_was_never_ready(node, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("REPLICA_AGENT_FALLBACK", "fail")
+    monkeypatch.setenv("REPLICA_AGENT_STATE_DIR", str(tmp_path))
+    node.faults.manifest_error = (404, UnknownPipelineError("no pipeline 'voice'"))
+    assert main(["boot", "--pipeline", "voice", "--server", node.url, "--", "true"]) == 3
+    first = [line.split()[0] for line in capsys.readouterr().err.splitlines()]
+    assert "ended" in first
+    assert "ready" not in first
