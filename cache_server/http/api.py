@@ -7,6 +7,7 @@ them can wait; all others are plain functions, which FastAPI runs on its threads
 import asyncio
 import importlib.metadata
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -185,6 +186,10 @@ async def _readable(service: Service, key: Key) -> Readable:
         if not isinstance(failure, _NOT_KEPT):
             return generation
         refused = failure
+    # Not in a thread: a few origins that are silent would take them all, from warm pipelines too.
+    if (asked := await asyncio.to_thread(service.look_up, key)) is not None:
+        with suppress(CacheError):  # then ``refused`` is what there is to say
+            await asyncio.shield(asyncio.wrap_future(asked))
     return await asyncio.to_thread(service.pass_through, key, refused)
 
 

@@ -368,6 +368,19 @@ class Service:
             self.library.note_read(generation)
         return generation
 
+    def look_up(self, key: Key) -> "Future[Generation] | None":
+        """Ask the origins what a pipeline consists of; None where that is known.
+
+        However that ends: its content may be known although it could not be written down.
+
+        Raises:
+            UnknownPipelineError: there is no such pipeline.
+            BusyError: the system has no thread left.
+        """
+        with self._lock:
+            slot = self._slot(key)
+            return None if slot.content or slot.current else self._filling.resolve(slot)
+
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
         """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.
 
@@ -379,10 +392,6 @@ class Service:
         """
         with self._lock:
             slot = self._slot(key)
-            asked = None if slot.content or slot.current else self._filling.resolve(slot)
-        if asked is not None:
-            asked.exception()  # its content may be known although it could not be written down
-        with self._lock:
             if slot.current is not None:
                 return slot.current
             opened = slot.work.generation if slot.work is not None else None

@@ -7,6 +7,7 @@ from cache_protocol.digests import git_blob_hash
 from cache_protocol.errors import DiskError, OriginDeniedError, OriginUnavailableError
 from cache_protocol.manifest import parse_manifest
 from cache_server.catalogue.registry import Key
+from cache_server.service.disk_watch import DiskWatch, SickDiskError
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.service import LIMIT, SOURCE, VOICE, chunks
 
@@ -317,6 +318,31 @@ def test_a_hundred_waiting_callers_do_not_keep_a_warm_pipeline_from_answering(ap
         bench.service.remove(Key("default", "slow"), force=True)
         answers = {api.receive(c).status for c in waiting}
         assert answers <= {404, 429}
+    finally:
+        for connection in waiting:
+            connection.close()
+
+
+def test_a_silent_origin_beside_a_sick_disk_keeps_no_other_pipeline_from_passing_through(
+    api, bench, slow, monkeypatch
+):
+    def sick(_: DiskWatch) -> None:
+        raise SickDiskError("the disk hangs")
+
+    api.ask("PUT", "/v1/pipelines/voice", BODY)
+    bench.resolved()
+    slow.fail_resolve(OriginUnavailableError("busy", retry_after=59), times=8)
+    api.ask("PUT", "/v1/pipelines/slow", SLOW)
+    waiting = [api.connect() for _ in range(60)]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(DiskWatch, "check", sick)
+            for connection in waiting:
+                api.send(connection, "GET", "/v1/pipelines/slow/manifest")
+            manifest = parse_manifest(api.ask("GET", "/v1/pipelines/voice/manifest").body)
+        assert manifest.source == "pass-through"
+        bench.service.remove(Key("default", "slow"), force=True)
+        assert {api.receive(c).status for c in waiting} <= {404, 503}
     finally:
         for connection in waiting:
             connection.close()
