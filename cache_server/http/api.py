@@ -22,7 +22,7 @@ from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
 from cache_server.http import boots, problems
 from cache_server.http.auth import bearer
-from cache_server.http.bodies import PipelineBody, ScrubBody, WarmBody
+from cache_server.http.bodies import PipelineBody, PipelineId, ScrubBody, WarmBody
 from cache_server.http.door import Door
 from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
 from cache_server.http.policy import policy_routes
@@ -88,7 +88,7 @@ def _pipelines(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["pipelines"])
 
     @router.put("/pipelines/{pipeline}", status_code=200, responses={201: {"description": "new"}})
-    def put(pipeline: str, body: PipelineBody, response: Response) -> dict[str, Any]:
+    def put(pipeline: PipelineId, body: PipelineBody, response: Response) -> dict[str, Any]:
         """Register a pipeline, or change it; the same twice changes nothing."""
         key = Key(TENANT, pipeline)
         models = tuple(m.spec() for m in body.models)

@@ -1,11 +1,32 @@
 """What may be sent. Unknown fields are errors: a misspelt ``exlude`` must not pull everything."""
 
+from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from cache_protocol.errors import MalformedError
+from cache_protocol.names import check_model, check_pipeline
 from cache_server.core.content import ModelSpec
+from cache_server.core.sources import parse_source
 
+
+def _lawful(check: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that asks ``check`` of the core, so that its words name the field."""
+
+    def validate(text: str) -> str:
+        try:
+            check(text)
+        except MalformedError as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    return AfterValidator(validate)
+
+
+PipelineId = Annotated[str, _lawful(check_pipeline)]
+ModelName = Annotated[str, _lawful(check_model)]
+SourceText = Annotated[str, _lawful(parse_source)]
 Glob = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -14,8 +35,8 @@ class ModelBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(max_length=100)
-    source: str = Field(max_length=2048)
+    name: ModelName
+    source: SourceText
     revision: str | None = Field(None, max_length=255)
     include: list[Glob] = Field(default_factory=list, max_length=100)
     exclude: list[Glob] = Field(default_factory=list, max_length=100)

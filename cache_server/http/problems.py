@@ -1,5 +1,8 @@
 """The one table from error to status code, and every failure as a problem document (RFC 9457)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -81,12 +84,18 @@ def _on_bug(_request: Request, _error: Exception) -> JSONResponse:
 
 def _invalid(error: RequestValidationError) -> JSONResponse:
     wrong = [
-        {"field": ".".join(str(p) for p in e["loc"] if p != "body") or "body", "message": e["msg"]}
+        {"field": _field(e), "message": e["msg"].removeprefix("Value error, ")}
         for e in error.errors()
     ]
     detail = "; ".join(f"{w['field']}: {w['message']}" for w in wrong)
     problem = to_problem(errors.MalformedError(detail), 422)
     return _problem({**problem, "errors": wrong}, 422, {})
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":  # its place is a byte, not a field
+        return "body"
+    return ".".join(str(p) for p in error["loc"] if p not in ("body", "path")) or "body"
 
 
 def _http(error: HTTPException) -> JSONResponse:

@@ -69,6 +69,8 @@ def test_the_description_of_the_api_is_served_to_who_has_the_token(api):
         ({"models": []}, "models"),
         ({"models": [{"name": "m"}]}, "models.0.source"),
         ({"models": [{"name": 1, "source": SOURCE}]}, "models.0.name"),
+        ({"models": [{"name": "../m", "source": SOURCE}]}, "models.0.name"),
+        ({"models": [BODY["models"][0], {"name": "n", "source": "ftp://x"}]}, "models.1.source"),
         ({"models": [{"name": "m", "source": SOURCE, "exlude": ["*"]}]}, "models.0.exlude"),
         ({"models": [{"name": "m", "source": SOURCE, "include": "*"}]}, "models.0.include"),
         ({"models": [{"name": "m", "source": SOURCE, "credentials": "../x"}]}, "models.0.cred"),
@@ -82,6 +84,12 @@ def test_a_body_of_the_wrong_form_is_refused_with_the_field(api, body, field):
     assert (answer.status, answer.json["code"]) == (422, "malformed")
     assert answer.json["errors"][0]["field"].startswith(field)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_malformed_id_is_refused_with_the_field(api):
+    answer = api.ask("PUT", "/v1/pipelines/Voice", BODY)
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "pipeline")
+    assert "'Voice' is not" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"models": NaN}', b"[" * 10000])
