@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,13 +10,22 @@ from benchmarks import disk, nginx, peers
 from benchmarks.bench import LANES, Bench
 from benchmarks.children import result_of, serving
 from benchmarks.harness import Outcome, SkippedError, speed_ratio
+from benchmarks.node import Node
 from benchmarks.replica import pull, pull_mapped
 
 
 def floor(bench: Bench) -> Outcome:
+    return _against_the_floor(bench, pull)
+
+
+def mapped(bench: Bench) -> Outcome:
+    return _against_the_floor(bench, pull_mapped)
+
+
+def _against_the_floor(bench: Bench, ours: Callable[[Node, str], float]) -> Outcome:
     with serving("benchmarks.floor", "send", *bench.slot) as port:
         return speed_ratio(
-            partial(pull_mapped, bench.node, bench.warm),
+            partial(ours, bench.node, bench.warm),
             lambda: result_of("benchmarks.floor", "receive", port, LANES, *bench.slot),
             bench.rounds,
             bench.size,
@@ -27,7 +37,7 @@ def dropped(bench: Bench) -> Outcome:
 
     def ours() -> float:
         stayed.append(disk.drop_pages(bench.slot))
-        return pull_mapped(bench.node, bench.warm)
+        return pull(bench.node, bench.warm)
 
     def plain() -> float:
         stayed.append(disk.drop_pages(bench.slot))
