@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from rich.console import Console
 
 from cache_protocol import routes
-from cache_protocol.errors import IntegrityError, MalformedError, from_problem
+from cache_protocol.errors import CacheError, IntegrityError, MalformedError, from_problem
 from cache_protocol.units import show_size
 from cache_server.cli.api import NodeApi
 from cache_server.cli.show import (
@@ -142,7 +142,9 @@ def _over(cache: dict[str, Any], *, refresh: bool) -> bool:
     ended = cache["state"] in ("warm", "cold") and "next" not in cache
     if ended and "last_error" in cache and (refresh or not cache["warm"]):
         raise from_problem(cache["last_error"])
-    return ended and cache["state"] == "warm"
+    if ended and not cache["warm"]:  # a fill that runs says so from the moment it was asked for
+        raise CacheError("the pipeline was evicted while it was waited for; warm it again")
+    return ended
 
 
 def _model(text: str, args: Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from cache_server import __main__ as program
 from cache_server.cli import commands
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
-from tests.fakes.service import SOURCE, chunks, running_service
+from tests.fakes.service import SOURCE, VOICE, chunks, running_service
 
 
 @pytest.fixture
@@ -160,6 +161,16 @@ def test_a_refresh_that_fails_is_told_although_the_slot_stays_warm(node, bench, 
     code, _, err = node("warm", "voice", "--refresh", "--wait")
     assert (code, err) == (5, "cache-server: revoked\n")
     assert node("warm", "voice", "--wait")[0] == 0
+
+
+def test_a_wait_for_a_pipeline_that_is_evicted_meanwhile_ends(node, bench, origin, monkeypatch):
+    put(node)
+    with origin.held():
+        evict = SimpleNamespace(sleep=lambda _: bench.service.evict(VOICE, force=True))
+        monkeypatch.setattr(commands, "time", evict)
+        code, out, err = node("warm", "voice", "--wait")
+    assert (code, json.loads(out.splitlines()[0])["state"]) == (1, "filling")
+    assert "evicted" in err
 
 
 def test_an_origin_that_says_no_is_5(node, origin):
