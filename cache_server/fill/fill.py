@@ -40,19 +40,16 @@ CONNECTIONS = 8  # per fill; a CDN gives one connection some 50 to 200 MB/s
 HASHERS = 2  # sha256 of one file cannot be parallel; two files at once keep up with 25 GbE
 PIECE = 2**20  # bytes per step: large enough to amortise a call, small enough to stay in cache
 MAX_ROTTEN = 3  # chunks of one file that the disk may have spoilt during one fill
-NICENESS = 5  # a third of a share against a thread that answers, all of what is left over
 TICK = 0.5  # seconds within which a stopped fill is noticed by one that waits
 
 
 def _step_back() -> None:
     """Let the threads that answer requests run first when all processors are busy.
 
-    A thread that wakes to answer waits for a fill's thread to end its turn otherwise: p99 of a
-    warm manifest while two fills run was 40 to 59 ms, and 12 with this (benchmarks/policy.py).
+    A thread that wakes to answer waits for a fill's thread to end its turn otherwise. A lower
+    priority on top made fills up to a third slower, and answers no faster that could be shown.
     """
-    thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
-    os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+    os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
 
 
 class FillStoppedError(BusyError):

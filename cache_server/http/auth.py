@@ -24,7 +24,8 @@ def bearer(admin_token: str | None) -> Callable[[Request], None]:
         if scheme.lower() != "bearer" or not hmac.compare_digest(given, known):
             raise UnauthorizedError(
                 "send the node's token as 'Authorization: Bearer …'; "
-                "its commands take it from CACHE_SERVER_ADMIN_TOKEN"
+                "its commands take it from CACHE_SERVER_ADMIN_TOKEN, agents from "
+                "REPLICA_AGENT_TOKEN"
             )
 
     return check
