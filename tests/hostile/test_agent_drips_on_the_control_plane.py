@@ -11,8 +11,7 @@ from replica_agent.client import ControlClient
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
-def test_a_manifest_that_drips_is_given_up_as_a_whole(monkeypatch, start):
-    monkeypatch.setattr("replica_agent.client.LISTING_TIMEOUT", 0.3)
+def test_a_manifest_that_drips_is_given_up_as_a_whole(start):
     gone = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -29,10 +28,11 @@ def test_a_manifest_that_drips_is_given_up_as_a_whole(monkeypatch, start):
 
     thread = threading.Thread(target=drip)
     thread.start()
+    client = ControlClient(f"http://127.0.0.1:{server.getsockname()[1]}")
     began = time.monotonic()
     try:
         with pytest.raises(ServerUnreachableError):
-            ControlClient(f"http://127.0.0.1:{server.getsockname()[1]}").manifest("voice")
+            client.manifest("voice", timeout=0.3)
     finally:
         gone.set()
         thread.join()
