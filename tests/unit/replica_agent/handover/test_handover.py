@@ -386,7 +386,8 @@ def test_socket_and_directory_are_for_our_user_only():
 
 
 def test_a_directory_that_others_can_enter_is_refused(tmp_path):
-    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)  # whatever the umask
     with pytest.raises(PermissionError):
         HandoverServer(None, None, tmp_path / "open")
 
