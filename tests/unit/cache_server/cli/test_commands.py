@@ -30,6 +30,7 @@ def bench(tmp_path, origin, quick_retries):
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Run a command; return its exit code, what it said, and what it complained about."""
+    umask = os.umask(0o077)  # ``serve`` sets it for the whole process
     for name in [n for n in os.environ if n.startswith("CACHE_SERVER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -45,7 +46,8 @@ def run(monkeypatch, capsys, tmp_path):
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    return run
+    yield run
+    os.umask(umask)
 
 
 @pytest.fixture
