@@ -15,6 +15,7 @@ from cache_protocol.errors import (
     UnknownPipelineError,
 )
 from cache_server.core.content import ModelSpec
+from cache_server.core.fill_order import FillOrder
 from tests.fakes.origin import MemoryOrigin
 from tests.fakes.service import LIMIT, SOURCE, VOICE, chunks
 
@@ -64,7 +65,15 @@ def test_a_reader_has_its_chunk_while_another_file_stalls(node, origin):
         assert bench.settle() is None
 
 
-def test_what_a_reader_waits_for_comes_next(bench, origin):
+def test_what_a_reader_waits_for_comes_next(bench, origin, monkeypatch):
+    claimed: list[int] = []
+    claim = FillOrder.next
+    monkeypatch.setattr(FillOrder, "next", lambda order: noted(claim(order)))
+
+    def noted(extent):
+        claimed.extend([] if extent is None else [extent.begin])
+        return extent
+
     origin.files = {"w.bin": chunks(10)}
     bench.put()
     with origin.held():
@@ -78,8 +87,7 @@ def test_what_a_reader_waits_for_comes_next(bench, origin):
             assert wanted.wait(LIMIT)
             origin.gate.set()
             reader.result(LIMIT)
-    opened = [span.begin // CHUNK_SIZE for _, span in origin.requests]
-    assert opened.index(9) == 8
+    assert claimed.index(9) == 8
     bench.settle()
 
 
