@@ -32,7 +32,7 @@ from cache_server.crash_points import reached
 from cache_server.fill.headers import check_header
 from cache_server.fill.pieces import RemoteFile, pieces
 from cache_server.ports import Origin
-from cache_server.store.durable import disk_errors
+from cache_server.store.durable import disk_errors, open_to_read
 from cache_server.store.generation import Generation
 from cache_server.store.stored_file import StoredFile
 
@@ -236,7 +236,7 @@ class Fill:
     def _hash_along_the_front(self, file: StoredFile, hashes: list[_Hash]) -> None:
         room, rotten = memoryview(bytearray(min(CHUNK_SIZE, file.size))), 0
         with disk_errors(file.path):
-            fd = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(file.path)
         try:
             chunk = 0
             while chunk < file.map.count:

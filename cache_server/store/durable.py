@@ -32,18 +32,30 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         sync_directory(path.parent)
 
 
+def open_to_read(path: Path, flags: int = 0) -> int:
+    """Open ``path``, no link, to be read, and leave no time of access behind.
+
+    Writing that time down changes the inode, which may have to wait for a disk that hangs although
+    every byte of the file is in memory.
+    """
+    flags |= os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:  # the file is another user's, as after a copy
+        return os.open(path, flags)
+
+
 def open_direct(path: Path) -> int:
     """Open ``path`` to be read from the disk itself, past the copy in memory, where that works.
 
     Reads of the descriptor want offsets, lengths and memory in multiples of the block size.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(path, flags | os.O_DIRECT)
+        return open_to_read(path, os.O_DIRECT)
     except OSError as error:
         if error.errno != errno.EINVAL:  # tmpfs: it is all memory
             raise
-        return os.open(path, flags)
+        return open_to_read(path)
 
 
 def read_direct(path: Path, size: int) -> bytes:

@@ -31,11 +31,10 @@ from cache_protocol.ranges import Span
 from cache_server.core.chunk_map import ChunkMap
 from cache_server.core.content import OriginFile
 from cache_server.crash_points import reached
-from cache_server.store.durable import delete, disk_errors, open_direct
+from cache_server.store.durable import delete, disk_errors, open_direct, open_to_read
 
 PIECE = 2**20  # bytes read at once when a chunk is checked; stays in the second-level cache
 _CHECKS = threading.BoundedSemaphore(4)  # readers may ask for checks; disks have other work
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}  # ELOOP: a link in its place
 
 
@@ -234,7 +233,7 @@ class StoredFile:
         """
         span, seen = chunk_span(chunk, self.size), ChunkHash()
         with disk_errors(self.path):
-            fd = open_direct(self.path) if direct else os.open(self.path, _READ)
+            fd = (open_direct if direct else open_to_read)(self.path)
             try:
                 at = span.begin
                 # Whole pieces even at the end: direct reads want multiples of the block size.
@@ -264,7 +263,7 @@ class StoredFile:
         """Return a descriptor and how many bytes there are; ``(None, 0)`` for no file at all."""
         with disk_errors(self.path):
             try:
-                fd = os.open(self.path, _READ)
+                fd = open_to_read(self.path)
             except OSError as error:
                 if error.errno in _NO_FILE:
                     return None, 0

@@ -1,6 +1,5 @@
 """A real node on a disk that fails or hangs: nothing new is written, and what can be is served."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -82,11 +81,6 @@ def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
     assert cache_of(node, "warm")["warm"]
 
 
-@pytest.mark.skipif(
-    os.environ.get("HANGING_DISK") != "on",
-    reason="a reader of bytes in memory waits for the hanging disk in some runs: not yet "
-    "understood; HANGING_DISK=on runs it",
-)
 def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_memory(
     disk: FaultyDisk, node: Node, scratch: Path
 ) -> None:
