@@ -1,7 +1,8 @@
 """A real node on a disk that fails or hangs: nothing new is written, and what can be is served."""
 
+import mmap
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.content import chunks, digests, write
 from tests.integration.programs import answer, cache_of, replica, until
 
 pytestmark = pytest.mark.timeout(180)
+MAP_LOCKED = 0x2000  # asm-generic/mman.h; the mmap module does not name it
 FILES = {"a.bin": chunks(2)}
 LATE = {"b.bin": chunks(2, seed=1)}
 
@@ -45,16 +47,23 @@ def slot_file(node: Node, pipeline: str, name: str) -> Path:
     return next(p for p in node.root.rglob(name) if generation in p.parts)
 
 
-def in_memory(node: Node) -> None:
-    """Have the warm pipeline's bytes in the page cache."""
-    slot_file(node, "warm", "a.bin").read_bytes()
+@contextmanager
+def in_memory(node: Node) -> Iterator[None]:
+    """Have the warm pipeline's bytes in the page cache, and keep them there.
+
+    Read once they may be gone a moment later: some kernels reclaim what looks cold (DAMON).
+    """
+    with (
+        slot_file(node, "warm", "a.bin").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, MAP_LOCKED | mmap.MAP_SHARED, mmap.PROT_READ),
+    ):
+        yield
 
 
 def test_a_disk_that_fails_takes_no_fill_serves_what_it_can_and_recovers_by_itself(
     disk: FaultyDisk, node: Node
 ) -> None:
-    in_memory(node)
-    with disk.failing():
+    with in_memory(node), disk.failing():
         until(lambda: not ready(node)[0])
         assert "the disk is sick" in ready(node)[1]
         status, problem = answer(node, "POST", "/v1/pipelines/late/warm", {})
@@ -87,9 +96,8 @@ def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_mem
     node.put("cold", {"m": f"file://{scratch}/in"})
     node.warm("cold")
     forget(slot_file(node, "cold", "a.bin"))
-    in_memory(node)
     with ExitStack() as reading:
-        with disk.hanging():
+        with in_memory(node), disk.hanging():
             stuck = reading.enter_context(replica(node, "cold"))
             until(lambda: not ready(node)[0])
             assert "has not answered" in ready(node)[1]
