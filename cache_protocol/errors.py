@@ -4,6 +4,8 @@ CacheError
 ├── MalformedError            bytes or words that claim a form do not follow it
 ├── UnknownPipelineError      nobody registered a pipeline of this id
 ├── UnauthorizedError         no token, or one that this node does not know
+├── ForbiddenError            the token is known, and may not do this
+├── UnknownTokenError         there is no token of this id
 ├── TicketError               a URL's right to read is missing, forged or has run out
 ├── GenerationGoneError       the content behind this URL has been given up
 ├── SlotInUseError            a replica reads the slot now
@@ -66,6 +68,22 @@ class UnauthorizedError(CacheError):
     code = "unauthorized"
     retry = Retry.NEVER
     title = "A valid token is needed"
+
+
+class ForbiddenError(CacheError):
+    """The token is known, and may not do this."""
+
+    code = "forbidden"
+    retry = Retry.NEVER
+    title = "This token may not do this"
+
+
+class UnknownTokenError(CacheError):
+    """There is no token of this id."""
+
+    code = "unknown-token"
+    retry = Retry.NEVER
+    title = "There is no such token"
 
 
 class TicketError(CacheError):

@@ -23,6 +23,8 @@ EXIT: dict[type[CacheError], int] = {
     errors.ServerUnreachableError: 3,
     errors.UnknownPipelineError: 4,
     errors.UnauthorizedError: 4,
+    errors.ForbiddenError: 4,
+    errors.UnknownTokenError: 4,
     errors.OriginError: 5,
     errors.IntegrityError: 6,
     errors.CapacityError: 7,
@@ -91,7 +93,7 @@ def _api(args: Namespace, env: Mapping[str, str]) -> NodeApi:
     token = env.get("CACHE_SERVER_ADMIN_TOKEN")
     if not token and server.rstrip("/") == of_root:
         token = _read(root / "admin-token")
-    return NodeApi(server, token)
+    return NodeApi(server, token, args.tenant)
 
 
 def _default_server(args: Namespace, root: Path) -> str:

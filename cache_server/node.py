@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -15,12 +16,16 @@ import uvicorn
 from cache_protocol.errors import DiskError
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key, Registry
+from cache_server.catalogue.tokens import Tokens
+from cache_server.core.access import DEFAULT_TENANT
 from cache_server.data.plane import DataPlane
-from cache_server.http.api import TENANT, Wiring, build
+from cache_server.http.api import Wiring, build
+from cache_server.http.replicas import DataAddress
 from cache_server.origins.open import open_origin
 from cache_server.origins.settings import OriginSettings
 from cache_server.pipelines_file import read_pipelines
 from cache_server.service.clocks import system_clocks
+from cache_server.service.identities import Identities
 from cache_server.service.service import Options, Service
 from cache_server.settings import Settings
 from cache_server.store.durable import write_json
@@ -62,8 +67,14 @@ class Node:
             self.service.library, key, host=settings.host, port=settings.data_port
         )
         self._control = _listen(settings.host, settings.port)
-        token = (settings.admin_token or self._root.admin_token()) if settings.auth else None
-        wiring = Wiring(token, key, settings.advertise, self._data.address[1], Boots(registry))
+        identities = Identities(
+            Tokens(registry),
+            settings.admin_token or self._root.admin_token(),
+            key=self._root.identity_key(),
+            now=lambda: datetime.now(UTC),
+        )
+        data = DataAddress(key, settings.advertise, self._data.address[1])
+        wiring = Wiring(identities, data, Boots(registry), settings.auth)
         config = uvicorn.Config(
             build(self.service, wiring),
             log_config=None,
@@ -100,7 +111,7 @@ class Node:
         if self._settings.pipelines is None:
             return
         for entry in read_pipelines(self._settings.pipelines):
-            key, warm = Key(TENANT, entry.id), entry.body.warm
+            key, warm = Key(DEFAULT_TENANT, entry.id), entry.body.warm
             self.service.put(key, entry.models, pinned=entry.pinned, warm=warm)
 
 

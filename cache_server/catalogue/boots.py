@@ -1,6 +1,7 @@
 """What replicas reported about their starts; the last ones of each pipeline are kept."""
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -48,11 +49,11 @@ class Boots:
             if last is not None:
                 connection.execute(delete(boots).where(of_pipeline, boots.c.number <= last))
 
-    def last(self, tenant: str, pipeline: str | None, limit: int) -> list[dict[str, Any]]:
+    def last(self, tenant: str, only: Collection[str] | None, limit: int) -> list[dict[str, Any]]:
         """Return the last ``limit`` reports, newest first; of all pipelines with None."""
         wanted = select(boots.c.received, boots.c.report).where(boots.c.tenant == tenant)
-        if pipeline is not None:
-            wanted = wanted.where(boots.c.pipeline == pipeline)
+        if only is not None:
+            wanted = wanted.where(boots.c.pipeline.in_(only))
         with self._registry.transaction() as connection:
             rows = connection.execute(wanted.order_by(boots.c.number.desc()).limit(limit)).all()
         return [{**json.loads(row.report), "received": row.received} for row in rows]

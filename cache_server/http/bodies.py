@@ -11,7 +11,7 @@ from cache_server.core.content import ModelSpec
 from cache_server.core.sources import parse_source
 
 
-def _lawful(check: Callable[[str], object]) -> AfterValidator:
+def lawful(check: Callable[[str], object]) -> AfterValidator:
     """Return a validator that asks ``check`` of the core, so that its words name the field."""
 
     def validate(text: str) -> str:
@@ -24,9 +24,9 @@ def _lawful(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-PipelineId = Annotated[str, _lawful(check_pipeline)]
-ModelName = Annotated[str, _lawful(check_model)]
-SourceText = Annotated[str, _lawful(parse_source)]
+PipelineId = Annotated[str, lawful(check_pipeline)]
+ModelName = Annotated[str, lawful(check_model)]
+SourceText = Annotated[str, lawful(parse_source)]
 Glob = Annotated[str, Field(min_length=1, max_length=255)]
 
 

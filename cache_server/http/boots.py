@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cache_server.catalogue.boots import Boots
-from cache_server.catalogue.registry import Key
+from cache_server.http.access import Reporter, Viewer
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Short = Annotated[str, Field(max_length=255)]
@@ -55,22 +55,25 @@ class BootBody(BaseModel):
         return fields if self.notes else {k: v for k, v in fields.items() if k != "notes"}
 
 
-def router(boots: Boots, tenant: str, now: Callable[[], datetime]) -> APIRouter:
+def router(boots: Boots, now: Callable[[], datetime]) -> APIRouter:
     """Return the routes of boot reports."""
     routes = APIRouter(prefix="/v1", tags=["boots"])
 
     @routes.post("/boots", status_code=201)
-    def add(body: BootBody) -> dict[str, Any]:
+    def add(body: BootBody, caller: Reporter) -> dict[str, Any]:
         """Keep the report of one boot; also of a pipeline that nobody registered."""
         report = body.report()
-        boots.add(Key(tenant, body.pipeline), report, now())
+        boots.add(caller.key(body.pipeline), report, now())
         return report
 
     @routes.get("/boots")
     def show(
-        pipeline: Id | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        caller: Viewer,
+        pipeline: Id | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """Return the last reports, newest first."""
-        return {"boots": boots.last(tenant, pipeline, limit)}
+        """Return the last reports of pipelines that are there for the caller, newest first."""
+        only = caller.identity.pipelines if pipeline is None else {caller.key(pipeline).id}
+        return {"boots": boots.last(caller.tenant, only, limit)}
 
     return routes

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cache_protocol.errors import MalformedError, UnauthorizedError
+from cache_protocol.errors import CacheError, MalformedError
+from cache_server.core.access import Identity
 from cache_server.http import problems
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
@@ -19,8 +20,8 @@ PROBES = ("/healthz", "/readyz")  # the only paths that need no token
 class Door:
     """ASGI: lets through to ``app`` what may ask and is not too large."""
 
-    def __init__(self, app: ASGIApp, check: Callable[[Request], None]) -> None:
-        """Stand before ``app``; ``check`` raises UnauthorizedError for who may not ask."""
+    def __init__(self, app: ASGIApp, check: Callable[[Request], Identity]) -> None:
+        """Stand before ``app``; ``check`` tells who asks, or raises CacheError."""
         self._app = app
         self._check = check
 
@@ -29,13 +30,15 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = Request(scope)
         try:
-            request = Request(scope)
             if scope["path"] not in PROBES:
-                self._check(request)
-            body = await _read(request, receive)
-        except UnauthorizedError as error:
+                request.state.identity = self._check(request)
+        except CacheError as error:
             await problems.answer(error)(scope, receive, send)
+            return
+        try:
+            body = await _read(request, receive)
         except MalformedError as error:
             await problems.answer_as(error, 413)(scope, receive, send)
         else:

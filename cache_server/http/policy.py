@@ -4,36 +4,38 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from cache_server.catalogue.registry import Key
+from cache_server.http.access import Changer, Operator
 from cache_server.http.bodies import EvictBody
 from cache_server.service.service import Service
 
 MAX_NEED = 2**63 - 1  # bytes
 
 
-def policy_routes(service: Service, tenant: str) -> APIRouter:
-    """Return the routes for the pipelines of ``tenant``."""
+def policy_routes(service: Service) -> APIRouter:
+    """Return the routes."""
     router = APIRouter(prefix="/v1", tags=["policy"])
 
     @router.post("/pipelines/{pipeline}/evict")
-    def evict(pipeline: str, body: EvictBody | None = None) -> dict[str, int]:
+    def evict(pipeline: str, caller: Changer, body: EvictBody | None = None) -> dict[str, int]:
         """Delete what is kept of a pipeline; it stays registered, and is pulled anew if asked."""
         force = body is not None and body.force
-        return {"freed": service.evict(Key(tenant, pipeline), force=force)}
+        return {"freed": service.evict(caller.key(pipeline), force=force)}
 
     @router.put("/pipelines/{pipeline}/pin")
-    def pin(pipeline: str) -> dict[str, Any]:
+    def pin(pipeline: str, caller: Changer) -> dict[str, Any]:
         """Keep a pipeline: the policy never evicts it."""
-        return service.pin(Key(tenant, pipeline), pinned=True)
+        return service.pin(caller.key(pipeline), pinned=True)
 
     @router.delete("/pipelines/{pipeline}/pin")
-    def unpin(pipeline: str) -> dict[str, Any]:
+    def unpin(pipeline: str, caller: Changer) -> dict[str, Any]:
         """Let the policy decide again."""
-        return service.pin(Key(tenant, pipeline), pinned=False)
+        return service.pin(caller.key(pipeline), pinned=False)
 
     @router.get("/eviction-plan")
-    def eviction_plan(need: Annotated[int, Query(ge=0, le=MAX_NEED)]) -> dict[str, Any]:
-        """Return who would go for a fill of ``need`` bytes, in order. Nothing happens."""
+    def eviction_plan(
+        _caller: Operator, need: Annotated[int, Query(ge=0, le=MAX_NEED)]
+    ) -> dict[str, Any]:
+        """Return who would go, of all tenants, for ``need`` bytes, in order. Nothing happens."""
         return service.eviction_plan(need)
 
     return router

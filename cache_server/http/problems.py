@@ -15,6 +15,8 @@ STATUS: dict[type[CacheError], int] = {
     errors.MalformedError: 422,
     errors.UnknownPipelineError: 404,
     errors.UnauthorizedError: 401,
+    errors.ForbiddenError: 403,
+    errors.UnknownTokenError: 404,
     errors.TicketError: 403,
     errors.GenerationGoneError: 410,
     errors.SlotInUseError: 409,

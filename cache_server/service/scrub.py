@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 from cache_protocol.digests import chunk_span
 from cache_protocol.errors import CacheError, DiskError
+from cache_server.catalogue.registry import Key
+from cache_server.core.access import DEFAULT_TENANT
 from cache_server.core.pace import Pace
 from cache_server.core.scrub_plan import (
     Pass,
@@ -50,8 +52,8 @@ class Target(NamedTuple):
 
     @property
     def pipeline(self) -> str:
-        """The id of its pipeline."""
-        return self.slot.registration.key.id
+        """The name of its pipeline."""
+        return scrub_name(self.slot.registration.key)
 
     @property
     def whole(self) -> bool:
@@ -254,3 +256,11 @@ def _look(generation: Generation, file: StoredFile, chunk: int) -> bool:
     if not right and generation.progress.repair is not None:
         generation.progress.repair(file, chunk)
     return not right
+
+
+def scrub_name(key: Key) -> str:
+    """Return what a pipeline is called in a pass, and in its notes on disk.
+
+    That is its id in the tenant that every node has, ``tenant/id`` in others; no id has a slash.
+    """
+    return key.id if key.tenant == DEFAULT_TENANT else f"{key.tenant}/{key.id}"

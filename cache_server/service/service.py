@@ -44,7 +44,7 @@ from cache_server.service.pass_through import PassThrough
 from cache_server.service.proactive import Proactive
 from cache_server.service.requests import BATCH, Requests
 from cache_server.service.room import Room
-from cache_server.service.scrub import Scrub, Target
+from cache_server.service.scrub import Scrub, Target, scrub_name
 from cache_server.service.slot import Slot, Work
 from cache_server.service.views import pipeline_view, plan_view
 from cache_server.store.generation import Generation
@@ -451,7 +451,7 @@ class Service:
         if pipeline is not None:
             with self._lock:
                 self._slot(pipeline)
-        return self._scrub.ask(None if pipeline is None else pipeline.id)
+        return self._scrub.ask(None if pipeline is None else scrub_name(pipeline))
 
     # Views.
 

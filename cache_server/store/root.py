@@ -80,6 +80,10 @@ class Root:
         """Return the key that signs this node's URLs; kept, so that they outlive a restart."""
         return self._secret("ticket-key", secrets.token_bytes(KEY_SIZE))
 
+    def identity_key(self) -> bytes:
+        """Return the key that secrets of S3 access keys are derived from."""
+        return self._secret("identity-key", secrets.token_bytes(KEY_SIZE))
+
     def admin_token(self) -> str:
         """Return the admin token, generated once."""
         return (

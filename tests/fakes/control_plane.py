@@ -6,12 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from typing import Any
 
 import uvicorn
 
+from cache_server.catalogue.boots import Boots
+from cache_server.catalogue.tokens import Tokens
 from cache_server.http.api import Wiring, build
+from cache_server.http.replicas import DataAddress
+from cache_server.service.identities import Identities
 from cache_server.service.service import Service
 
 TOKEN = "the-token"
@@ -60,11 +65,15 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(service: Service, **wiring: Any) -> Iterator[ControlPlane]:
+def control_plane(service: Service, *, auth: bool = True, **data: Any) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end."""
-    fields = {"admin_token": TOKEN, "ticket_key": b"k" * 32, "advertise": None, "data_port": 8081}
+    fields = {"ticket_key": b"k" * 32, "advertise": None, "port": 8081}
+    identities = Identities(
+        Tokens(service._registry), TOKEN, key=b"i" * 32, now=lambda: datetime.now(UTC)
+    )
+    boots = Boots(service._registry)
     config = uvicorn.Config(
-        build(service, Wiring(**{**fields, **wiring})),
+        build(service, Wiring(identities, DataAddress(**{**fields, **data}), boots, auth)),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -20,7 +20,9 @@ def add(boots, pipeline, number, tenant="default"):
 
 
 def numbers(boots, pipeline=None, limit=10, tenant="default"):
-    return [b["number"] for b in boots.last(tenant, pipeline, limit)]
+    return [
+        b["number"] for b in boots.last(tenant, None if pipeline is None else {pipeline}, limit)
+    ]
 
 
 def test_the_newest_report_comes_first(registry):
@@ -29,7 +31,7 @@ def test_the_newest_report_comes_first(registry):
         add(boots, "voice", number)
     assert numbers(boots, "voice") == [2, 1, 0]
     assert numbers(boots, "voice", limit=1) == [2]
-    assert boots.last("default", "voice", 1)[0]["received"] == NOW.isoformat()
+    assert boots.last("default", {"voice"}, 1)[0]["received"] == NOW.isoformat()
 
 
 def test_each_pipeline_keeps_its_own_last_ones(registry):

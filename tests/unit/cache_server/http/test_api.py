@@ -50,7 +50,7 @@ def test_probes_need_no_token(api, path):
 
 
 def test_with_auth_off_nobody_needs_a_token(bench):
-    with control_plane(bench.service, admin_token=None) as plane:
+    with control_plane(bench.service, auth=False) as plane:
         assert plane.ask("GET", "/v1/pipelines", token=None).status == 200
 
 

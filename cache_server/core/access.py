@@ -1,0 +1,66 @@
+"""Who may do what: roles, the rights they carry, and whose pipelines they reach. Pure.
+
+    admin      everything, in every tenant
+    deployer   registers, warms, evicts, pins and removes pipelines of its tenant
+    replica    reads the weights of pipelines of its tenant, and reports its boots
+    viewer     looks, and changes nothing
+
+A token can be narrowed to named pipelines of its tenant; all others are then not there for it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFAULT_TENANT = "default"
+
+
+class Right(StrEnum):
+    """What a call needs."""
+
+    SEE = "see"  # lists, one pipeline, reports, figures of the node
+    CHANGE = "change"  # register, remove, warm, evict, pin, touch, scrub of a pipeline
+    READ = "read"  # a manifest, with the lease and the tickets that come with it
+    REPORT = "report"  # a boot
+    OPERATE = "operate"  # what concerns all tenants: tokens, the eviction plan, a whole scrub
+
+
+class Role(StrEnum):
+    """What somebody is."""
+
+    ADMIN = "admin"
+    DEPLOYER = "deployer"
+    REPLICA = "replica"
+    VIEWER = "viewer"
+
+
+RIGHTS: dict[Role, frozenset[Right]] = {
+    Role.ADMIN: frozenset(Right),
+    Role.DEPLOYER: frozenset({Right.SEE, Right.CHANGE}),
+    Role.REPLICA: frozenset({Right.READ, Right.REPORT}),
+    Role.VIEWER: frozenset({Right.SEE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody who is known by a token."""
+
+    id: str  # of the token; no secret
+    tenant: str
+    role: Role
+    pipelines: frozenset[str] | None = None  # None: all of the tenant
+
+    def may(self, right: Right) -> bool:
+        """Whether the role carries ``right``."""
+        return right in RIGHTS[self.role]
+
+    def acts_for(self, tenant: str) -> bool:
+        """Whether it may act in ``tenant``."""
+        return self.role is Role.ADMIN or tenant == self.tenant
+
+    def reaches(self, pipeline: str) -> bool:
+        """Whether ``pipeline`` of a tenant it acts for is there for it."""
+        return self.pipelines is None or pipeline in self.pipelines
+
+
+ROOT = Identity("admin", DEFAULT_TENANT, Role.ADMIN)  # the node's own token; all, with auth off

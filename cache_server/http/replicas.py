@@ -1,0 +1,111 @@
+"""Routes of replicas: the manifest that comes with a lease, and the lease."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from cache_protocol.errors import CacheError, CapacityError, DiskError, GenerationGoneError
+from cache_protocol.manifest import dump_manifest
+from cache_server.catalogue.registry import Key
+from cache_server.http.access import Caller, Reader
+from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
+from cache_server.service.library import Readable
+from cache_server.service.service import Service
+from cache_server.service.views import stamp
+
+MAX_AT_ONCE = 64  # files whose URLs the event loop signs itself: 50 µs each
+_NOT_KEPT = (CapacityError, DiskError)  # why a pipeline is passed through
+
+
+@dataclass(frozen=True, slots=True)
+class DataAddress:
+    """Where replicas read bytes, and what opens it to them."""
+
+    ticket_key: bytes
+    advertise: str | None  # host[:port] of the data plane, if it is not that of the request
+    port: int
+
+
+def replica_routes(service: Service, data: DataAddress) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1", tags=["replicas"])
+
+    @router.get("/pipelines/{pipeline}/manifest")
+    async def manifest(pipeline: str, caller: Reader, request: Request) -> JSONResponse:
+        """Return the manifest with a lease; a cold slot answers once names and sizes are known."""
+        key = caller.key(pipeline)
+        generation = await _readable(service, key)
+        base = _data_plane(data, request)
+        signer = Signer(data.ticket_key, base, int(time.time()) + TICKET_LIFE)
+        lease = service.grant(key, generation)
+        if len(generation.files) <= MAX_AT_ONCE:
+            document = dump_manifest(manifest_of(generation, lease, signer))
+        else:
+            document = await asyncio.to_thread(
+                lambda: dump_manifest(manifest_of(generation, lease, signer))
+            )
+        return JSONResponse(document, headers={"Cache-Control": "no-store"})
+
+    @router.put("/leases/{lease}")
+    def renew(lease: str, caller: Reader) -> dict[str, str | None]:
+        """Hold the generation for another term."""
+        if not _holds(service, lease, caller):
+            raise GenerationGoneError("the lease has run out; ask for the manifest again")
+        renewed = service.renew(lease)
+        return {"id": renewed.id, "expires": stamp(renewed.expires)}
+
+    @router.delete("/leases/{lease}", status_code=204)
+    def give_back(lease: str, caller: Reader) -> None:
+        """End a hold; one that has ended is fine."""
+        if _holds(service, lease, caller):
+            service.leases.give_back(lease)
+
+    return router
+
+
+def _holds(service: Service, lease: str, caller: Caller) -> bool:
+    """Whether ``lease`` is on content that is there for the caller."""
+    holder = service.leases.holder(lease)
+    return holder is not None and caller.reaches(holder)
+
+
+async def _readable(service: Service, key: Key) -> Readable:
+    """Return what a replica can read now: kept, being filled, or, with no room, passed through."""
+    # A change of threads costs a turn for the interpreter's lock, among many that fill.
+    if (warm := service.warm_now(key)) is not None:
+        return warm
+    try:
+        opening = await asyncio.to_thread(service.ensure, key)
+        # Shielded: a caller that leaves must not end the fill that others share.
+        generation = await asyncio.shield(asyncio.wrap_future(opening))
+    except _NOT_KEPT as error:
+        refused: CacheError = error
+    else:
+        failure = generation.progress.failure  # of an attempt that hangs in a sick disk
+        if not isinstance(failure, _NOT_KEPT):
+            return generation
+        refused = failure
+    # Not in a thread: a few origins that are silent would take them all, from warm pipelines too.
+    if (asked := await asyncio.to_thread(service.look_up, key)) is not None:
+        with suppress(CacheError):  # then ``refused`` is what there is to say
+            await asyncio.shield(asyncio.wrap_future(asked))
+    return await asyncio.to_thread(service.pass_through, key, refused)
+
+
+def _data_plane(data: DataAddress, request: Request) -> str:
+    """Return the data plane's URL: as advertised, or at the host that the replica used."""
+    address = urlsplit(f"//{data.advertise or _host(request)}")
+    name, port = address.hostname or "127.0.0.1", data.port
+    if data.advertise is not None and address.port is not None:
+        port = address.port
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _host(request: Request) -> str:
+    host = request.url.hostname or ""
+    return f"[{host}]" if ":" in host else host
