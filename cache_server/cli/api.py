@@ -9,12 +9,13 @@ from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableE
 
 MAX_ANSWER = 256 * 2**20  # bytes; a list of 100 000 pipelines
 TIMEOUT = 30.0  # seconds without a byte
+TENANT_HEADER = "Warmline-Tenant"
 
 
 class NodeApi:
     """Calls one node. A connection per call: commands make few."""
 
-    def __init__(self, server: str, token: str | None) -> None:
+    def __init__(self, server: str, token: str | None, tenant: str | None = None) -> None:
         """Remember where the node is.
 
         Raises:
@@ -33,6 +34,8 @@ class NodeApi:
         if token and not token.isprintable():
             raise MalformedError("the token has control characters: no token has them")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if tenant is not None:
+            self._headers[TENANT_HEADER] = tenant
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON answer of one call, ``{}`` if it has none.

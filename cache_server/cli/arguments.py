@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_pipeline
-from cache_server.cli import commands, policy
+from cache_server.cli import commands, policy, tokens
+from cache_server.core.access import Role
 
 EXIT_CODES = """\
 exit codes:
@@ -93,6 +94,7 @@ def parser() -> ArgumentParser:
     scrub.add_argument("id", nargs="?", type=_pipeline, metavar="ID", help="of one pipeline only")
     scrub.add_argument("--wait", action="store_true", help="until the pass is over")
     _add_policy(verbs)
+    _add_tokens(verbs)
     _client(verbs, "status", commands.status, "show the node's figures")
     return top
 
@@ -122,6 +124,29 @@ def _add_policy(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     touch.add_argument("id", type=_pipeline, metavar="ID")
     plan = _client(verbs, "plan-eviction", policy.plan, "show who would go, in order; a dry run")
     plan.add_argument("--need", required=True, metavar="SIZE", help="of the fill, e.g. 80GB")
+
+
+def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
+    group = verbs.add_parser("tokens", help="make, list and revoke tokens; admins only")
+    inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = _client(inner, "create", tokens.create, "make a token of --tenant and show it, once")
+    create.add_argument(
+        "--role",
+        required=True,
+        choices=[role.value for role in Role],
+        help="admin: everything; deployer: register, warm, evict, pin; "
+        "replica: manifests and boot reports; viewer: look",
+    )
+    create.add_argument(
+        "--pipeline", action="append", type=_pipeline, metavar="ID", help="only this; repeatable"
+    )
+    create.add_argument("--name", default="", metavar="TEXT", help="for people: whose it is")
+    create.add_argument(
+        "--lifetime", metavar="DURATION", help="ISO 8601, e.g. P30D [until it is revoked]"
+    )
+    _client(inner, "ls", tokens.ls, "list the tokens of all tenants, without their secrets")
+    revoke = _client(inner, "revoke", tokens.revoke, "end a token at once")
+    revoke.add_argument("id", type=_pipeline, metavar="ID")
 
 
 def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
@@ -158,6 +183,9 @@ def _client(
     )
     command.add_argument(
         "--root", metavar="DIR", help="ROOT of a node on this machine, for its address and token"
+    )
+    command.add_argument(
+        "--tenant", type=_pipeline, metavar="NAME", help="act for this tenant; admins only"
     )
     command.add_argument("--json", action="store_true", help="JSON for programs")
     command.set_defaults(run=run)

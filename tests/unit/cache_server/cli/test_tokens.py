@@ -1,0 +1,81 @@
+"""``cache-server tokens`` as it is typed, against a control plane over a real socket."""
+
+import json
+
+import pytest
+
+from cache_server import __main__ as program
+from tests.fakes.control_plane import TOKEN, control_plane
+from tests.fakes.origin import MemoryOrigin, MemoryOrigins
+from tests.fakes.service import SOURCE, running_service
+
+
+@pytest.fixture
+def plane(tmp_path):
+    origins = MemoryOrigins({SOURCE: MemoryOrigin({"config.json": b"{}"})})
+    with running_service(tmp_path / "root", origins) as bench, control_plane(bench.service) as it:
+        yield it
+
+
+@pytest.fixture
+def run(plane, monkeypatch, capsys):
+    """Run a command as the holder of a token; return its exit code, stdout and stderr."""
+
+    def run(*words: str, token: str = TOKEN) -> tuple[int, str, str]:
+        monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", token)
+        monkeypatch.setattr("sys.argv", ["cache-server", *words, "--server", plane.url])
+        code = 0
+        try:
+            program.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_the_token_stands_alone_on_stdout_and_works(run):
+    code, token, about = run("tokens", "create", "--role", "viewer")
+    assert code == 0
+    assert "it is not shown again" in about
+    assert run("pipelines", "ls", token=token.strip())[0] == 0
+
+
+def test_what_a_role_may_not_do_exits_with_4_and_says_why(run):
+    _, token, _ = run("tokens", "create", "--role", "viewer")
+    code, _, complaint = run("evict", "voice", token=token.strip())
+    assert code == 4
+    assert "role viewer" in complaint
+
+
+def test_tokens_are_listed_without_their_secrets(run):
+    _, token, _ = run("tokens", "create", "--role", "replica", "--pipeline", "a", "--name", "pod")
+    _, listed, _ = run("tokens", "ls")
+    assert "pod" in listed
+    assert token.strip().rpartition("_")[2] not in run("tokens", "ls", "--json")[1]
+
+
+def test_a_revoked_token_is_nobodys(run):
+    _, made, _ = run("tokens", "create", "--role", "viewer", "--json")
+    made = json.loads(made)
+    assert run("tokens", "revoke", made["id"])[0] == 0
+    assert run("pipelines", "ls", token=made["token"])[0] == 4
+    code, _, complaint = run("tokens", "revoke", made["id"])
+    assert (code, "there is no token" in complaint) == (4, True)
+
+
+def test_a_token_of_a_tenant_sees_the_pipelines_of_that_tenant_alone(run):
+    model = ("--model", f"m={SOURCE}")
+    assert run("pipelines", "put", "ours", *model)[0] == 0
+    assert run("pipelines", "put", "theirs", *model, "--tenant", "b")[0] == 0
+    _, token, _ = run("tokens", "create", "--role", "deployer", "--tenant", "b")
+    _, listed, _ = run("pipelines", "ls", token=token.strip())
+    assert ("theirs" in listed, "ours" in listed) == (True, False)
+    assert run("pipelines", "show", "ours", token=token.strip())[0] == 4
+    assert run("pipelines", "ls", "--tenant", "default", token=token.strip())[0] == 4
+
+
+@pytest.mark.parametrize("lifetime", ["soon", "P0D", "PT0S"])
+def test_a_lifetime_that_is_none_is_wrong_usage(run, lifetime):
+    assert run("tokens", "create", "--role", "viewer", "--lifetime", lifetime)[0] == 2
