@@ -51,7 +51,9 @@ class Node:
         self._settings = settings
         self._root = Root(settings.root)
         registry = Registry(settings.database_url or f"sqlite:///{self._root.path}/catalogue.db")
-        origin_settings = OriginSettings.from_env(env, secrets_dir=settings.secrets_dir)
+        origin_settings = OriginSettings.from_env(
+            env, secrets_dir=settings.secrets_dir, private=settings.private_origins
+        )
         capacity = settings.capacity
         if capacity is None:
             capacity = _share_of_disk(self._root.path)

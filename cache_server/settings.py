@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from cache_protocol.environment import read_settings
 from cache_protocol.errors import CacheError, MalformedError
 from cache_protocol.units import parse_duration, parse_size
+from cache_server.core.reach import parse_reach
 
 PREFIX = "CACHE_SERVER_"
 
@@ -33,6 +34,7 @@ class Settings:
     admin_token: str | None = None  # None: generated once, kept under root
     pipelines: Path | None = None  # a pipelines.yaml that is registered at start
     secrets_dir: Path | None = None  # mounted secrets that ``credentials`` names
+    private_origins: str = ""  # where origins may be besides the public Internet, see core/reach
     allow_plaintext: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -120,6 +122,11 @@ def _address(text: str) -> str:
     return text.strip()
 
 
+def _reach(text: str) -> str:
+    parse_reach(_text(text))
+    return text
+
+
 def _path(text: str) -> Path:
     return Path(_text(text))
 
@@ -139,6 +146,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "admin_token": _text,
     "pipelines": _path,
     "secrets_dir": _path,
+    "private_origins": _reach,
     "allow_plaintext": _switch,
     "tls_cert": _path,
     "tls_key": _path,

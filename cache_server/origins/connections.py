@@ -18,7 +18,9 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from cache_protocol.errors import OriginUnavailableError
+from cache_server.core.reach import Reach
 from cache_server.origins.answers import CaseBlind
+from cache_server.origins.dialling import check_literal, dial
 from cache_server.origins.redirects import place
 
 MAX_IDLE = 16  # connections kept per host; the fill uses 8 per file
@@ -41,9 +43,18 @@ class Connections:
         *,
         connect_timeout: float,
         stall_timeout: float,
+        reach: Reach,
         proxies: Mapping[str, str] | None = None,
     ) -> None:
-        """Args: timeouts in seconds; proxies: ``https`` (a URL) and ``no`` (a list of hosts)."""
+        """Make none yet.
+
+        Args:
+            connect_timeout: seconds.
+            stall_timeout: seconds.
+            reach: which addresses may be connected to.
+            proxies: ``https`` (a URL) and ``no`` (a list of hosts).
+        """
+        self._reach = reach
         self.stall_timeout = stall_timeout
         self._connect_timeout = connect_timeout
         self._proxies = dict(proxies or {})
@@ -56,6 +67,7 @@ class Connections:
 
         Raises:
             OriginUnavailableError: no connection, no answer in time, or not an HTTP answer.
+            MalformedError: the URL's host is at an address that an origin may not lead to.
         """
         parts = urlsplit(url)
         host = _Host(parts.scheme, parts.hostname or "", parts.port)
@@ -95,23 +107,38 @@ class Connections:
         return Exchange(response, connection, lambda c: self._give(host, c))
 
     def _connect(self, host: _Host) -> http.client.HTTPConnection:
-        connection = self._dial(host)
+        connection = self._of(host)
         connection.response_class = _PromptResponse
         connection.connect()
         connection.sock.settimeout(self.stall_timeout)
         return connection
 
-    def _dial(self, host: _Host) -> http.client.HTTPConnection:
+    def _of(self, host: _Host) -> http.client.HTTPConnection:
         if host.scheme == "http":
-            return http.client.HTTPConnection(host.name, host.port, timeout=self._connect_timeout)
+            plain = http.client.HTTPConnection(host.name, host.port, timeout=self._connect_timeout)
+            self._judge(plain)
+            return plain
         proxy = self._proxy(host)
         name, port = (proxy.hostname or "", proxy.port or 80) if proxy else (host.name, host.port)
         connection = http.client.HTTPSConnection(
             name, port, timeout=self._connect_timeout, context=self._tls
         )
-        if proxy is not None:
-            connection.set_tunnel(host.name, host.port, headers=_proxy_authorization(proxy))
+        if proxy is None:
+            self._judge(connection)
+            return connection
+        # Names are the proxy's to look up and to judge, addresses are ours.
+        check_literal(self._reach, host.name)
+        connection.set_tunnel(host.name, host.port, headers=_proxy_authorization(proxy))
         return connection
+
+    def _judge(self, connection: http.client.HTTPConnection) -> None:
+        """Have ``connection`` connect to addresses alone that may be connected to."""
+
+        def connect(address: tuple[str, int], *_: object) -> socket.socket:
+            return dial(self._reach, *address, self._connect_timeout)
+
+        # The one place where http.client lets a caller choose the address under the name.
+        connection._create_connection = connect  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _proxy(self, host: _Host) -> SplitResult | None:
         proxy = self._proxies.get("https")

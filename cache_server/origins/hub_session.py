@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 from huggingface_hub import set_client_factory
 
-from cache_protocol.errors import OriginUnavailableError
+from cache_protocol.errors import MalformedError, OriginUnavailableError
 from cache_server.origins.answers import refusal
-from cache_server.origins.redirects import place
+from cache_server.origins.redirects import MAX_REDIRECTS, place, same_origin
 
 
 class _OneAttempt(httpx2.Client):
@@ -21,7 +21,7 @@ class _OneAttempt(httpx2.Client):
         """Send ``request`` once; any failure leaves as an OriginError."""
         what = place(str(request.url))
         try:
-            response = super().send(request, **options)
+            response = self._follow(request, options)
         except httpx2.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise OriginUnavailableError(f"{what}: {reason}") from error
@@ -29,6 +29,25 @@ class _OneAttempt(httpx2.Client):
             response.close()
             raise refusal(response.status_code, response.headers, what)
         return response
+
+    def _follow(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+        """Follow redirects as long as they stay at the hub: a renamed repository's do."""
+        options["follow_redirects"] = False
+        for _ in range(1 + MAX_REDIRECTS):
+            response = super().send(request, **options)
+            if response.next_request is None:
+                return response
+            response.close()
+            target = str(response.next_request.url)
+            if not same_origin(str(request.url), target):
+                raise MalformedError(
+                    f"{place(str(request.url))} redirects to {place(target)}, another host; what "
+                    "a hub says of its repositories is read from the hub alone"
+                )
+            request = response.next_request
+        raise OriginUnavailableError(
+            f"{place(str(request.url))} redirects more than {MAX_REDIRECTS} times"
+        )
 
 
 _lock = Lock()

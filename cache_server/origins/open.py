@@ -57,6 +57,7 @@ def _hugging_face(source: Source, spec: ModelSpec, settings: OriginSettings) -> 
     connections = Connections(
         connect_timeout=settings.connect_timeout,
         stall_timeout=settings.stall_timeout,
+        reach=settings.reach,
         proxies=settings.proxies,
     )
     return HuggingFaceOrigin(

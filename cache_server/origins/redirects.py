@@ -1,6 +1,6 @@
 """Which redirects of an origin are followed. The one place for that policy.
 
-Addresses are not judged yet: an origin that the operator registered may point to any host.
+Where a followed one may lead, as an address, is judged when it is connected to: ``dialling``.
 """
 
 from urllib.parse import SplitResult, urljoin, urlsplit

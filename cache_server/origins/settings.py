@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from cache_server.core.reach import Reach, parse_reach
+
 HUB = "https://huggingface.co"
 _PROXY = re.compile(r"(https|no)_proxy", re.IGNORECASE)
 
@@ -24,14 +26,23 @@ class OriginSettings:
     connect_timeout: float = 5.0
     stall_timeout: float = 20.0  # seconds without a byte, and for all headers of an answer
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # "https", "no"
+    private: str = ""  # hosts, addresses and networks that origins may be at though not public
+
+    @property
+    def reach(self) -> Reach:
+        """Return which addresses origins may be at."""
+        return parse_reach(self.private, self.hf_endpoint)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str], *, secrets_dir: Path | None = None) -> Self:
+    def from_env(
+        cls, env: Mapping[str, str], *, secrets_dir: Path | None = None, private: str = ""
+    ) -> Self:
         """Return the settings that ``env`` holds, by the names that other tools read too."""
         named = {k.lower(): v for k, v in sorted(env.items()) if v and _PROXY.fullmatch(k)}
         return cls(
             hf_endpoint=(env.get("HF_ENDPOINT") or HUB).rstrip("/"),
             hf_token=(env.get("HF_TOKEN") or "").strip() or None,
             secrets_dir=secrets_dir,
+            private=private,
             proxies={name.removesuffix("_proxy"): value for name, value in named.items()},
         )

@@ -18,9 +18,11 @@ from cache_protocol.errors import (
     OriginUnavailableError,
 )
 from cache_protocol.ranges import Span
+from cache_server.core.reach import parse_reach
 from cache_server.origins.connections import Connections
 from cache_server.origins.ranged_http import RangedClient
 
+HERE = parse_reach("127.0.0.1, localhost")
 DATA = bytes(range(100))
 SPAN = Span(10, 20)
 PART = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 10-19/100\r\n"
@@ -96,7 +98,7 @@ def serving(*answers: Answer, speaks_first: bool = False) -> Iterator[Script]:
 
 @pytest.fixture
 def client() -> Iterator[RangedClient]:
-    client = RangedClient(Connections(connect_timeout=2, stall_timeout=0.3))
+    client = RangedClient(Connections(connect_timeout=2, stall_timeout=0.3, reach=HERE))
     yield client
     client.close()
 
@@ -309,7 +311,7 @@ def test_tls_goes_through_the_proxy_with_its_password_and_no_message_shows_it():
     refused = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     with serving(refused) as proxy:
         proxies = {"https": proxy.url.replace("//", "//me:s3cret@"), "no": "localhost"}
-        connections = Connections(connect_timeout=2, stall_timeout=2, proxies=proxies)
+        connections = Connections(connect_timeout=2, stall_timeout=2, reach=HERE, proxies=proxies)
         with pytest.raises(OriginUnavailableError, match="407") as caught:
             fetch(RangedClient(connections), "https://hub.example")
         assert proxy.requests[0].startswith("CONNECT hub.example:443 ")
@@ -347,7 +349,7 @@ def over_tls(certificate: Path) -> Callable[[socket.socket], None]:
 
 def test_a_part_is_read_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    client = RangedClient(Connections(connect_timeout=2, stall_timeout=2))
+    client = RangedClient(Connections(connect_timeout=2, stall_timeout=2, reach=HERE))
     with serving(over_tls(certificate), speaks_first=True) as server:
         assert fetch(client, server.url.replace("http://127.0.0.1", "https://localhost"))
         client.close()
