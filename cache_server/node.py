@@ -20,6 +20,7 @@ from cache_server.catalogue.tokens import Tokens
 from cache_server.core.access import DEFAULT_TENANT
 from cache_server.data.plane import DataPlane
 from cache_server.http.api import Wiring, build
+from cache_server.http.crowd import Crowd
 from cache_server.http.replicas import DataAddress
 from cache_server.origins.open import open_origin
 from cache_server.origins.settings import OriginSettings
@@ -79,6 +80,7 @@ class Node:
         wiring = Wiring(identities, data, Boots(registry), settings.auth)
         config = uvicorn.Config(
             build(self.service, wiring),
+            http=Crowd().protocol(),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE,

@@ -4,6 +4,7 @@ Outermost, so that who has no token can neither have a body parsed nor take one 
 that answer.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from cache_server.core.access import Identity
 from cache_server.http import problems
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
+BODY_LIMIT = 10.0  # seconds for all of it; at the bound above that is 100 kB/s
 PROBES = ("/healthz", "/readyz")  # the only paths that need no token
 
 
@@ -38,7 +40,11 @@ class Door:
             await problems.answer(error)(scope, receive, send)
             return
         try:
-            body = await _read(request, receive)
+            async with asyncio.timeout(BODY_LIMIT):
+                body = await _read(request, receive)
+        except TimeoutError:
+            late = MalformedError(f"the body took more than {BODY_LIMIT:.0f} s to come")
+            await problems.answer_as(late, 408)(scope, receive, send)
         except MalformedError as error:
             await problems.answer_as(error, 413)(scope, receive, send)
         else:

@@ -15,6 +15,7 @@ import uvicorn
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.tokens import Tokens
 from cache_server.http.api import Wiring, build
+from cache_server.http.crowd import Crowd
 from cache_server.http.replicas import DataAddress
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
@@ -65,7 +66,9 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(service: Service, *, auth: bool = True, **data: Any) -> Iterator[ControlPlane]:
+def control_plane(
+    service: Service, *, auth: bool = True, crowd: Crowd | None = None, **data: Any
+) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end."""
     fields = {"ticket_key": b"k" * 32, "advertise": None, "port": 8081}
     identities = Identities(
@@ -74,6 +77,7 @@ def control_plane(service: Service, *, auth: bool = True, **data: Any) -> Iterat
     boots = Boots(service._registry)
     config = uvicorn.Config(
         build(service, Wiring(identities, DataAddress(**{**fields, **data}), boots, auth)),
+        http=(crowd or Crowd()).protocol(),
         log_config=None,
         access_log=False,
         lifespan="off",
