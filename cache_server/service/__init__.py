@@ -1,7 +1,11 @@
 """One slot per pipeline: who starts its fill, who joins, what is served, what is told.
 
-Reading order: ``slot`` (what is known of one pipeline) · ``leases`` (who reads what) ·
-``library`` (generations by id, for the data plane) · ``filling`` (from resolution to publication)
-· ``repairs`` (bytes that are no longer what they were) · ``scrub`` (who looks for them) ·
-``service`` (every call of the control plane) · ``views`` (what a caller is shown).
+Reading order: ``slot`` (what is known of one pipeline) · ``registrations`` (what may be one) ·
+``inventory`` (all of them) · ``clocks`` · ``requests`` (who was asked for when) · ``leases`` (who
+reads what) · ``library`` (generations by id, for the data plane) · ``room`` (who goes) ·
+``departures`` (on their way out) · ``filling`` (from resolution to publication) · ``proactive``
+(fills that nobody waits for) · ``pass_through`` (what is not kept) · ``repairs`` (bytes that are
+no longer what they were) · ``scrub`` (who looks for them) · ``disk_watch`` (a disk that is sick) ·
+``counters`` · ``identities`` (who may ask) · ``service`` (every call of the control plane) ·
+``views`` (what a caller is shown).
 """

@@ -4,44 +4,38 @@ A replica's way: ``ensure`` (warm: at once; cold: one fill, others join) → ``g
 the data plane finds the generation in the ``library``.
 """
 
-import errno
-import gc
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from cache_protocol.errors import (
     CacheError,
-    DiskError,
-    MalformedError,
     OriginChangedError,
     SlotInUseError,
     UnknownPipelineError,
 )
 from cache_protocol.manifest import Lease
-from cache_protocol.names import check_model, check_pipeline, shown
+from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.content import ModelSpec
 from cache_server.core.eviction import NEVER
 from cache_server.core.ledger import Ledger
-from cache_server.core.recency import is_hot, recall
+from cache_server.core.recency import is_hot
 from cache_server.core.slots import SlotEvent, SlotState
-from cache_server.core.sources import Scheme, parse_source
 from cache_server.ports import OpenOrigin
 from cache_server.service.clocks import Clocks
 from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch
 from cache_server.service.filling import Filling
+from cache_server.service.inventory import Inventory
 from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
 from cache_server.service.pass_through import PassThrough
 from cache_server.service.proactive import Proactive
+from cache_server.service.registrations import check_registration
 from cache_server.service.requests import BATCH, Requests
 from cache_server.service.room import Room
 from cache_server.service.scrub import Scrub, Target, scrub_name
@@ -86,17 +80,15 @@ class Service:
         self._ledger = Ledger(options.capacity)
         self._lock = lock = threading.RLock()
         self._disk = DiskWatch(root.probe, self._disk_changed)
-        self._by_key: dict[Key, Slot] = {}
-        self._known = threading.Event()  # the database has been read
-        self._learning = threading.Lock()
-        self._requests = Requests(registry, self.library, self._by_key, clocks)
+        by_key: dict[Key, Slot] = {}  # the inventory's; others look into it
+        self._requests = Requests(registry, self.library, by_key, clocks)
         self._departures = Departures(lock, root, self._ledger, self.library)
         self._room = Room(
             lock=lock,
             root=root,
             ledger=self._ledger,
             departures=self._departures,
-            slots=self._by_key,
+            slots=by_key,
             leases=self.leases,
             requests=self._requests,
             clocks=clocks,
@@ -111,6 +103,15 @@ class Service:
             open_origin=open_origin,
             clocks=clocks,
             disk=self._disk,
+        )
+        self._inventory = Inventory(
+            by_key,
+            lock=lock,
+            root=root,
+            registry=registry,
+            ledger=self._ledger,
+            clocks=clocks,
+            serve=self._filling.serve,
         )
         self._proactive = Proactive(lock, self._begin_unasked)
         pulled = self._filling.counters.count_pulled
@@ -192,7 +193,7 @@ class Service:
 
     def _register(self, key: Key, models: tuple[ModelSpec, ...], pinned: bool | None) -> bool:  # noqa: FBT001
         with self._lock:
-            old = self._slots.get(key)
+            old = self._inventory.slots.get(key)
             if old is None:
                 self._create(Registration(key, models, pinned or False))
                 return True
@@ -211,7 +212,7 @@ class Service:
         self._registry.put(registration, self._clocks.now())
         slot = Slot(registration, loaded=True)
         self._filling.resolve(slot)
-        self._slots[registration.key] = slot
+        self._inventory.slots[registration.key] = slot
 
     def _change(self, old: Slot, registration: Registration) -> bool:
         """Take a changed registration; return whether the slot had to be replaced by a new one."""
@@ -219,13 +220,13 @@ class Service:
         if registration != was:
             self._disk.check()
             self._registry.put(registration, self._clocks.now())
-        self._load(old)
+        self._inventory.load(old)
         if registration.spec == was.spec:
             old.registration = registration
             return False
         slot = Slot(registration, loaded=True, asked=old.asked, replaces=old)
         self._filling.resolve(slot)  # first: if it cannot begin, nobody waits for the old one's end
-        self._slots[registration.key] = slot
+        self._inventory.slots[registration.key] = slot
         return True
 
     def _retire_slot(self, slot: Slot) -> None:
@@ -270,7 +271,7 @@ class Service:
         finally:
             with self._lock:
                 slot.happens(SlotEvent.GONE)
-                del self._slots[key]
+                del self._inventory.slots[key]
                 self._requests.forget(key)
                 slot.over.set()
 
@@ -326,7 +327,7 @@ class Service:
 
     def eviction_plan(self, need: int) -> dict[str, Any]:
         """Return who would go for a fill of ``need`` bytes; nothing happens."""
-        slots = self._slots
+        slots = self._inventory.slots
         plan = self._room.plan(need)
         with self._lock:
             asked = {k: s.asked for k, s in slots.items()} if plan.victims else {}
@@ -362,7 +363,7 @@ class Service:
         request. The slot may be on its way out in this very moment: then its reader is told so
         at the data plane, and asks again.
         """
-        slot = self._by_key.get(key) if self._known.is_set() else None
+        slot = self._inventory.known_slot(key)
         generation = None if slot is None or slot.leaving else slot.current
         if generation is not None:
             self.library.note_read(generation)
@@ -432,7 +433,7 @@ class Service:
         """
         renewed, key = self.leases.renew(lease), self.leases.holder(lease)
         with self._lock:
-            slot = self._slots.get(key) if key is not None else None
+            slot = self._inventory.slots.get(key) if key is not None else None
             if slot is not None:
                 self._requests.touch(slot)
         return renewed
@@ -465,7 +466,11 @@ class Service:
         """Return every pipeline of ``tenant``, by id, without its files."""
         with self._lock:
             self._requests.note_reads()
-            shown = [self._view(s) for k, s in sorted(self._slots.items()) if k.tenant == tenant]
+            shown = [
+                self._view(s)
+                for k, s in sorted(self._inventory.slots.items())
+                if k.tenant == tenant
+            ]
         for view in shown:
             for model in view["models"]:
                 model.pop("files", None)
@@ -474,8 +479,8 @@ class Service:
     def status(self) -> dict[str, Any]:
         """Return the node's own figures."""
         with self._lock:
-            states = [s.state for s in self._slots.values()]
-            fills = sum(s.work is not None for s in self._slots.values())
+            states = [s.state for s in self._inventory.slots.values()]
+            fills = sum(s.work is not None for s in self._inventory.slots.values())
             used, free = self._ledger.used, self._ledger.free
         return {
             "region": self.options.region,
@@ -497,7 +502,7 @@ class Service:
         }
 
     def _view(self, slot: Slot) -> dict[str, Any]:
-        self._load(slot)
+        self._inventory.load(slot)
         return pipeline_view(
             slot,
             now=self._clocks.moment(),
@@ -507,81 +512,32 @@ class Service:
 
     def _whole_slots(self) -> list[Target]:
         with self._lock:
-            return [Target(s, s.current) for s in self._slots.values() if s.current is not None]
-
-    @property
-    def _slots(self) -> dict[Key, Slot]:
-        """Every slot. Read at first use: a node of 100 000 pipelines listens meanwhile."""
-        if not self._known.is_set():
-            self._learn()
-        return self._by_key
-
-    def _learn(self) -> None:
-        """Read registrations and last requests. Takes no other lock: callers may hold ours."""
-        with self._learning:
-            if self._known.is_set():
-                return
-            with _collector_at_rest():
-                self._read_all()
-            self._known.set()
-
-    def _read_all(self) -> None:
-        now, last = self._clocks.moment(), self._registry.last_requests()
-        for key, registration in self._registry.all().items():
-            asked = recall(last[key], now) if key in last else None
-            self._by_key[key] = Slot(registration, asked=asked)
+            return [
+                Target(s, s.current)
+                for s in self._inventory.slots.values()
+                if s.current is not None
+            ]
 
     # Inside, with the lock held.
 
     def _slot(self, key: Key, *, load: bool = True) -> Slot:
-        slot = self._slots.get(key)
+        slot = self._inventory.slots.get(key)
         if slot is None or slot.leaving:
             raise UnknownPipelineError(f"there is no pipeline {shown(key.id)}")
         if load:
-            self._load(slot)
+            self._inventory.load(slot)
         return slot
-
-    def _load(self, slot: Slot) -> None:
-        """Take what lies on disk into the slot: once, at first use or by the reconcile."""
-        if slot.loaded:
-            return
-        slot.loaded = True
-        key = slot.registration.key
-        try:
-            found = [g for d in self._root.generations(*key) if (g := self._read(d))]
-        except DiskError as error:
-            slot.loaded = not _is_ours(error)
-            raise
-        fresh = [g for g in found if g.content.spec == slot.registration.spec]
-        fresh.sort(key=lambda g: g.resolved, reverse=True)
-        slot.current = next((g for g in fresh if g.published), None)
-        slot.target = fresh[0] if fresh else None
-        if slot.current is not None:
-            slot.happens(SlotEvent.FILL)
-            slot.happens(SlotEvent.PUBLISHED)
-            self._filling.serve(slot, slot.current)
-        for generation in found:
-            if generation in (slot.current, slot.target):
-                if generation.begun:
-                    self._ledger.adopt(generation.id, generation.room)
-            else:
-                self._root.discard(generation.directory)
-
-    def _read(self, directory: Path) -> Generation | None:
-        try:
-            return Generation.load(directory)
-        except DiskError as error:
-            if _is_ours(error):
-                raise
-            log.warning("%s; it is deleted and pulled again when needed", error)
-            self._root.discard(directory)
-            return None
 
     # In the background.
 
     def _reconcile(self) -> None:
         """Bring memory in line with the disk, drop what nobody registered, resume fills."""
-        looks = (self._root.empty_trash, self._load_all, self._drop_unknown, self._resume)
+        looks = (
+            self._root.empty_trash,
+            lambda: self._inventory.load_all(self._closing),
+            lambda: self._inventory.drop_unknown(self._closing),
+            self._resume,
+        )
         for look in looks:
             try:
                 look()
@@ -611,7 +567,7 @@ class Service:
         with self._lock:
             slots = [
                 slot
-                for slot in self._slots.values()
+                for slot in self._inventory.slots.values()
                 if _half_filled(slot) or (slot.current is None and is_hot(slot.asked, now, window))
             ]
         slots.sort(key=lambda s: s.asked.seconds if s.asked else NEVER, reverse=True)
@@ -619,29 +575,12 @@ class Service:
 
     def _begin_unasked(self, key: Key) -> Work | None:
         """Begin a fill that no replica waits for, if there is something to fill."""
-        slot = self._slots.get(key)
+        slot = self._inventory.slots.get(key)
         if slot is None or slot.leaving or self._closing.is_set():
             return None
-        self._load(slot)
+        self._inventory.load(slot)
         wanted = slot.current is None or _half_filled(slot)
         return self._filling.begin(slot) if wanted else None
-
-    def _load_all(self) -> None:
-        with self._lock:
-            keys = list(self._slots)
-        for key in keys:
-            try:
-                with self._lock:
-                    if (slot := self._slots.get(key)) and not self._closing.is_set():
-                        self._load(slot)
-            except (CacheError, OSError) as error:  # that of one slot only
-                log.warning("looking at %s: %s", key.id, error)
-
-    def _drop_unknown(self) -> None:
-        for tenant, pipeline in list(self._root.slot_names()):
-            with self._lock:
-                if Key(tenant, pipeline) not in self._slots and not self._closing.is_set():
-                    self._root.discard(self._root.slot(tenant, pipeline))
 
     def _keep_house(self) -> None:
         while not self._closing.wait(HOUSEKEEPING):
@@ -667,27 +606,6 @@ class Service:
             raise
 
 
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Keep Python from looking for garbage again and again among objects that only grow more.
-
-    Reading 100 000 pipelines takes 1.1 s of a core instead of 4.5; benchmarks/policy.py.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
-
-
-def _is_ours(error: DiskError) -> bool:
-    """Whether this process ran out of something: that says nothing of what lies on the disk."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-
 def _half_filled(slot: Slot) -> bool:
     return slot.target not in (None, slot.current) and slot.target.begun
 
@@ -703,26 +621,3 @@ def _ending(slot: Slot) -> Slot | None:
     if slot.replaces is not None and slot.replaces.over.is_set():
         slot.replaces = None
     return slot.replaces
-
-
-def check_registration(key: Key, models: tuple[ModelSpec, ...]) -> None:
-    """Check everything about a registration that can be checked without its origins.
-
-    Raises:
-        MalformedError: says which field is wrong.
-    """
-    check_pipeline(key.id)
-    if not 1 <= len(models) <= MAX_MODELS:
-        raise MalformedError(f"a pipeline has 1 to {MAX_MODELS} models, not {len(models)}")
-    names = [check_model(m.name).casefold() for m in models]
-    if len(set(names)) != len(names):
-        raise MalformedError(f"two models of one name among {sorted(names)}")
-    for model in models:
-        source = parse_source(model.source)
-        if model.revision and source.scheme is not Scheme.HF:
-            raise MalformedError(f"{model.name}: only a Hugging Face source has a revision")
-        if model.revision and source.revision and model.revision != source.revision:
-            raise MalformedError(
-                f"{model.name}: revision {shown(model.revision)} and source "
-                f"{shown(model.source)} disagree"
-            )

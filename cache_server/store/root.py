@@ -70,11 +70,15 @@ class Root:
                 delete(left)
 
     def discard(self, directory: Path) -> None:
-        """Delete a directory below this one that nobody knows; one rename makes it unknown."""
+        """Delete a directory below this one that nobody knows."""
+        delete(self.put_away(directory))
+
+    def put_away(self, directory: Path) -> Path:
+        """Make a directory below this one unknown, by one rename; return where it is now."""
         with disk_errors(directory):
             going = self.trash / f"{directory.name}.{secrets.token_hex(4)}"
             directory.rename(going)
-        delete(going)
+        return going
 
     def ticket_key(self) -> bytes:
         """Return the key that signs this node's URLs; kept, so that they outlive a restart."""

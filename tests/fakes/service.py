@@ -62,7 +62,7 @@ class Bench:
         return self.service.put(key, models or (ModelSpec("m", SOURCE),), pinned=None)
 
     def slot(self, key: Key = VOICE) -> Slot:
-        return self.service._slots[key]
+        return self.service._inventory.slots[key]
 
     def resolved(self, key: Key = VOICE) -> None:
         """Return when no resolution runs, however it ended."""

@@ -164,9 +164,10 @@ class LifeOfANode(RuleBasedStateMachine):
         )
         assert self.service.status()["used"] == booked <= CAPACITY
         held = {g.id for n in self.registered if (g := self._generation(n)) is not None}
-        known = {s.target.id for s in self.service._slots.values() if s.target is not None}
+        slots = self.service._inventory.slots
+        known = {s.target.id for s in slots.values() if s.target is not None}
         assert held <= set(self.bench.on_disk()) <= held | known
-        assert set(self.service._slots) == {key(n) for n in self.registered}
+        assert set(slots) == {key(n) for n in self.registered}
 
     @invariant()
     def hot_is_what_was_asked_for_within_48_hours(self) -> None:
@@ -226,7 +227,7 @@ class LifeOfANode(RuleBasedStateMachine):
         return name in self.asked and self.clock.seconds - self.asked[name] <= HOT
 
     def _generation(self, name: str):
-        slot = self.service._slots[key(name)]
+        slot = self.service._inventory.slots[key(name)]
         target = slot.target if slot.target is not None and slot.target.begun else None
         return slot.current or target
 
