@@ -45,9 +45,15 @@ class ControlPlane:
         return HTTPConnection("127.0.0.1", self.port, timeout=30)
 
     def send(
-        self, connection: HTTPConnection, method: str, path: str, body: Any = None, token=TOKEN
+        self,
+        connection: HTTPConnection,
+        method: str,
+        path: str,
+        body: Any = None,
+        token=TOKEN,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = (headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
         data = body if body is None or isinstance(body, bytes) else json.dumps(body)
         connection.request(method, path, data, headers | {"Content-Type": "application/json"})
 
@@ -56,10 +62,17 @@ class ControlPlane:
         fields = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, fields, answer.read())
 
-    def ask(self, method: str, path: str, body: Any = None, token: str | None = TOKEN) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = TOKEN,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         connection = self.connect()
         try:
-            self.send(connection, method, path, body, token)
+            self.send(connection, method, path, body, token, headers)
             return self.receive(connection)
         finally:
             connection.close()
