@@ -22,6 +22,7 @@ from typing import NoReturn
 from cache_protocol.errors import (
     CacheError,
     CapacityError,
+    ForbiddenError,
     IntegrityError,
     MalformedError,
     OriginDeniedError,
@@ -41,6 +42,7 @@ from replica_agent.settings import Settings, from_environment
 _EXIT: tuple[tuple[type[CacheError], int, str], ...] = (
     (UnknownPipelineError, 3, "nobody registered this pipeline"),
     (UnauthorizedError, 4, "the node, or the origin, refuses access"),
+    (ForbiddenError, 4, "the node, or the origin, refuses access"),
     (OriginDeniedError, 4, "the node, or the origin, refuses access"),
     (IntegrityError, 5, "the bytes are not the promised bytes"),
     (CapacityError, 6, "no room: here, or on the node"),

@@ -2,7 +2,7 @@
 
     admin      everything, in every tenant
     deployer   registers, warms, evicts, pins and removes pipelines of its tenant
-    replica    reads the weights of pipelines of its tenant, and reports its boots
+    replica    reads the weights of pipelines of its tenant, looks at one before, reports its boots
     viewer     looks, and changes nothing
 
 A token can be narrowed to named pipelines of its tenant; all others are then not there for it.
@@ -17,7 +17,8 @@ DEFAULT_TENANT = "default"
 class Right(StrEnum):
     """What a call needs."""
 
-    SEE = "see"  # lists, one pipeline, reports, figures of the node
+    SEE = "see"  # lists, reports, figures of the node
+    LOOK = "look"  # at one pipeline, by its name; so that a replica's doctor starts no fill
     CHANGE = "change"  # register, remove, warm, evict, pin, touch, scrub of a pipeline
     READ = "read"  # a manifest, with the lease and the tickets that come with it
     REPORT = "report"  # a boot
@@ -35,9 +36,9 @@ class Role(StrEnum):
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.ADMIN: frozenset(Right),
-    Role.DEPLOYER: frozenset({Right.SEE, Right.CHANGE}),
-    Role.REPLICA: frozenset({Right.READ, Right.REPORT}),
-    Role.VIEWER: frozenset({Right.SEE}),
+    Role.DEPLOYER: frozenset({Right.SEE, Right.LOOK, Right.CHANGE}),
+    Role.REPLICA: frozenset({Right.LOOK, Right.READ, Right.REPORT}),
+    Role.VIEWER: frozenset({Right.SEE, Right.LOOK}),
 }
 
 

@@ -1,6 +1,8 @@
 """The control plane: HTTP in, calls of the service, HTTP out. No decision is made here.
 
 Reading order: ``problems`` (which error is which status) · ``bodies`` (what may be sent) ·
-``auth`` (who may ask) · ``door`` (what is looked at first) · ``manifests`` (signed URLs for a
-generation) · ``boots`` (reports) · ``api`` (the routes).
+``auth`` (who asks) · ``access`` (what is theirs to ask) · ``crowd`` (connections, bounded) ·
+``door`` (what is looked at first) · ``pipelines``, ``policy``, ``replicas``, ``boots``,
+``tokens`` (the routes) · ``manifests`` (signed URLs for a generation) · ``api`` (all of it put
+together).
 """

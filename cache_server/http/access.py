@@ -70,6 +70,7 @@ class Needs:
 
 
 Viewer = Annotated[Caller, Depends(Needs(Right.SEE))]
+Visitor = Annotated[Caller, Depends(Needs(Right.LOOK))]
 Changer = Annotated[Caller, Depends(Needs(Right.CHANGE))]
 Reader = Annotated[Caller, Depends(Needs(Right.READ))]
 Reporter = Annotated[Caller, Depends(Needs(Right.REPORT))]

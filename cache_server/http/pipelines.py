@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from cache_server.catalogue.registry import Key
 from cache_server.core.access import Right
-from cache_server.http.access import Caller, Changer, Viewer
+from cache_server.http.access import Caller, Changer, Viewer, Visitor
 from cache_server.http.bodies import PipelineBody, PipelineId, ScrubBody, WarmBody
 from cache_server.service.service import Service
 
@@ -33,7 +33,7 @@ def pipeline_routes(service: Service) -> APIRouter:
         return {"pipelines": [v for v in views if caller.identity.reaches(v["id"])]}
 
     @router.get("/pipelines/{pipeline}")
-    def show(pipeline: str, caller: Viewer) -> dict[str, Any]:
+    def show(pipeline: str, caller: Visitor) -> dict[str, Any]:
         """Return one pipeline with its files."""
         return service.view(caller.key(pipeline))
 

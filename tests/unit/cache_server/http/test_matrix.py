@@ -36,7 +36,7 @@ ADMIN = {"admin"}
 CALLS = {
     "GET /v1/pipelines": (LOOK, None, {200}),
     "PUT /v1/pipelines/{pipeline}": (CHANGE, BODY, {200, 201}),
-    "GET /v1/pipelines/{pipeline}": (LOOK, None, {200}),
+    "GET /v1/pipelines/{pipeline}": (LOOK | {"replica"}, None, {200}),
     "DELETE /v1/pipelines/{pipeline}": (CHANGE, None, {200, 409}),
     "POST /v1/pipelines/{pipeline}/warm": (CHANGE, {}, {202}),
     "POST /v1/pipelines/{pipeline}/touch": (CHANGE, None, {204}),
