@@ -143,7 +143,10 @@ class Scrub:
         while self._wait_for_work():
             try:
                 self._step()
-            except CacheError as error:  # of the record, or of a suspect: the walk goes on
+            except (
+                CacheError,
+                OSError,
+            ) as error:  # of the record, or of a suspect: the walk goes on
                 log.warning("scrub: %s", error)
         if self._passes:
             self._note()

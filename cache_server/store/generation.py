@@ -146,8 +146,11 @@ class Generation:
         try:
             self._move(trash, going)
         except CacheError:
-            self.progress.gone = not self.directory.exists()
-            raise
+            if self.directory.exists():
+                self.progress.gone = False
+                raise
+            # It has moved; only whether that outlives a crash of the machine is not known. Where
+            # it does not, the next start finds it and drops it, as whatever nobody wants.
         reached("remove.begun")
         return going
 

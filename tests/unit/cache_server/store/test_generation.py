@@ -253,3 +253,18 @@ def test_what_could_not_leave_can_still_be_read(tmp_path):
     with pytest.raises(DiskError):
         generation.leave(tmp_path / "trash")
     os.close(generation.files[0].open())
+
+
+def test_what_has_left_is_deleted_although_nobody_knows_whether_a_crash_brings_it_back(
+    tmp_path, monkeypatch
+):
+    generation = published(tmp_path / "slot")
+
+    def fails(directory: Path) -> None:
+        raise OSError(5, "Input/output error", str(directory))
+
+    monkeypatch.setattr(module, "sync_directory", fails)
+    place = generation.leave(tmp_path / "trash")
+    assert place.is_dir()
+    assert not generation.directory.exists()
+    assert generation.progress.gone
