@@ -2,6 +2,7 @@
 
 One round: harm something, start the node armed for one point, do things at random until it dies,
 start it again, let it settle, check every promise. The seed decides everything but the threads.
+One of the pipelines comes from a hub that fails to order, the others from a directory.
 
 Run by hand: ``scripts/faults --seed N --rounds M``.
 """
@@ -23,10 +24,12 @@ from benchmarks.node import Node, NodeError, running_node
 from cache_protocol.digests import CHUNK_SIZE, chunk_count, chunk_digest
 from cache_server.core.ledger import room
 from cache_server.crash_points import POINTS
+from tests.fakes.hub import Fault, Hub
 from tests.integration.content import chunks, write
 from tests.integration.programs import answer, exit_code, kill
 
 NAMES = ("voice", "chat", "vision")
+FROM_HUB = "vision"
 VERSIONS = 3  # of each pipeline's content at its origin
 ALL_HARMS = ("flip", "cut", "delete")
 HARMS = {
@@ -41,7 +44,8 @@ LIMIT = 40.0  # seconds; only a broken node needs them
 class Rounds:
     """A ROOT, its origins, and the randomness of one run."""
 
-    def __init__(self, scratch: Path, seed: int) -> None:
+    def __init__(self, scratch: Path, seed: int, hub: Hub) -> None:
+        self._hub = hub
         self._root = scratch / "root"
         self._origins = scratch / "origins"
         self._random = random.Random(seed)
@@ -59,7 +63,8 @@ class Rounds:
             point, nth = order.pop(), self._random.choice((1, 1, 2, 3))
             if point in HARMS:
                 nth = 1
-            harm = self._harm() if self._random.random() < 0.5 else "no harm"
+            how = self._random.choice((self._harm, self._disturb, lambda: "no harm"))
+            harm = how()
             died = self._until_it_dies(point, nth)
             if died:
                 self.reached.add(point)
@@ -74,6 +79,23 @@ class Rounds:
     def _publish(self, name: str, version: int) -> None:
         shutil.rmtree(self._origins / name, ignore_errors=True)
         write(self._origins / name, _content(name, version))
+        self._hub.commit(f"org/{name}", _content(name, version))
+
+    def _disturb(self) -> str:
+        """Have the hub fail once, at the next bytes that somebody asks it for."""
+        path, after = self._random.choice(("a.bin", "b.bin")), self._random.randrange(100_000)
+        fault = self._random.choice(
+            (
+                Fault(path, status=503, headers={"Retry-After": "0"}),
+                Fault(path, status=429, headers={"Retry-After": "0"}),
+                Fault(path, at="cdn", status=403),  # a signed URL that has run out
+                Fault(path, at="cdn", after=after, truncate=True),
+                Fault(path, at="cdn", after=after, reset=True),
+                Fault(path, at="cdn", wrong_chunk=0),
+            )
+        )
+        self._hub.order(fault)
+        return f"the hub fails at {path}"
 
     def _harm(self, *hows: str) -> str:
         files = sorted(self._root.glob("slots/*/*/*/files/m/*.bin"))
@@ -95,7 +117,7 @@ class Rounds:
     # A node that dies.
 
     def _until_it_dies(self, point: str, nth: int) -> bool:
-        env = {"WARMLINE_CRASH_AT": f"{point}:{nth}"}
+        env = {"WARMLINE_CRASH_AT": f"{point}:{nth}", "HF_ENDPOINT": self._hub.endpoint}
         try:
             with running_node(self._root, env=env) as node:
                 try:
@@ -123,7 +145,7 @@ class Rounds:
     def _act(self, node: Node) -> None:
         name = self._random.choice(NAMES)
         path = f"/v1/pipelines/{name}"
-        match self._random.randrange(7):
+        match self._random.randrange(8):
             case 0:
                 self._publish(name, self._random.randrange(VERSIONS))
                 answer(node, "POST", f"{path}/warm", {"refresh": True})
@@ -134,6 +156,8 @@ class Rounds:
                 answer(node, "POST", "/v1/scrub", {})
             case 3:
                 answer(node, "POST", f"{path}/evict", {"force": True})
+            case 4:
+                self._disturb()
             case _:
                 self._register(node, name)
                 answer(node, "POST", f"{path}/warm", {})
@@ -141,7 +165,7 @@ class Rounds:
                     self._settle(node)
 
     def _register(self, node: Node, name: str) -> None:
-        source = f"file://{self._origins / name}"
+        source = f"hf://org/{name}" if name == FROM_HUB else f"file://{self._origins / name}"
         answer(node, "PUT", f"/v1/pipelines/{name}", {"models": [{"name": "m", "source": source}]})
 
     def _settle(self, node: Node) -> None:
@@ -152,7 +176,7 @@ class Rounds:
     def _check(self) -> float:
         """Return the seconds until the node listened."""
         began = time.monotonic()
-        with running_node(self._root) as node:
+        with running_node(self._root, env={"HF_ENDPOINT": self._hub.endpoint}) as node:
             seconds = time.monotonic() - began
             assert seconds < LISTEN_LIMIT
             until(lambda: _status(node)["reconciled"])
@@ -239,8 +263,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     args = parser.parse_args()
     print(f"seed {args.seed}: scripts/faults --seed {args.seed} --rounds {args.rounds}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="warmline-faults-") as scratch:
-        rounds = Rounds(Path(scratch), args.seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="warmline-faults-") as scratch,
+        Hub(Path(scratch) / "hub") as hub,
+    ):
+        rounds = Rounds(Path(scratch), args.seed, hub)
         rounds.run(args.rounds, say=lambda line: print(line, flush=True))
     print(f"all held; died at {len(rounds.reached)} of {len(POINTS)} points")
 
