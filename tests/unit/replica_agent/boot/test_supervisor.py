@@ -68,7 +68,10 @@ def test_as_process_1_it_passes_signals_on_and_ends_with_the_command():
 def test_ctrl_c_reaches_the_command_once_and_the_terminal_comes_back():
     script = "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.02; done"
     keyboard, terminal = pty.openpty()
-    command = ["setsid", "--ctty", "--wait", sys.executable, "-c", _SUPERVISE, "sh", "-c", script]
+    # Whoever runs the tests in the background has them ignore Ctrl-C, and a shell that starts so
+    # cannot trap it.
+    alone = ["env", "--default-signal", "setsid", "--ctty", "--wait"]
+    command = [*alone, sys.executable, "-c", _SUPERVISE, "sh", "-c", script]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdin=terminal, stdout=terminal, stderr=terminal
     ) as process:
