@@ -36,11 +36,7 @@ class Node:
     pid: int
     control: str  # URL
     log: Path  # what it wrote to stderr
-
-    @property
-    def token(self) -> str:
-        """The token with every right."""
-        return (self.root / "admin-token").read_text().strip()
+    token: str  # has every right; read once, since a test may break the node's disk
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Return the JSON answer of one call to the control plane.
@@ -147,7 +143,8 @@ def _wait_until_it_listens(root: Path, process: "subprocess.Popen[bytes]", log: 
     while process.poll() is None and time.monotonic() < deadline:
         fields = _read_if_whole(root / "node.json")
         if fields.get("pid") == process.pid:  # not the file of an earlier node
-            return Node(root, process.pid, fields["control"], log)
+            token = (root / "admin-token").read_text().strip()
+            return Node(root, process.pid, fields["control"], log, token)
         time.sleep(0.01)
     words = log.read_text(errors="replace")[-2000:]
     raise NodeError(f"the node does not listen (exit code {process.poll()}):\n{words}")
