@@ -6,12 +6,14 @@
     viewer     looks, and changes nothing
 
 A token can be narrowed to named pipelines of its tenant; all others are then not there for it.
+A viewer can be of all tenants, for those who run the node: dashboards, graphs.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 DEFAULT_TENANT = "default"
+ALL_TENANTS = "*"  # no tenant has this name: check_pipeline's letters do not have it
 
 
 class Right(StrEnum):
@@ -56,12 +58,17 @@ class Identity:
         return right in RIGHTS[self.role]
 
     def acts_for(self, tenant: str) -> bool:
-        """Whether it may act in ``tenant``."""
-        return self.role is Role.ADMIN or tenant == self.tenant
+        """Whether it may act in ``tenant``; with ALL_TENANTS, in all at once."""
+        return self.role is Role.ADMIN or covers(self.tenant, tenant)
 
     def reaches(self, pipeline: str) -> bool:
         """Whether ``pipeline`` of a tenant it acts for is there for it."""
         return self.pipelines is None or pipeline in self.pipelines
+
+
+def covers(tenant: str, of: str) -> bool:
+    """Whether who acts for ``tenant`` acts for what is of tenant ``of``."""
+    return tenant in (ALL_TENANTS, of)
 
 
 ROOT = Identity("admin", DEFAULT_TENANT, Role.ADMIN)  # the node's own token; all, with auth off

@@ -13,12 +13,12 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 
-from cache_protocol.errors import ForbiddenError, UnknownPipelineError
+from cache_protocol.errors import ForbiddenError, MalformedError, UnknownPipelineError
 from cache_protocol.names import check_pipeline, shown
 from cache_server.catalogue.registry import Key
-from cache_server.core.access import Identity, Right
+from cache_server.core.access import ALL_TENANTS, Identity, Right, covers
 
-TENANT_HEADER = "warmline-tenant"  # an admin acts for another tenant with it
+TENANT_HEADER = "warmline-tenant"  # an admin acts for another tenant with it, or for all: "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,27 @@ class Caller:
     """Who calls, and in which tenant."""
 
     identity: Identity
-    tenant: str
+    tenant: str  # or ALL_TENANTS, for lists
 
     def key(self, pipeline: str) -> Key:
         """Return the key of ``pipeline``, which need not exist.
 
         Raises:
             UnknownPipelineError: it is not there for this caller.
+            MalformedError: the caller acts for all tenants, and did not say whose it is.
         """
         if not self.identity.reaches(pipeline):
             raise UnknownPipelineError(f"there is no pipeline {shown(pipeline)}")
+        if self.tenant == ALL_TENANTS:
+            raise MalformedError(
+                f"pipeline {shown(pipeline)} of which tenant? One call is about one tenant, only "
+                "lists are about all; send 'Warmline-Tenant: NAME', or --tenant NAME"
+            )
         return Key(self.tenant, pipeline)
 
     def reaches(self, key: Key) -> bool:
         """Whether ``key`` is there for this caller."""
-        return key.tenant == self.tenant and self.identity.reaches(key.id)
+        return covers(self.tenant, key.tenant) and self.identity.reaches(key.id)
 
     def require(self, right: Right) -> None:
         """Refuse who has not ``right``; ForbiddenError."""
@@ -61,8 +67,7 @@ class Needs:
     async def __call__(self, request: Request) -> Caller:
         """Return who calls; ForbiddenError if it is not theirs to make."""
         identity: Identity = request.state.identity
-        tenant = request.headers.get(TENANT_HEADER)
-        caller = Caller(identity, identity.tenant if tenant is None else check_pipeline(tenant))
+        caller = Caller(identity, _tenant(request.headers.get(TENANT_HEADER), identity))
         if not identity.acts_for(caller.tenant):
             raise ForbiddenError(f"this token is not of tenant {shown(caller.tenant)}")
         caller.require(self.right)
@@ -92,6 +97,12 @@ def check_rules(routes: Sequence[BaseRoute], *, open_to_all: Collection[str]) ->
             raise RuntimeError(
                 f"{context.path} says nothing of who may call it: see http/access.py"
             )
+
+
+def _tenant(named: str | None, identity: Identity) -> str:
+    if named is None:
+        return identity.tenant
+    return named if named == ALL_TENANTS else check_pipeline(named)
 
 
 def _needs(dependant: Dependant) -> Iterable[Needs]:

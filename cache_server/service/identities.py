@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from cache_protocol.errors import MalformedError, UnknownTokenError
 from cache_protocol.names import check_pipeline, shown
 from cache_server.catalogue.tokens import Token, Tokens
-from cache_server.core.access import ROOT, Identity, Role
+from cache_server.core.access import ALL_TENANTS, ROOT, Identity, Role
 
 PREFIX = "wl"
 MAX_TOKENS = 100_000  # 50 MB of them; a mistake in somebody's loop, not a fleet
@@ -75,9 +75,10 @@ class Identities:
 
         Raises:
             MalformedError: a tenant or pipeline that cannot be one, an admin that is narrowed to
-                pipelines, or a lifetime that is none; or there are too many tokens.
+                pipelines, all tenants for who may do more than look, or a lifetime that is none;
+                or there are too many tokens.
         """
-        check_pipeline(tenant)  # the same letters: both become names of directories
+        _check_tenant(tenant, role)
         for pipeline in pipelines or ():
             check_pipeline(pipeline)
         if role is Role.ADMIN and pipelines is not None:
@@ -113,6 +114,10 @@ class Identities:
         mac = hmac.new(self._key, f"s3\n{name}".encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
+    def session_key(self) -> bytes:
+        """Return the key of browsers' sessions; another admin token makes it another one."""
+        return hmac.new(self._key, b"session\n" + self._admin, hashlib.sha256).digest()
+
     def _lives(self, token: Token) -> bool:
         return token.expires is None or self._now() < token.expires
 
@@ -128,6 +133,16 @@ class Identities:
         if end <= self._now():
             raise MalformedError("the token would have run out already")
         return end
+
+
+def _check_tenant(tenant: str, role: Role) -> None:
+    if tenant != ALL_TENANTS:
+        check_pipeline(tenant)  # the same letters: both become names of directories
+    elif role is not Role.VIEWER:
+        raise MalformedError(
+            f"a token of all tenants only looks: its role is viewer, not {role.value}; an admin "
+            "of any tenant acts for every one"
+        )
 
 
 def _hash(text: str) -> bytes:

@@ -21,6 +21,7 @@ from cache_protocol.manifest import Lease
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.content import ModelSpec
+from cache_server.core.access import covers
 from cache_server.core.eviction import NEVER
 from cache_server.core.ledger import Ledger
 from cache_server.core.recency import is_hot
@@ -463,13 +464,13 @@ class Service:
             return self._view(self._slot(key))
 
     def views(self, tenant: str) -> list[dict[str, Any]]:
-        """Return every pipeline of ``tenant``, by id, without its files."""
+        """Return every pipeline of ``tenant``, or of ALL_TENANTS, by id, without its files."""
         with self._lock:
             self._requests.note_reads()
             shown = [
                 self._view(s)
                 for k, s in sorted(self._inventory.slots.items())
-                if k.tenant == tenant
+                if covers(tenant, k.tenant)
             ]
         for view in shown:
             for model in view["models"]:
