@@ -146,11 +146,11 @@ def _manifests(root: Path, seconds: float) -> float:
     """
     weights = root / "weights"
     weights.mkdir(parents=True)
-    (weights / "w.bin").write_bytes(random.Random(1).randbytes(1_000_000))
+    (weights / "w.dat").write_bytes(random.Random(1).randbytes(1_000_000))
     large = {f"large-{n}": root / f"large-{n}" for n in range(2)}
     for directory in large.values():
         directory.mkdir()
-        with (directory / "w.bin").open("wb") as file:
+        with (directory / "w.dat").open("wb") as file:
             file.truncate(int(RATE / 2 * (seconds + 5)))  # a hole: the hub's disk costs nothing
     with (
         running_hub(root / "hub", large, f"{RATE // 10**6}MB") as hub,

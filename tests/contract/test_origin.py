@@ -246,7 +246,7 @@ def client(server: Swift) -> Iterator[Any]:
     for path, data in FILES.items():
         client.put_object(Bucket="models", Key=f"voice/{path}", Body=data)
     client.put_object(Bucket="models", Key="voice/folder/", Body=b"")
-    client.put_object(Bucket="models", Key="voice-other/model.bin", Body=b"not ours")
+    client.put_object(Bucket="models", Key="voice-other/model.dat", Body=b"not ours")
     yield client
     client.close()
 
@@ -321,10 +321,10 @@ class TestS3(DenyingOriginContract):
         self.client.put_bucket_versioning(
             Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"}
         )
-        self.change("a.bin", b"first")
+        self.change("a.dat", b"first")
         versioned = self.owned("s3://versioned/voice")
         listing = versioned.resolve()
-        self.change("a.bin", b"other")
+        self.change("a.dat", b"other")
         assert read(versioned, listing, listing.files[0], Span(0, 5)) == b"first"
         versioned.close()
 
@@ -341,10 +341,10 @@ class TestS3(DenyingOriginContract):
 
     def test_after_a_freeze_half_way_the_rest_can_be_read(self, origin: Origin):
         data = os.urandom(1000) * 48_000  # more than the sockets on the way hold
-        self.change("big.bin", data)
+        self.change("big.dat", data)
         impatient = self.owned("s3://models/voice", timeout=0.5)
         listing = impatient.resolve()
-        file, buffer = named(listing, "big.bin"), memoryview(bytearray(len(data)))
+        file, buffer = named(listing, "big.dat"), memoryview(bytearray(len(data)))
         with impatient.open(listing.revision, file, Span(0, file.size)) as stream:
             at = stream.readinto(buffer)
             with self.server.stalled(), pytest.raises(OriginUnavailableError):
@@ -353,7 +353,7 @@ class TestS3(DenyingOriginContract):
         assert buffer[:at] == data[:at]
         assert read(impatient, listing, file, Span(at, file.size)) == data[at:]
         impatient.close()
-        self.client.delete_object(Bucket="models", Key="voice/big.bin")
+        self.client.delete_object(Bucket="models", Key="voice/big.dat")
 
     def test_a_listing_of_many_pages_is_whole(self, origin: Origin):
         keys = [f"many/{n:04}" for n in range(30)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from cache_protocol.digests import git_blob_hash
 
-_LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".onnx", ".model")
+_LFS_SUFFIXES = (".safetensors", ".bin", ".dat", ".gguf", ".pt", ".onnx", ".model")
 _LFS_SIZE = 10 * 2**20  # bytes; the hub refuses larger files outside LFS
 _CACHE = ".digests.json"  # beside the repositories of a served directory
 

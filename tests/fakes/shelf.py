@@ -143,7 +143,7 @@ class FakeShelf:
         self, path: str, content: bytes, *, model: str = "m", present: set[int] | None = None
     ) -> FakeFile:
         """Put a file on the shelf; ``present`` names its chunks that are there, None means all."""
-        on_disk = self.directory / f"{len(self._files)}.bin"
+        on_disk = self.directory / f"{len(self._files)}.dat"
         file = self._files[model, path] = FakeFile(on_disk, content, present)
         return file
 

@@ -83,7 +83,7 @@ class Rounds:
 
     def _disturb(self) -> str:
         """Have the hub fail once, at the next bytes that somebody asks it for."""
-        path, after = self._random.choice(("a.bin", "b.bin")), self._random.randrange(100_000)
+        path, after = self._random.choice(("a.dat", "b.dat")), self._random.randrange(100_000)
         fault = self._random.choice(
             (
                 Fault(path, status=503, headers={"Retry-After": "0"}),
@@ -98,7 +98,7 @@ class Rounds:
         return f"the hub fails at {path}"
 
     def _harm(self, *hows: str) -> str:
-        files = sorted(self._root.glob("slots/*/*/*/files/m/*.bin"))
+        files = sorted(self._root.glob("slots/*/*/*/files/m/*.dat"))
         files = [f for f in files if f.stat().st_size]
         if not files:
             return "no harm"
@@ -225,8 +225,8 @@ def _content(name: str, version: int) -> dict[str, bytes]:
     seed = NAMES.index(name) * VERSIONS + version + 1
     return {
         "config.json": json.dumps({"seed": seed}).encode(),
-        "a.bin": chunks(1, seed=seed, more=4321),
-        "b.bin": chunks(0, seed=seed + 100, more=99_999),
+        "a.dat": chunks(1, seed=seed, more=4321),
+        "b.dat": chunks(0, seed=seed + 100, more=99_999),
     }
 
 

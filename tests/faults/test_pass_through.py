@@ -11,7 +11,7 @@ from tests.integration.content import chunks, tree, write
 from tests.integration.programs import answer, pull, until
 
 pytestmark = pytest.mark.timeout(180)
-FILES = {"a.bin": chunks(2, more=77), "b.json": b"{}"}
+FILES = {"a.dat": chunks(2, more=77), "b.json": b"{}"}
 
 
 def test_a_pipeline_that_is_not_kept_is_passed_through_while_the_disk_fails(scratch: Path) -> None:

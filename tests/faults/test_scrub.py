@@ -11,7 +11,7 @@ from tests.integration.content import chunks, digests, write
 from tests.integration.programs import cache_of, cache_server, replica
 from tests.integration.test_wrong_bytes import flip, slot_file
 
-FILES = {"a.bin": chunks(2)}
+FILES = {"a.dat": chunks(2)}
 INTEGRITY = 6  # exit code of ``cache-server --help``
 
 
@@ -25,7 +25,7 @@ def node(scratch: Path) -> Iterator[Node]:
 
 
 def test_scrub_repairs_what_has_rotted_and_says_so(node: Node) -> None:
-    flip(slot_file(node, "voice", "a.bin"), CHUNK_SIZE + 5)
+    flip(slot_file(node, "voice", "a.dat"), CHUNK_SIZE + 5)
     done = cache_server("scrub", "--wait", "--root", node.root)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 wrong, 0 not repaired" in done.stdout
@@ -37,8 +37,8 @@ def test_scrub_repairs_what_has_rotted_and_says_so(node: Node) -> None:
 def test_scrub_says_with_its_exit_code_that_something_was_not_repaired(
     node: Node, scratch: Path
 ) -> None:
-    flip(slot_file(node, "voice", "a.bin"), 5)
-    (scratch / "in" / "a.bin").unlink()
+    flip(slot_file(node, "voice", "a.dat"), 5)
+    (scratch / "in" / "a.dat").unlink()
     done = cache_server("scrub", "voice", "--wait", "--root", node.root)
     assert done.returncode == INTEGRITY
     assert "1 not repaired" in done.stdout

@@ -14,8 +14,8 @@ from tests.integration.programs import answer, cache_of, replica, until
 
 pytestmark = pytest.mark.timeout(180)
 MAP_LOCKED = 0x2000  # asm-generic/mman.h; the mmap module does not name it
-FILES = {"a.bin": chunks(2)}
-LATE = {"b.bin": chunks(2, seed=1)}
+FILES = {"a.dat": chunks(2)}
+LATE = {"b.dat": chunks(2, seed=1)}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def in_memory(node: Node) -> Iterator[None]:
     Read once they may be gone a moment later: some kernels reclaim what looks cold (DAMON).
     """
     with (
-        slot_file(node, "warm", "a.bin").open("rb") as file,
+        slot_file(node, "warm", "a.dat").open("rb") as file,
         mmap.mmap(file.fileno(), 0, MAP_LOCKED | mmap.MAP_SHARED, mmap.PROT_READ),
     ):
         yield
@@ -81,7 +81,7 @@ def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
     disk: FaultyDisk, node: Node
 ) -> None:
     with ExitStack() as reading:
-        forget(slot_file(node, "warm", "a.bin"))
+        forget(slot_file(node, "warm", "a.dat"))
         with disk.failing():
             reader = reading.enter_context(replica(node, "warm"))
             until(lambda: "cannot be read" in node.log.read_text())
@@ -95,7 +95,7 @@ def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_mem
 ) -> None:
     node.put("cold", {"m": f"file://{scratch}/in"})
     node.warm("cold")
-    forget(slot_file(node, "cold", "a.bin"))
+    forget(slot_file(node, "cold", "a.dat"))
     with ExitStack() as reading:
         with in_memory(node), disk.hanging():
             stuck = reading.enter_context(replica(node, "cold"))

@@ -19,7 +19,7 @@ GOOD = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/1\r\nContent-L
 
 @pytest.fixture
 def node():
-    with FakeNode({"asr": {"a.bin": b"a"}}) as node:
+    with FakeNode({"asr": {"a.dat": b"a"}}) as node:
         yield node
 
 

@@ -13,7 +13,7 @@ from tests.fakes.node import FakeNode
 
 @pytest.fixture
 def node():
-    with FakeNode({"asr": {"a.bin": b"a", "b.bin": b"b"}}) as node:
+    with FakeNode({"asr": {"a.dat": b"a", "b.dat": b"b"}}) as node:
         yield node
 
 
@@ -42,7 +42,7 @@ def test_a_size_that_is_none_is_malformed(node, size):
         pull(node)
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\b", "a\0b", "", "B.BIN"])
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\b", "a\0b", "", "B.DAT"])
 def test_a_name_that_leaves_the_directory_or_collides_is_malformed(node, path):
     lie(node, path=path)
     with pytest.raises(MalformedError):
@@ -95,7 +95,7 @@ def test_one_generation_with_two_lists_of_files_is_malformed(node):
     def changing():
         first = next(answers, None)
         if first is None:
-            node.models["asr"]["c.bin"] = b"c"
+            node.models["asr"]["c.dat"] = b"c"
         return first or manifest()
 
     node.manifest = changing

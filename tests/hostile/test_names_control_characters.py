@@ -13,7 +13,7 @@ def test_every_control_character_and_line_separator_is_refused(control: str):
 
 
 @pytest.mark.parametrize(
-    "path", ["model.bin\0.json", "\x1b]0;title\x07", "a\r\nX-Header: b", "a\n"]
+    "path", ["model.dat\0.json", "\x1b]0;title\x07", "a\r\nX-Header: b", "a\n"]
 )
 def test_what_a_terminal_or_a_header_would_obey_is_refused(path: str):
     assert_refused(path, match="control character")

@@ -28,7 +28,7 @@ from tests.integration.programs import (
 
 @pytest.fixture
 def weights(scratch: Path) -> Path:
-    return write(scratch / "weights", {"a.bin": chunks(1), "config.json": b"{}"})
+    return write(scratch / "weights", {"a.dat": chunks(1), "config.json": b"{}"})
 
 
 def test_a_session_registers_warms_shows_and_removes(
@@ -175,7 +175,7 @@ def test_the_error_of_a_fill_is_the_end_of_waiting_for_it(
 def test_ctrl_c_ends_the_waiting_and_not_the_fill(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(2)})
+    hub.commit(repo, {"a.dat": chunks(2)})
     gate = hold(f"{repo}/", at="cdn", chunk=1)
     node.put(pipeline, {"m": f"hf://{repo}"})
     words = ("warm", pipeline, "--wait", "--root", node.root)
@@ -194,13 +194,13 @@ def test_ctrl_c_ends_the_waiting_and_not_the_fill(
 def test_a_pull_that_is_interrupted_leaves_nothing_behind(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold, scratch: Path, how: int, code: int
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(9)})
+    hub.commit(repo, {"a.dat": chunks(9)})
     hold(f"{repo}/", at="cdn", chunk=7)
     node.put(pipeline, {"m": f"hf://{repo}"})
     words = ("pull", "--pipeline", pipeline, "--to", scratch / "out")
     with running("replica_agent", *words, env=agent_environment(node)) as pulling:
         hub.wait_until_stalled()
-        until(lambda: list(scratch.rglob("a.bin")))  # under a hidden directory
+        until(lambda: list(scratch.rglob("a.dat")))  # under a hidden directory
         pulling.send_signal(how)
         assert pulling.wait() == code
         assert pulling.stderr is not None
@@ -257,7 +257,7 @@ def test_a_second_node_on_one_root_is_refused_and_the_first_goes_on(
 def test_no_secret_is_shown_in_what_a_node_says(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    hub.commit(repo, {"a.bin": b"a"})
+    hub.commit(repo, {"a.dat": b"a"})
     node.put(pipeline, {"m": f"hf://{repo}"})
     node.warm(pipeline)
     said = json.dumps(node.call("GET", f"/v1/pipelines/{pipeline}"))

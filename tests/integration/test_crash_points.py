@@ -15,7 +15,7 @@ from cache_server.crash_points import POINTS
 from tests.fakes.service import chunks
 
 LIMIT = 20.0  # seconds; a start takes about two
-FILES = {"config.json": b"{}", "a.bin": chunks(1.5, seed=1), "sub/b.bin": chunks(1.2, seed=2)}
+FILES = {"config.json": b"{}", "a.dat": chunks(1.5, seed=1), "sub/b.dat": chunks(1.2, seed=2)}
 TOTAL = sum(map(len, FILES.values()))
 # In the middle of the fill, where a point is passed once per chunk or file.
 NTH = {

@@ -33,7 +33,7 @@ def small_node(small_disk: Path, module_scratch: Path) -> Iterator[Node]:
 
 @pytest.fixture
 def too_large(small_node: Node, pipeline: str, scratch: Path) -> str:
-    write(scratch / "large", {"a.bin": chunks(TOO_LARGE)})
+    write(scratch / "large", {"a.dat": chunks(TOO_LARGE)})
     small_node.put(pipeline, {"m": f"file://{scratch}/large"})
     until(lambda: cache_of(small_node, pipeline)["size"])  # resolved, in the background
     return pipeline
@@ -66,7 +66,7 @@ def test_a_replica_has_its_files_although_they_do_not_fit_on_the_disk(
 def test_a_pipeline_that_fits_is_served_beside_one_that_does_not(
     small_node: Node, too_large: str, scratch: Path
 ) -> None:
-    files = {"a.bin": chunks(2)}
+    files = {"a.dat": chunks(2)}
     write(scratch / "small", files)
     answer(small_node, "GET", f"/v1/pipelines/{too_large}/manifest")
     small_node.put("small", {"m": f"file://{scratch}/small"})

@@ -36,7 +36,7 @@ def sizes(files: dict[str, bytes]) -> dict[str, int]:
 def test_ten_replicas_and_five_warm_requests_share_one_fill(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    files = {"a.bin": chunks(2), "b.bin": chunks(2, seed=1, more=77), "c.txt": b"c"}
+    files = {"a.dat": chunks(2), "b.dat": chunks(2, seed=1, more=77), "c.txt": b"c"}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn")
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -55,7 +55,7 @@ def test_ten_replicas_and_five_warm_requests_share_one_fill(
 def test_the_fill_goes_on_when_the_replica_that_started_it_is_killed(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    files = {"a.bin": chunks(5)}
+    files = {"a.dat": chunks(5)}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn", chunk=4)
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -94,7 +94,7 @@ FAULTS = {
 def test_an_origin_that_stumbles_sends_no_byte_twice_but_those_that_were_lost(
     node: Node, hub: Hub, pipeline: str, repo: str, fault: Callable[[str], list[Fault]]
 ) -> None:
-    files = {"a.bin": chunks(4)}
+    files = {"a.dat": chunks(4)}
     hub.commit(repo, files)
     ordered = fault(repo)
     hub.order(*ordered)
@@ -104,13 +104,13 @@ def test_an_origin_that_stumbles_sends_no_byte_twice_but_those_that_were_lost(
     assert all(f.times == 0 for f in ordered)
     # What was sent before a reset may never have been received.
     lost = sum(3 * f.after for f in ordered)
-    assert len(files["a.bin"]) <= sent(hub, repo)["a.bin"] <= len(files["a.bin"]) + lost
+    assert len(files["a.dat"]) <= sent(hub, repo)["a.dat"] <= len(files["a.dat"]) + lost
 
 
 def test_an_origin_that_goes_silent_in_the_middle_is_asked_again_from_the_next_byte(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    files = {"a.bin": chunks(2)}
+    files = {"a.dat": chunks(2)}
     hub.commit(repo, files)
     hold(f"{repo}/", at="cdn", chunk=1, after=CHUNK_SIZE // 2)  # opens when the test is over
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -122,7 +122,7 @@ def test_an_origin_that_goes_silent_in_the_middle_is_asked_again_from_the_next_b
 def test_an_address_that_ran_out_during_the_fill_is_renewed(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    files = {"a.bin": chunks(2)}
+    files = {"a.dat": chunks(2)}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn", chunk=1, reset=True)
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -147,7 +147,7 @@ def outage(hub: Hub, repo: str) -> Fault:
 def test_an_outage_reaches_everyone_who_waits(
     node: Node, hub: Hub, pipeline: str, repo: str, outage: Fault, scratch: Path
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(1)})
+    hub.commit(repo, {"a.dat": chunks(1)})
     hub.order(outage)
     node.put(pipeline, {"m": f"hf://{repo}"})
     with ThreadPoolExecutor(3) as pool:
@@ -160,7 +160,7 @@ def test_an_outage_reaches_everyone_who_waits(
 def test_a_fill_works_again_when_the_origin_is_back(
     node: Node, hub: Hub, pipeline: str, repo: str, outage: Fault, scratch: Path
 ) -> None:
-    files = {"a.bin": chunks(1)}
+    files = {"a.dat": chunks(1)}
     hub.commit(repo, files)
     hub.order(outage)
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -175,7 +175,7 @@ def test_a_fill_works_again_when_the_origin_is_back(
 def test_a_replica_lives_through_an_outage_in_the_middle_of_its_fill(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    files = {"a.bin": chunks(9)}
+    files = {"a.dat": chunks(9)}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn", chunk=7, reset=True)
     node.put(pipeline, {"m": f"hf://{repo}"})

@@ -48,7 +48,7 @@ def node_at(root: Path, library: str, offset: str | Path) -> Iterator[Node]:
 
 def registered(node: Node, scratch: Path, *names: str) -> None:
     for seed, name in enumerate(names):
-        write(scratch / name, {"a.bin": chunks(2, seed=seed)})
+        write(scratch / name, {"a.dat": chunks(2, seed=seed)})
         node.put(name, {"m": f"file://{scratch}/{name}"})
 
 

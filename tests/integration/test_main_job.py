@@ -72,7 +72,7 @@ def test_several_models_of_one_pipeline_reach_memory_side_by_side(
 def test_the_commit_resolved_at_registration_is_what_is_pulled_although_the_branch_moves(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    old, new = {"a.bin": chunks(1, seed=1)}, {"a.bin": chunks(1, seed=2)}
+    old, new = {"a.dat": chunks(1, seed=1)}, {"a.dat": chunks(1, seed=2)}
     commit = hub.commit(repo, old)
     node.put(pipeline, {"m": f"hf://{repo}@main"})
     until(lambda: cache_of(node, pipeline)["generation"])
@@ -86,7 +86,7 @@ def test_the_commit_resolved_at_registration_is_what_is_pulled_although_the_bran
 def test_a_refresh_brings_the_commit_that_the_branch_has_moved_to(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    old, new = {"a.bin": chunks(1, seed=1)}, {"a.bin": chunks(1, seed=2)}
+    old, new = {"a.dat": chunks(1, seed=1)}, {"a.dat": chunks(1, seed=2)}
     hub.commit(repo, old)
     node.put(pipeline, {"m": f"hf://{repo}@main"})
     warm(node, pipeline)
@@ -103,7 +103,7 @@ def test_files_that_are_no_weights_travel_as_they_are(
     files = {
         "tokenizer.json": b'{"a": "\xc3\xa9"}\r\n',
         "sub/dir/merges.txt": b"#version: 0.2\n\n\n",
-        "notes.bin": bytes(range(256)),
+        "notes.dat": bytes(range(256)),
         "no-suffix": b"\x00",
         "ein Wort.txt": "grüß".encode(),
     }
@@ -114,7 +114,7 @@ def test_files_that_are_no_weights_travel_as_they_are(
 
 
 def test_files_without_a_byte_travel_too(node: Node, pipeline: str, scratch: Path) -> None:
-    files = {"empty.txt": b"", "sub/__init__.py": b"", "empty.bin": b"", "one.bin": b"1"}
+    files = {"empty.txt": b"", "sub/none.txt": b"", "empty.dat": b"", "one.dat": b"1"}
     write(scratch / "in", files)
     node.put(pipeline, {"m": f"file://{scratch}/in"})
     assert pull(node, pipeline, scratch / "out").returncode == 0
@@ -124,12 +124,12 @@ def test_files_without_a_byte_travel_too(node: Node, pipeline: str, scratch: Pat
 def test_include_and_exclude_choose_what_is_pulled(
     node: Node, hub: Hub, pipeline: str, repo: str, scratch: Path
 ) -> None:
-    files = {"a.json": b"{}", "b.json": b"[]", "sub/c.json": b"1", "d.bin": chunks(1), "e.md": b"#"}
+    files = {"a.json": b"{}", "b.json": b"[]", "sub/c.json": b"1", "d.dat": chunks(1), "e.md": b"#"}
     hub.commit(repo, files)
     put(node, pipeline, source=f"hf://{repo}", include=["*.json"], exclude=["b.*"])
     assert pull(node, pipeline, scratch / "out").returncode == 0
     assert sorted(tree(scratch / "out/m")) == ["a.json", "sub/c.json"]
-    assert not hub.sent[f"{repo}/d.bin"]
+    assert not hub.sent[f"{repo}/d.dat"]
 
 
 def test_a_choice_that_leaves_nothing_says_so(
@@ -145,7 +145,7 @@ def test_a_choice_that_leaves_nothing_says_so(
 def test_a_second_pull_into_the_same_directory_leaves_nothing_but_the_files(
     node: Node, hub: Hub, pipeline: str, repo: str, scratch: Path
 ) -> None:
-    files = {"a.bin": chunks(1, more=5), "b.txt": b"b"}
+    files = {"a.dat": chunks(1, more=5), "b.txt": b"b"}
     hub.commit(repo, files)
     node.put(pipeline, {"m": f"hf://{repo}"})
     for _ in range(2):

@@ -39,7 +39,7 @@ def refused(
 def test_the_operators_token_opens_a_locked_repository(
     trusted_node: Node, hub: Hub, pipeline: str, repo: str, lock: str
 ) -> None:
-    files = {"a.bin": chunks(1), "b.txt": b"b"}
+    files = {"a.dat": chunks(1), "b.txt": b"b"}
     hub.commit(repo, files)
     setattr(hub.repository(repo), lock, True)
     trusted_node.put(pipeline, {"m": f"hf://{repo}"})
@@ -53,7 +53,7 @@ def test_the_operators_token_opens_a_locked_repository(
 def test_without_a_token_the_hubs_reason_is_kept_and_no_retry_is_advised(
     node: Node, hub: Hub, pipeline: str, repo: str, lock: str, reason: str
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(1)})
+    hub.commit(repo, {"a.dat": chunks(1)})
     setattr(hub.repository(repo), lock, True)
     node.put(pipeline, {"m": f"hf://{repo}"})
     node.call("POST", f"/v1/pipelines/{pipeline}/warm", {})
@@ -68,7 +68,7 @@ def test_without_a_token_the_hubs_reason_is_kept_and_no_retry_is_advised(
 def test_without_a_token_the_replica_is_told_within_a_second(
     node: Node, hub: Hub, pipeline: str, repo: str, scratch: Path, lock: str, reason: str
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(1)})
+    hub.commit(repo, {"a.dat": chunks(1)})
     setattr(hub.repository(repo), lock, True)
     node.put(pipeline, {"m": f"hf://{repo}"})
     done, seconds = refused(node, pipeline, scratch)

@@ -29,7 +29,7 @@ from tests.integration.programs import (
 )
 
 CAPACITY = 3 * CHUNK_SIZE  # of the node; every pipeline here but one needs more
-FILES = {"a.bin": chunks(5, more=77), "b.json": b"{}"}
+FILES = {"a.dat": chunks(5, more=77), "b.json": b"{}"}
 INTEGRITY = 5  # exit code of ``replica-agent --help``
 Start = Callable[..., AbstractContextManager[Node]]
 
@@ -125,7 +125,7 @@ def test_several_replicas_at_once_share_what_the_origin_sends(
 def test_a_warm_pipeline_beside_it_is_still_served_from_disk(
     full_node: Node, refused: str, hub: Hub
 ) -> None:
-    files = {"a.bin": chunks(2, seed=9)}
+    files = {"a.dat": chunks(2, seed=9)}
     hub.commit("org/small", files)
     full_node.put("small", {"m": "hf://org/small"})
     full_node.warm("small")
@@ -152,8 +152,8 @@ def test_bytes_that_are_wrong_again_and_again_give_no_file_a_name(
     hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1, times=10**9))
     done = pull(full_node, refused, scratch / "out")
     assert done.returncode == INTEGRITY, done.stderr
-    assert "a.bin: the origin promised" in done.stderr
-    assert "a.bin" not in tree(scratch / "out" / "m")
+    assert "a.dat: the origin promised" in done.stderr
+    assert "a.dat" not in tree(scratch / "out" / "m")
 
 
 @pytest.mark.parametrize("how", ["reset", "truncate"])
@@ -190,7 +190,7 @@ def test_a_replica_goes_on_where_it_was_when_the_node_is_back(
 def test_a_replica_that_starts_when_there_is_room_again_has_the_pipeline_kept(
     start: Start, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    small, files = {"a.bin": chunks(1)}, {"a.bin": chunks(2, seed=3)}
+    small, files = {"a.dat": chunks(1)}, {"a.dat": chunks(2, seed=3)}
     hub.commit(repo, files)
     hub.commit("org/beside", small)
     with start() as node, replica_that_holds(node, "beside", "org/beside") as beside:

@@ -39,7 +39,7 @@ def end_while_held(node: Node, how: signal.Signals, gate: Event) -> None:
 def test_a_node_that_ended_in_the_middle_of_a_fill_resumes_by_itself_and_pulls_what_is_missing(
     start: Start, hub: Hub, pipeline: str, repo: str, hold: Hold, end: signal.Signals
 ) -> None:
-    files = {"a.bin": chunks(9)}
+    files = {"a.dat": chunks(9)}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn", chunk=7, reset=True)
     with start() as node:
@@ -50,7 +50,7 @@ def test_a_node_that_ended_in_the_middle_of_a_fill_resumes_by_itself_and_pulls_w
         end_while_held(node, end, gate)
     with start(*again) as node:
         until(lambda: cache_of(node, pipeline)["warm"])
-        assert hub.sent[f"{repo}/a.bin"] == len(files["a.bin"])
+        assert hub.sent[f"{repo}/a.dat"] == len(files["a.dat"])
         with replica(node, pipeline) as reader:
             assert reader.finished()["files"] == digests(files)
 
@@ -59,7 +59,7 @@ def test_a_node_that_ended_in_the_middle_of_a_fill_resumes_by_itself_and_pulls_w
 def test_a_replica_survives_a_node_that_ends_in_the_middle_of_the_fill(
     start: Start, hub: Hub, pipeline: str, repo: str, hold: Hold, end: signal.Signals
 ) -> None:
-    files = {"a.bin": chunks(9)}
+    files = {"a.dat": chunks(9)}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn", chunk=7, reset=True)
     with ExitStack() as reading:
@@ -77,7 +77,7 @@ def test_a_replica_survives_a_node_that_ends_in_the_middle_of_the_fill(
 def test_a_replica_of_a_warm_slot_goes_on_where_it_was_when_the_node_is_back(
     start: Start, hub: Hub, pipeline: str, repo: str, end: signal.Signals
 ) -> None:
-    files = {"a.bin": chunks(9)}
+    files = {"a.dat": chunks(9)}
     hub.commit(repo, files)
     with ExitStack() as reading:
         with start() as node:
@@ -94,13 +94,13 @@ def test_a_replica_of_a_warm_slot_goes_on_where_it_was_when_the_node_is_back(
     assert finished["files"] == digests(files)
     # Each of four lanes had one chunk under way that counts for nothing.
     assert finished["wire"] <= 9 * CHUNK_SIZE + 4 * CHUNK_SIZE
-    assert hub.sent[f"{repo}/a.bin"] == len(files["a.bin"])
+    assert hub.sent[f"{repo}/a.dat"] == len(files["a.dat"])
 
 
 def test_a_node_that_is_told_to_stop_ends_with_code_0_although_a_replica_reads(
     start: Start, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(9)})
+    hub.commit(repo, {"a.dat": chunks(9)})
     with start() as node:
         node.put(pipeline, {"m": f"hf://{repo}"})
         node.warm(pipeline)

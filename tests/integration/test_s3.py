@@ -95,7 +95,7 @@ def test_a_bucket_that_is_missing_is_named_and_no_retry_is_advised(
 def test_wrong_keys_are_refused_with_the_services_own_words(
     module_scratch: Path, s3: Swift, client: Any, upload: Any, pipeline: str, scratch: Path
 ) -> None:
-    source = upload({"a.bin": b"a"})
+    source = upload({"a.dat": b"a"})
     env = {
         "AWS_ENDPOINT_URL": s3.endpoint,
         "AWS_ACCESS_KEY_ID": s3.access_key,
@@ -112,10 +112,10 @@ def test_wrong_keys_are_refused_with_the_services_own_words(
 def test_an_object_that_is_replaced_before_the_fill_is_pulled_afresh_by_the_next_warm(
     s3_node: Node, pipeline: str, upload: Any
 ) -> None:
-    s3_node.put(pipeline, {"m": upload({"a.bin": chunks(1, seed=1)})})
+    s3_node.put(pipeline, {"m": upload({"a.dat": chunks(1, seed=1)})})
     until(lambda: cache_of(s3_node, pipeline)["generation"])
-    upload({"a.bin": chunks(1, seed=2)})
+    upload({"a.dat": chunks(1, seed=2)})
     s3_node.call("POST", f"/v1/pipelines/{pipeline}/warm", {})
     assert last_error(s3_node, pipeline)["code"] == "origin-changed"
     with replica(s3_node, pipeline) as reader:
-        assert reader.finished()["files"] == digests({"a.bin": chunks(1, seed=2)})
+        assert reader.finished()["files"] == digests({"a.dat": chunks(1, seed=2)})

@@ -15,7 +15,7 @@ CONNECTIONS = 8  # of one fill
 def test_a_replica_has_checked_the_chunks_that_landed_while_the_origin_holds_the_rest_back(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
-    files = {"a.bin": chunks(9)}
+    files = {"a.dat": chunks(9)}
     hub.commit(repo, files)
     gate = hold(f"{repo}/", at="cdn", chunk=7)
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -32,15 +32,15 @@ def test_what_a_replica_waits_for_is_pulled_before_the_fills_natural_order(
     node: Node, hub: Hub, pipeline: str, repo: str, hold: Hold
 ) -> None:
     count = 2 * CONNECTIONS + 3
-    files = {"first.bin": chunks(count), "last.bin": chunks(1, seed=1)}
+    files = {"first.dat": chunks(count), "last.dat": chunks(1, seed=1)}
     hub.commit(repo, files)
-    gates = [hold("/first.bin", at="cdn") for _ in range(count)]  # one for each chunk
+    gates = [hold("/first.dat", at="cdn") for _ in range(count)]  # one for each chunk
     node.put(pipeline, {"m": f"hf://{repo}"})
     node.call("POST", f"/v1/pipelines/{pipeline}/warm", {})
     hub.wait_until_stalled(CONNECTIONS)
     with replica(node, pipeline) as reader:  # it asks for small files first
         until(lambda: cache_of(node, pipeline)["last_request"])
-        opened = _open_until_asked(hub, f"{repo}/", "/last.bin", gates)
+        opened = _open_until_asked(hub, f"{repo}/", "/last.dat", gates)
         # By itself the fill comes to it after every other chunk.
         assert opened <= CONNECTIONS
         reader.verified(CHUNK_SIZE)

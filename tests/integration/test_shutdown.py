@@ -34,7 +34,7 @@ def test_a_replica_that_waits_for_a_silent_hub_is_told_when_the_node_stops(tmp_p
 def test_a_node_whose_origin_is_silent_in_mid_body_stops_before_a_container_engine_kills_it(
     tmp_path: Path, hub: Hub, repo: str, hold: Hold
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(2)})
+    hub.commit(repo, {"a.dat": chunks(2)})
     hold(f"{repo}/", at="cdn", chunk=1)
     with running_node(tmp_path / "root", env={"HF_ENDPOINT": hub.endpoint}) as node:
         node.put("voice", {"m": f"hf://{repo}"})

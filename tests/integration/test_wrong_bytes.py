@@ -42,7 +42,7 @@ def repaired(node: Node) -> int:
 def test_a_byte_that_the_origin_sent_wrong_once_is_pulled_again(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    files = {"a.bin": chunks(3)}
+    files = {"a.dat": chunks(3)}
     hub.commit(repo, files)
     hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1))
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -54,7 +54,7 @@ def test_a_byte_that_the_origin_sent_wrong_once_is_pulled_again(
 def test_bytes_that_are_wrong_twice_fail_the_fill_and_nothing_is_warm(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(3)})
+    hub.commit(repo, {"a.dat": chunks(3)})
     hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1, times=2))
     node.put(pipeline, {"m": f"hf://{repo}"})
     node.call("POST", f"/v1/pipelines/{pipeline}/warm", {})
@@ -66,19 +66,19 @@ def test_bytes_that_are_wrong_twice_fail_the_fill_and_nothing_is_warm(
 def test_a_replica_is_told_of_bytes_that_are_wrong_twice_and_no_file_gets_its_name(
     node: Node, hub: Hub, pipeline: str, repo: str, scratch: Path
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(3)})
+    hub.commit(repo, {"a.dat": chunks(3)})
     hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1, times=10**9))
     node.put(pipeline, {"m": f"hf://{repo}"})
     done = pull(node, pipeline, scratch / "out")
     assert done.returncode == INTEGRITY, done.stderr
-    assert "a.bin" in done.stderr
+    assert "a.dat" in done.stderr
     assert tree(scratch / "out") == {}
 
 
 def test_no_load_into_memory_is_done_with_bytes_that_are_wrong_twice(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    hub.commit(repo, {"a.bin": chunks(3)})
+    hub.commit(repo, {"a.dat": chunks(3)})
     hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1, times=10**9))
     node.put(pipeline, {"m": f"hf://{repo}"})
     with replica(node, pipeline) as reader:
@@ -89,7 +89,7 @@ def test_no_load_into_memory_is_done_with_bytes_that_are_wrong_twice(
 def test_the_fill_after_one_that_brought_wrong_bytes_starts_afresh(
     node: Node, hub: Hub, pipeline: str, repo: str
 ) -> None:
-    files = {"a.bin": chunks(2)}
+    files = {"a.dat": chunks(2)}
     hub.commit(repo, files)
     hub.order(Fault(f"{repo}/", at="cdn", wrong_chunk=1, times=2))
     node.put(pipeline, {"m": f"hf://{repo}"})
@@ -114,15 +114,15 @@ def test_a_byte_that_rotted_on_the_nodes_disk_is_brought_anew_from_the_origin(
 def test_rot_that_the_origin_can_no_longer_heal_is_named_and_the_replica_gets_the_new_content(
     node: Node, pipeline: str, scratch: Path
 ) -> None:
-    write(scratch / "in", {"a.bin": chunks(2)})
+    write(scratch / "in", {"a.dat": chunks(2)})
     node.put(pipeline, {"m": f"file://{scratch}/in"})
     node.warm(pipeline)
-    write(scratch / "in", {"a.bin": chunks(2, seed=1)})
-    flip(slot_file(node, pipeline, "a.bin"), 5)
+    write(scratch / "in", {"a.dat": chunks(2, seed=1)})
+    flip(slot_file(node, pipeline, "a.dat"), 5)
     with replica(node, pipeline) as reader:
         finished = reader.finished()
     # What was cached exists nowhere any more: the replica gets all of the new content, no mix.
-    assert finished["files"] == digests({"a.bin": chunks(2, seed=1)})
+    assert finished["files"] == digests({"a.dat": chunks(2, seed=1)})
     log = [line for line in node.log.read_text().splitlines() if pipeline in line]
     assert any("cannot be repaired" in line and "no longer the one" in line for line in log)
 
@@ -130,12 +130,12 @@ def test_rot_that_the_origin_can_no_longer_heal_is_named_and_the_replica_gets_th
 def test_a_slot_is_warm_again_after_its_rot_could_not_be_healed(
     node: Node, pipeline: str, scratch: Path
 ) -> None:
-    write(scratch / "in", {"a.bin": chunks(2)})
+    write(scratch / "in", {"a.dat": chunks(2)})
     node.put(pipeline, {"m": f"file://{scratch}/in"})
     node.warm(pipeline)
     old = cache_of(node, pipeline)["generation"]
-    write(scratch / "in", {"a.bin": chunks(2, seed=1)})
-    flip(slot_file(node, pipeline, "a.bin"), 5)
+    write(scratch / "in", {"a.dat": chunks(2, seed=1)})
+    flip(slot_file(node, pipeline, "a.dat"), 5)
     with replica(node, pipeline) as reader:
         reader.finished()
     until(lambda: cache_of(node, pipeline)["warm"])

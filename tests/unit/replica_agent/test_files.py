@@ -18,7 +18,7 @@ BODY = chunks(2, more=5)
 
 @pytest.fixture
 def node():
-    with FakeNode({"asr": {"config.json": b"{}", "sub/w.bin": BODY, "empty": b""}}) as node:
+    with FakeNode({"asr": {"config.json": b"{}", "sub/w.dat": BODY, "empty": b""}}) as node:
         yield node
 
 
@@ -33,7 +33,7 @@ def tree(to):
 
 def test_files_lie_below_their_model(node, tmp_path):
     run(node, tmp_path)
-    assert tree(tmp_path) == {"asr/config.json": b"{}", "asr/sub/w.bin": BODY, "asr/empty": b""}
+    assert tree(tmp_path) == {"asr/config.json": b"{}", "asr/sub/w.dat": BODY, "asr/empty": b""}
 
 
 def test_a_file_that_is_there_is_replaced_in_one_step(node, tmp_path):
@@ -47,10 +47,10 @@ def test_a_file_that_is_there_is_replaced_in_one_step(node, tmp_path):
 
 
 def test_no_file_has_its_name_before_its_verdict(node, tmp_path):
-    node.faults.sha256["asr", "sub/w.bin"] = "0" * 64
+    node.faults.sha256["asr", "sub/w.dat"] = "0" * 64
     with pytest.raises(IntegrityError):
         run(node, tmp_path)
-    assert not (tmp_path / "asr/sub/w.bin").exists()
+    assert not (tmp_path / "asr/sub/w.dat").exists()
     assert not [p for p in os.listdir(tmp_path) if p.startswith(".")]
 
 
@@ -73,21 +73,21 @@ def start(node, to):
 
 
 def test_a_killed_run_leaves_only_a_hidden_directory_which_the_next_removes(node, tmp_path):
-    gate = node.gate("asr", "sub/w.bin", 1)
+    gate = node.gate("asr", "sub/w.dat", 1)
     with start(node, tmp_path) as process:
         assert node.asked.wait(10)
         process.kill()
     names = [n for n in os.listdir(tmp_path) if n != "asr"]
     assert all(n.startswith(".replica-agent-") for n in names)
-    assert not (tmp_path / "asr/sub/w.bin").exists()
+    assert not (tmp_path / "asr/sub/w.dat").exists()
     gate.set()
     run(node, tmp_path)
     assert os.listdir(tmp_path) == ["asr"]
-    assert tree(tmp_path)["asr/sub/w.bin"] == BODY
+    assert tree(tmp_path)["asr/sub/w.dat"] == BODY
 
 
 def test_the_hidden_directory_of_a_living_run_is_left_alone(node, tmp_path):
-    gate = node.gate("asr", "sub/w.bin", 1)
+    gate = node.gate("asr", "sub/w.dat", 1)
     with pull_to(ControlClient(node.url), "voice", tmp_path) as pull:
         pull.transfer()
         hidden = [n for n in os.listdir(tmp_path) if n.startswith(".")]
@@ -101,12 +101,12 @@ def test_the_hidden_directory_of_a_living_run_is_left_alone(node, tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_ends_the_command_and_leaves_nothing_half(node, tmp_path, number, code):
-    node.gate("asr", "sub/w.bin", 1)
+    node.gate("asr", "sub/w.dat", 1)
     with start(node, tmp_path) as process:
         assert node.asked.wait(10)
         process.send_signal(number)
         assert process.wait(10) == code
         assert process.stderr.read() == ""
     assert not [p for p in os.listdir(tmp_path) if p.startswith(".")]
-    assert not (tmp_path / "asr/sub/w.bin").exists()
+    assert not (tmp_path / "asr/sub/w.dat").exists()
     assert node.leases == set()

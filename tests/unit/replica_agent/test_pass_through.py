@@ -49,7 +49,7 @@ class PassingNode(FakeNode):
 
 @pytest.fixture
 def node():
-    with PassingNode({"asr": {"config.json": b"{}", "w.bin": BODY}}) as node:
+    with PassingNode({"asr": {"config.json": b"{}", "w.dat": BODY}}) as node:
         yield node
 
 
@@ -76,12 +76,12 @@ def test_files_that_are_what_the_origin_promised_are_confirmed_without_a_verdict
 
 
 def test_a_file_that_is_not_what_the_origin_promised_is_pulled_again(node, monkeypatch):
-    promise(node, "w.bin", BODY)
-    node.models["asr"]["w.bin"] = WRONG
+    promise(node, "w.dat", BODY)
+    node.models["asr"]["w.dat"] = WRONG
     distrust = Transfer.distrust
 
     def origin_recovers(transfer, index, wrong):
-        node.models["asr"]["w.bin"] = BODY
+        node.models["asr"]["w.dat"] = BODY
         distrust(transfer, index, wrong)
 
     monkeypatch.setattr(Transfer, "distrust", origin_recovers)
@@ -92,8 +92,8 @@ def test_a_file_that_is_not_what_the_origin_promised_is_pulled_again(node, monke
 
 
 def test_a_file_that_is_wrong_twice_fails_the_pull_with_both_digests(node):
-    promise(node, "w.bin", BODY)
-    node.models["asr"]["w.bin"] = WRONG
+    promise(node, "w.dat", BODY)
+    node.models["asr"]["w.dat"] = WRONG
     wanted, found = (hashlib.sha256(data).hexdigest() for data in (BODY, WRONG))
     with pulling(node) as pull, pytest.raises(IntegrityError, match=f"{wanted}.*{found}"):
         pull.wait()
@@ -124,7 +124,7 @@ def test_a_file_with_another_git_blob_id_fails_the_pull(node, monkeypatch):
 
 def test_a_file_of_which_nothing_is_promised_has_the_digests_of_its_chunks(node):
     node.know_sha256 = False
-    node.corrupt("asr", "w.bin", chunk=1, sends=1)
+    node.corrupt("asr", "w.dat", chunk=1, sends=1)
     with pulling(node) as pull:
         pull.wait()
         assert bytes(pull.memory.arena(node.generation_id, "asr").view(1)) == BODY
@@ -137,24 +137,24 @@ def test_files_on_disk_get_their_name_once_they_are_what_was_promised(node, tmp_
             pull.wait()
     finally:
         destination.close()
-    assert (tmp_path / "to" / "asr" / "w.bin").read_bytes() == BODY
+    assert (tmp_path / "to" / "asr" / "w.dat").read_bytes() == BODY
 
 
 def test_a_file_on_disk_that_is_wrong_never_gets_its_name(node, tmp_path):
-    promise(node, "w.bin", BODY)
-    node.models["asr"]["w.bin"] = WRONG
+    promise(node, "w.dat", BODY)
+    node.models["asr"]["w.dat"] = WRONG
     destination = Destination(tmp_path / "to")
     try:
         with pulling(node, destination.open_arenas) as pull, pytest.raises(IntegrityError):
             pull.wait()
     finally:
         destination.close()
-    assert not (tmp_path / "to" / "asr" / "w.bin").exists()
+    assert not (tmp_path / "to" / "asr" / "w.dat").exists()
 
 
 def test_files_that_are_linked_to_are_checked_as_well(node):
-    promise(node, "w.bin", BODY)
-    node.models["asr"]["w.bin"] = WRONG
+    promise(node, "w.dat", BODY)
+    node.models["asr"]["w.dat"] = WRONG
     with pulling(node, LinkedMemory(2**32).open_arenas) as pull, pytest.raises(IntegrityError):
         pull.wait()
 
@@ -179,7 +179,7 @@ def test_the_report_of_one_that_failed_says_why_it_failed(node):
 
 
 def test_a_replica_goes_on_when_the_node_begins_to_keep_the_pipeline(node):
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     with pulling(node) as pull:
         assert node.asked.wait(10)
         node.source = "cache"
@@ -193,7 +193,7 @@ def test_a_replica_goes_on_when_the_node_begins_to_keep_the_pipeline(node):
 
 def test_a_replica_goes_on_when_the_node_can_keep_it_no_longer(node):
     node.source = "cache"
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     with pulling(node) as pull:
         assert node.asked.wait(10)
         node.source = "pass-through"

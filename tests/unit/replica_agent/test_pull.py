@@ -50,7 +50,7 @@ def pulled(node, **options):
 
 @pytest.fixture
 def node():
-    with FakeNode({"asr": {"config.json": b"{}", "w.bin": BODY}}) as node:
+    with FakeNode({"asr": {"config.json": b"{}", "w.dat": BODY}}) as node:
         yield node
 
 
@@ -58,7 +58,7 @@ def content(node):
     return {m: list(files.values()) for m, files in node.models.items()}
 
 
-def spans(node, path="w.bin"):
+def spans(node, path="w.dat"):
     return [s.span for s in node.requests("files") if s.path.partition("?")[0].endswith(path)]
 
 
@@ -78,20 +78,20 @@ def test_one_lane_is_enough(node):
 
 
 def test_a_chunk_with_a_wrong_digest_is_fetched_again_past_the_nodes_cache(node):
-    node.corrupt("asr", "w.bin", chunk=1, sends=1)
+    node.corrupt("asr", "w.dat", chunk=1, sends=1)
     assert pulled(node) == content(node)
     again = [s for s in node.requests("files") if s.headers.get("Cache-Control") == "no-cache"]
     assert [s.span for s in again] == [Span(CHUNK_SIZE, 2 * CHUNK_SIZE)]
 
 
 def test_a_chunk_may_be_wrong_twice(node):
-    node.corrupt("asr", "w.bin", chunk=2, sends=2)
+    node.corrupt("asr", "w.dat", chunk=2, sends=2)
     assert pulled(node) == content(node)
 
 
 def test_a_chunk_that_is_wrong_three_times_fails_the_pull(node):
-    node.corrupt("asr", "w.bin", chunk=1, sends=3)
-    with pytest.raises(IntegrityError, match=r"asr/w\.bin: chunk 1"):
+    node.corrupt("asr", "w.dat", chunk=1, sends=3)
+    with pytest.raises(IntegrityError, match=r"asr/w\.dat: chunk 1"):
         pulled(node)
 
 
@@ -103,7 +103,7 @@ def test_a_lost_connection_resumes_at_the_first_missing_chunk(node):
 
 
 def test_a_restarted_node_is_found_again(node):
-    gate = node.gate("asr", "w.bin", chunk=2)
+    gate = node.gate("asr", "w.dat", chunk=2)
     with pulling(node) as pull:
         assert node.asked.wait(10)
         node.restart()
@@ -113,7 +113,7 @@ def test_a_restarted_node_is_found_again(node):
 
 
 def test_tickets_that_have_run_out_are_renewed(node):
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     with pulling(node) as pull:
         assert node.asked.wait(10)
         node.expire_tickets()
@@ -129,11 +129,11 @@ def test_a_node_that_is_busy_is_asked_again(node):
 
 
 def test_a_new_generation_starts_the_pull_over(node):
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     with pulling(node) as pull:
         assert node.asked.wait(10)
         first = pull.current
-        node.replace({"asr": {"config.json": b"[]", "w.bin": chunks(2, 5)}})
+        node.replace({"asr": {"config.json": b"[]", "w.dat": chunks(2, 5)}})
         node.faults.cut_after += [0] * 4
         gate.set()
         pull.wait()
@@ -163,7 +163,7 @@ def test_an_origin_that_says_no_ends_the_pull_at_once_with_its_reason(node):
 
 
 def test_a_fill_that_fails_in_the_middle_is_reported_with_its_reason(node):
-    gate = node.gate("asr", "w.bin", chunk=1)
+    gate = node.gate("asr", "w.dat", chunk=1)
     node.faults.fill_error = OriginDeniedError("the token was revoked")
     with pulling(node) as pull:
         assert node.asked.wait(10)
@@ -185,7 +185,7 @@ def test_without_progress_the_pull_gives_up_with_the_last_reason(node):
 
 
 def test_a_node_that_vanishes_is_given_up_after_the_patience(node):
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     with pulling(node, patience=0.3) as pull:
         assert node.asked.wait(10)
         node.stop()
@@ -203,7 +203,7 @@ def test_a_ticket_that_no_manifest_can_renew_ends_in_its_own_error(node):
 
 
 def test_chunks_of_a_filling_file_are_taken_as_they_come(node):
-    gate = node.gate("asr", "w.bin", chunk=3)
+    gate = node.gate("asr", "w.dat", chunk=3)
     with pulling(node, lanes=1) as pull:
         assert node.asked.wait(10)
         assert not pull.wait(timeout=0)
@@ -212,7 +212,7 @@ def test_chunks_of_a_filling_file_are_taken_as_they_come(node):
 
 
 def test_no_pull_is_done_before_the_verdict(node):
-    gate = node.faults.verdict_gates["asr", "w.bin"] = threading.Event()
+    gate = node.faults.verdict_gates["asr", "w.dat"] = threading.Event()
     with pulling(node) as pull:
         transfer = pull.transfer()
         with transfer._changed:
@@ -237,7 +237,7 @@ def test_a_file_that_the_node_pulled_again_is_corrected_chunk_by_chunk(node):
     other = BODY[:CHUNK_SIZE] + chunks(1, 9) + BODY[2 * CHUNK_SIZE :]
 
     def change():
-        node.models["asr"]["w.bin"] = other
+        node.models["asr"]["w.dat"] = other
 
     node.models["asr"].pop("config.json")
     node.before_verdict = change
@@ -246,7 +246,7 @@ def test_a_file_that_the_node_pulled_again_is_corrected_chunk_by_chunk(node):
 
 
 def test_a_verdict_with_another_sha256_than_the_manifests_fails_the_pull(node):
-    node.faults.sha256["asr", "w.bin"] = "0" * 64
+    node.faults.sha256["asr", "w.dat"] = "0" * 64
     with pytest.raises(IntegrityError, match="0000"):
         pulled(node)
 
@@ -280,7 +280,7 @@ def test_every_lease_is_given_back_when_the_manifest_was_asked_for_twice(node):
 
 def test_the_lease_is_renewed_while_the_pull_runs(node, monkeypatch):
     monkeypatch.setattr("replica_agent.pull.RENEWAL", 0.01)
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     renewed = threading.Event()
     renew = ControlClient.renew
 
@@ -299,7 +299,7 @@ def test_the_lease_is_renewed_while_the_pull_runs(node, monkeypatch):
 
 def test_a_forgotten_lease_is_replaced_by_a_new_manifest(node, monkeypatch):
     monkeypatch.setattr("replica_agent.pull.RENEWAL", 0.01)
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     with pulling(node) as pull:
         assert node.asked.wait(10)
         node.leases.discard("lease-1")
@@ -312,7 +312,7 @@ def test_a_forgotten_lease_is_replaced_by_a_new_manifest(node, monkeypatch):
 
 
 def test_closing_a_pull_that_waits_ends_it_and_its_threads(node):
-    node.gate("asr", "w.bin", chunk=0)
+    node.gate("asr", "w.dat", chunk=0)
     before = set(threading.enumerate())
     with pulling(node) as pull:
         assert node.asked.wait(10)
@@ -371,7 +371,7 @@ def test_a_pull_that_is_closed_while_memory_is_made_pulls_nothing(node):
     assert pull._stopped.wait(10)
     with pull._changed:  # ``close`` has passed here, or waits for it: it never learns of a transfer
         assert pull.current is None
-    node.gate("asr", "w.bin", chunk=0)  # what is asked for now never comes
+    node.gate("asr", "w.dat", chunk=0)  # what is asked for now never comes
     go_on.set()
     closing.join(10)
     assert not closing.is_alive()
@@ -386,7 +386,7 @@ def test_a_chunk_that_always_breaks_off_ends_the_pull_in_time(node):
 
 
 def test_a_node_that_has_no_fresh_manifest_does_not_hold_up_who_gives_up(node):
-    gate = node.gate("asr", "w.bin", chunk=0)
+    gate = node.gate("asr", "w.dat", chunk=0)
     silent = threading.Event()
     with pulling(node, patience=0.5) as pull:
         assert node.asked.wait(10)

@@ -16,7 +16,7 @@ from tests.fakes.service import SOURCE, VOICE, chunks, running_service
 
 @pytest.fixture
 def origin():
-    return MemoryOrigin({"config.json": b"{}", "w.bin": chunks(0.2)})
+    return MemoryOrigin({"config.json": b"{}", "w.dat": chunks(0.2)})
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_ls_and_show_are_tables_for_people_and_json_for_programs(node, bench):
     put(node)
     bench.warm()
     assert "voice" in node("pipelines", "ls")[1]
-    assert "w.bin" in node("pipelines", "show", "voice")[1]
+    assert "w.dat" in node("pipelines", "show", "voice")[1]
     assert json.loads(node("pipelines", "ls", "--json")[1])["pipelines"][0]["id"] == "voice"
     assert json.loads(node("pipelines", "show", "voice", "--json")[1])["cache"]["warm"]
 
@@ -151,9 +151,9 @@ def test_warm_without_wait_answers_at_once(node, bench, origin):
 def test_a_refresh_is_waited_for_although_the_slot_stays_warm(node, bench, origin):
     put(node)
     bench.warm()
-    origin.files["w.bin"] = chunks(0.3, seed=8)
+    origin.files["w.dat"] = chunks(0.3, seed=8)
     assert node("warm", "voice", "--refresh", "--wait")[0] == 0
-    assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+    assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 def test_a_refresh_that_fails_is_told_although_the_slot_stays_warm(node, bench, origin):
@@ -182,13 +182,13 @@ def test_an_origin_that_says_no_is_5(node, origin):
 
 
 def test_bytes_that_are_wrong_twice_are_6(node, origin):
-    origin.corrupt("w.bin", 0, times=2)
+    origin.corrupt("w.dat", 0, times=2)
     put(node)
     assert node("warm", "voice", "--wait")[0] == 6
 
 
 def test_no_room_is_7(node, origin):
-    origin.files["w.bin"] = chunks(7)
+    origin.files["w.dat"] = chunks(7)
     put(node)
     code, _, err = node("warm", "voice", "--wait")
     assert code == 7

@@ -49,14 +49,14 @@ def test_without_globs_everything_is_wanted():
 
 
 def test_globs_match_the_whole_path_and_exclude_wins():
-    paths = ("a.bin", "onnx/a.json", "a.json", "b.JSON")
+    paths = ("a.dat", "onnx/a.json", "a.json", "b.JSON")
     assert selected(*paths, include=("*.json",)) == ["a.json", "onnx/a.json"]
     assert selected(*paths, include=("*.json",), exclude=("onnx/*",)) == ["a.json"]
 
 
 def test_nothing_left_says_what_there_was_and_what_was_asked():
     with pytest.raises(OriginNotFoundError, match=r"has 1 files and none .*\['\*.gguf'\]"):
-        selected("a.bin", include=("*.gguf",))
+        selected("a.dat", include=("*.gguf",))
 
 
 def test_a_bad_name_that_nobody_wants_does_no_harm():

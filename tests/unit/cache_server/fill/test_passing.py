@@ -28,14 +28,14 @@ BODY = chunks(5.5)
 
 @pytest.fixture
 def origin():
-    return MemoryOrigin({"w.bin": BODY})
+    return MemoryOrigin({"w.dat": BODY})
 
 
 def passing(origin, **bounds):
     """Return the only file of a generation that passes through."""
     content = Content("t", "p", (select(ModelSpec("m", "file:///m"), origin.resolve()),))
     generation = PassingGeneration(content, {"m": origin}, Bounds(**bounds), reason="full")
-    return generation.file("m", "w.bin")
+    return generation.file("m", "w.dat")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_any_span_comes_through_with_and_without_others_to_follow(file, begin, e
 def test_without_memory_for_others_everything_comes_through_all_the_same(origin):
     file = passing(origin, window=Window(0))
     assert read(file) == read(file) == BODY
-    assert origin.sent["w.bin"] == 2 * len(BODY)
+    assert origin.sent["w.dat"] == 2 * len(BODY)
 
 
 def test_a_run_of_chunks_is_one_stream_from_the_origin(file, origin):
@@ -82,20 +82,20 @@ def test_replicas_at_the_same_time_cost_the_origin_one_stream(file, origin):
         origin.wait_until_stalled()
         origin.gate.set()
         assert {reader.result(LIMIT) for reader in readers} == {BODY}
-    assert origin.sent["w.bin"] == len(BODY)
+    assert origin.sent["w.dat"] == len(BODY)
 
 
 def test_who_comes_a_little_later_reads_what_is_still_in_memory(file, origin):
     read(file)
     assert read(file) == BODY
-    assert origin.sent["w.bin"] == len(BODY)
+    assert origin.sent["w.dat"] == len(BODY)
 
 
 def test_who_comes_much_later_pulls_for_itself(origin):
     file = passing(origin, window=Window(2))
     read(file)
     assert read(file) == BODY
-    assert origin.sent["w.bin"] > len(BODY)
+    assert origin.sent["w.dat"] > len(BODY)
 
 
 def test_when_the_one_who_pulls_leaves_a_follower_goes_on_at_the_next_byte(file, origin):
@@ -105,7 +105,7 @@ def test_when_the_one_who_pulls_leaves_a_follower_goes_on_at_the_next_byte(file,
     data = bytes(next(follower))
     first.close()
     assert data + b"".join(bytes(piece) for piece in follower) == BODY
-    assert origin.sent["w.bin"] == len(BODY)
+    assert origin.sent["w.dat"] == len(BODY)
     assert got == len(data)
 
 
@@ -122,13 +122,13 @@ def test_a_chunk_that_a_replica_doubts_comes_from_the_origin_anew(file, origin):
     read(file)
     file.revalidate(1, 0)
     assert read(file, CHUNK_SIZE, 2 * CHUNK_SIZE) == BODY[CHUNK_SIZE : 2 * CHUNK_SIZE]
-    assert origin.sent["w.bin"] == len(BODY) + CHUNK_SIZE
+    assert origin.sent["w.dat"] == len(BODY) + CHUNK_SIZE
 
 
 def test_an_origin_that_breaks_is_gone_on_with(file, origin, quick_retries):
-    origin.break_after("w.bin", CHUNK_SIZE + 5, times=2)
+    origin.break_after("w.dat", CHUNK_SIZE + 5, times=2)
     assert read(file) == BODY
-    assert origin.sent["w.bin"] == len(BODY)
+    assert origin.sent["w.dat"] == len(BODY)
 
 
 def test_an_origin_that_says_no_is_told(file, origin):
@@ -152,7 +152,7 @@ def test_who_waits_for_an_origin_and_leaves_ends_the_stream(file, origin):
 def test_the_digest_of_a_chunk_that_has_not_passed_is_worked_out(file, origin):
     second = BODY[CHUNK_SIZE : 2 * CHUNK_SIZE]
     assert file.digests(range(1, 2), 0) == chunk_digest(second)
-    assert origin.sent["w.bin"] == CHUNK_SIZE
+    assert origin.sent["w.dat"] == CHUNK_SIZE
 
 
 def test_presence_reaches_as_far_as_digests_are_known(file):
@@ -163,7 +163,7 @@ def test_presence_reaches_as_far_as_digests_are_known(file):
 
 
 def test_where_an_origin_sends_now_this_now_that_the_last_digest_counts(file, origin):
-    origin.corrupt("w.bin", 0)
+    origin.corrupt("w.dat", 0)
     wrong = read(file, 0, CHUNK_SIZE)
     assert file.digests(range(1), 0) == chunk_digest(wrong)
     file.revalidate(0, 0)

@@ -15,7 +15,7 @@ DATA = chunks(2.5)
 
 @pytest.fixture
 def origin():
-    origin = MemoryOrigin({"w.bin": DATA})
+    origin = MemoryOrigin({"w.dat": DATA})
     origin.digests = False  # nothing but our own digests can tell
     return origin
 
@@ -49,8 +49,8 @@ def test_a_chunk_that_the_disk_spoils_is_pulled_again_before_the_file_is_confirm
 ):
     spoiling(1)
     assert bench.warm() is None
-    assert bench.read("w.bin", bench.open()) == DATA
-    assert origin.sent["w.bin"] == len(DATA) + CHUNK_SIZE
+    assert bench.read("w.dat", bench.open()) == DATA
+    assert origin.sent["w.dat"] == len(DATA) + CHUNK_SIZE
 
 
 def test_a_disk_that_spoils_whatever_is_written_fails_the_fill(bench, spoiling):

@@ -7,13 +7,13 @@ from tests.fakes.service import SOURCE, chunks, running_service
 
 @pytest.fixture
 def origin():
-    return MemoryOrigin({"config.json": b"{}", "w.bin": chunks(0.2)})
+    return MemoryOrigin({"config.json": b"{}", "w.dat": chunks(0.2)})
 
 
 @pytest.fixture
 def slow():
     """Another origin, for what must not wait for the first."""
-    return MemoryOrigin({"w.bin": chunks(0.1, seed=2)})
+    return MemoryOrigin({"w.dat": chunks(0.1, seed=2)})
 
 
 @pytest.fixture

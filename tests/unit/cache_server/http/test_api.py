@@ -180,7 +180,7 @@ def test_a_manifest_of_a_cold_slot_starts_the_fill_and_holds_a_lease(api, bench,
         answer = api.ask("GET", "/v1/pipelines/voice/manifest")
         assert bench.cache()["state"] == "filling"
     manifest = parse_manifest(answer.body)
-    assert [f.path for _, f in manifest.files()] == ["config.json", "w.bin"]
+    assert [f.path for _, f in manifest.files()] == ["config.json", "w.dat"]
     assert answer.headers["cache-control"] == "no-store"
     assert bench.service.leases.held() == {manifest.generation}
     assert bench.settle() is None
@@ -227,7 +227,7 @@ def test_what_the_origin_refuses_a_waiting_replica_is_told(api, origin):
 
 
 def test_a_pipeline_that_does_not_fit_is_507_with_the_numbers(api, bench, origin):
-    origin.files["w.bin"] = chunks(13)
+    origin.files["w.dat"] = chunks(13)
     api.ask("PUT", "/v1/pipelines/voice", BODY)
     bench.resolved()
     answer = api.ask("POST", "/v1/pipelines/voice/warm")
@@ -240,7 +240,7 @@ def test_a_pipeline_that_does_not_fit_is_507_with_the_numbers(api, bench, origin
 def test_a_replica_of_a_pipeline_that_does_not_fit_is_told_that_it_passes_through(
     api, bench, origin
 ):
-    origin.files["w.bin"], origin.git = chunks(13), {"config.json"}
+    origin.files["w.dat"], origin.git = chunks(13), {"config.json"}
     api.ask("PUT", "/v1/pipelines/voice", BODY)
     manifest = parse_manifest(api.ask("GET", "/v1/pipelines/voice/manifest").body)
     assert manifest.source == "pass-through"
@@ -248,7 +248,7 @@ def test_a_replica_of_a_pipeline_that_does_not_fit_is_told_that_it_passes_throug
     config, weights = (file for _, file in manifest.files())
     assert (config.sha256, weights.git_sha1) == (None, None)
     assert config.git_sha1 == git_blob(b"{}")
-    assert weights.sha256 == hashlib.sha256(origin.files["w.bin"]).hexdigest()
+    assert weights.sha256 == hashlib.sha256(origin.files["w.dat"]).hexdigest()
     assert bench.service.leases.held() == {manifest.generation}
 
 

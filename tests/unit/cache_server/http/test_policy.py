@@ -67,7 +67,7 @@ def test_a_plan_needs_a_size(api, need):
 
 
 def test_a_refusal_is_507_with_its_numbers(tmp_path, origin, quick_retries):
-    origins = MemoryOrigins({SOURCE: MemoryOrigin({"w.bin": chunks(0.2)})})
+    origins = MemoryOrigins({SOURCE: MemoryOrigin({"w.dat": chunks(0.2)})})
     with running_service(tmp_path / "root", origins, capacity=2**20) as bench:
         bench.reconciled()
         with control_plane(bench.service) as plane:

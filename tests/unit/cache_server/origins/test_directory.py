@@ -20,7 +20,7 @@ from cache_server.origins.directory import DirectoryOrigin, _translated
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "model"
     (root / "sub").mkdir(parents=True)
-    (root / "sub/weights.bin").write_bytes(b"0123456789")
+    (root / "sub/weights.dat").write_bytes(b"0123456789")
     (tmp_path / "secret").write_bytes(b"not yours!")
     return root
 
@@ -35,44 +35,44 @@ def refused(root: Path, name: str) -> None:
 
 
 def test_a_link_to_a_file_inside_is_followed(root: Path):
-    (root / "link.bin").symlink_to("sub/weights.bin")
-    assert paths(root) == ["link.bin", "sub/weights.bin"]
+    (root / "link.dat").symlink_to("sub/weights.dat")
+    assert paths(root) == ["link.dat", "sub/weights.dat"]
 
 
 def test_a_link_to_a_directory_inside_is_followed(root: Path):
     (root / "again").symlink_to("sub")
-    assert paths(root) == ["again/weights.bin", "sub/weights.bin"]
+    assert paths(root) == ["again/weights.dat", "sub/weights.dat"]
 
 
 def test_the_directory_itself_may_be_a_link(root: Path, tmp_path: Path):
     (tmp_path / "current").symlink_to("model")
-    assert paths(tmp_path / "current") == ["sub/weights.bin"]
+    assert paths(tmp_path / "current") == ["sub/weights.dat"]
 
 
 @pytest.mark.parametrize("target", ["../secret", "/etc/hostname", "..", "sub/../../secret"])
 def test_a_link_that_leads_out_is_refused_by_name(root: Path, target: str):
-    (root / "out.bin").symlink_to(target)
-    refused(root, "out.bin")
+    (root / "out.dat").symlink_to(target)
+    refused(root, "out.dat")
 
 
 def test_a_link_to_a_sibling_with_the_same_beginning_is_refused(root: Path, tmp_path: Path):
     (tmp_path / "model-2").write_bytes(b"other")
-    (root / "out.bin").symlink_to("../model-2")
-    refused(root, "out.bin")
+    (root / "out.dat").symlink_to("../model-2")
+    refused(root, "out.dat")
 
 
 def test_a_snapshot_of_the_hub_cache_is_refused(tmp_path: Path):
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs/abc").write_bytes(b"1")
     (tmp_path / "snapshots/main").mkdir(parents=True)
-    (tmp_path / "snapshots/main/model.bin").symlink_to("../../blobs/abc")
-    refused(tmp_path / "snapshots/main", "model.bin")
+    (tmp_path / "snapshots/main/model.dat").symlink_to("../../blobs/abc")
+    refused(tmp_path / "snapshots/main", "model.dat")
 
 
-@pytest.mark.parametrize("target", ["nowhere", "loop.bin"])
+@pytest.mark.parametrize("target", ["nowhere", "loop.dat"])
 def test_a_link_to_nothing_is_refused(root: Path, target: str):
-    (root / "loop.bin").symlink_to(target)
-    refused(root, "loop.bin")
+    (root / "loop.dat").symlink_to(target)
+    refused(root, "loop.dat")
 
 
 def test_a_link_to_the_directory_that_holds_it_is_refused(root: Path):
@@ -94,8 +94,8 @@ def test_a_socket_is_refused(root: Path):
 def test_a_file_exchanged_for_a_link_after_the_listing_is_not_opened(root: Path, tmp_path: Path):
     origin = DirectoryOrigin(str(root))
     listing = origin.resolve()
-    (root / "sub/weights.bin").unlink()
-    (root / "sub/weights.bin").symlink_to(tmp_path / "secret")
+    (root / "sub/weights.dat").unlink()
+    (root / "sub/weights.dat").symlink_to(tmp_path / "secret")
     with (
         pytest.raises(MalformedError, match="inside its directory"),
         origin.open(listing.revision, listing.files[0], Span(0, 1)),
@@ -106,8 +106,8 @@ def test_a_file_exchanged_for_a_link_after_the_listing_is_not_opened(root: Path,
 def test_a_file_exchanged_for_a_fifo_after_the_listing_does_not_block(root: Path):
     origin = DirectoryOrigin(str(root))
     listing = origin.resolve()
-    (root / "sub/weights.bin").unlink()
-    os.mkfifo(root / "sub/weights.bin")
+    (root / "sub/weights.dat").unlink()
+    os.mkfifo(root / "sub/weights.dat")
     with (
         pytest.raises(MalformedError),
         origin.open(listing.revision, listing.files[0], Span(0, 1)),
@@ -143,7 +143,7 @@ def test_a_file_written_in_place_while_it_is_read_breaks_the_stream(root: Path):
     buffer = memoryview(bytearray(4))
     with origin.open(listing.revision, listing.files[0], Span(0, 10)) as stream:
         assert stream.readinto(buffer) == 4
-        (root / "sub/weights.bin").write_bytes(b"abcde")
+        (root / "sub/weights.dat").write_bytes(b"abcde")
         with pytest.raises(OriginUnavailableError, match="changed"):
             stream.readinto(buffer)
     with (

@@ -9,7 +9,7 @@ from tests.fakes.service import SOURCE, chunks, running_service
 @pytest.fixture
 def origin():
     """One model: a small file and two and a half chunks of weights."""
-    return MemoryOrigin({"config.json": b"{}", "w.bin": chunks(2.5)})
+    return MemoryOrigin({"config.json": b"{}", "w.dat": chunks(2.5)})
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_a_refused_refresh_keeps_the_old_content_warm(node, origin):
         bench.put()
         bench.warm()
         old = bench.open()
-        origin.files["w.bin"] = chunks(2.5, seed=3)
+        origin.files["w.dat"] = chunks(2.5, seed=3)
         assert isinstance(bench.warm(refresh=True), CapacityError)
         assert bench.open() is old
         assert bench.on_disk() == [old.id]
@@ -58,7 +58,7 @@ def test_a_refused_refresh_keeps_the_old_content_warm(node, origin):
 def full(small_disk, quick_retries):
     """A service on a disk of 40 MiB that lies to it about the room it has."""
     size = SMALL_DISK // 2**20 + 8
-    origins = MemoryOrigins({SOURCE: MemoryOrigin({"w.bin": chunks(size / 8)})})
+    origins = MemoryOrigins({SOURCE: MemoryOrigin({"w.dat": chunks(size / 8)})})
     with running_service(small_disk, origins) as bench:
         bench.reconciled()
         yield bench

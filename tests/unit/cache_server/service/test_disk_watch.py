@@ -14,7 +14,7 @@ from tests.fakes.service import LIMIT, VOICE
 
 
 def device_error(number=errno.EIO):
-    error = DiskError("w.bin: the device said no")
+    error = DiskError("w.dat: the device said no")
     error.__cause__ = OSError(number, "no")
     return error
 
@@ -144,7 +144,7 @@ def test_a_fill_that_was_ended_by_a_sick_disk_goes_on_by_itself(bench, origin, s
     until_told(bench, sick=False)
     work = bench.slot().work
     assert work is None or work.done.result(LIMIT) is None
-    assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+    assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 def test_a_warm_slot_is_read_while_the_disk_is_sick(bench, origin, sick):
@@ -152,13 +152,13 @@ def test_a_warm_slot_is_read_while_the_disk_is_sick(bench, origin, sick):
     bench.warm()
     sick.append(device_error())
     bench.service._disk.noticed(sick[0])
-    assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+    assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 def test_a_chunk_that_the_disk_refused_to_a_reader_is_looked_at_and_the_disk_is_doubted(bench):
     bench.put()
     bench.warm()
-    file = bench.open().file("m", "w.bin")
+    file = bench.open().file("m", "w.dat")
     with file.path.open("r+b") as opened:
         opened.write(b"rot")
     file.failed(0, OSError(errno.EIO, "no"))

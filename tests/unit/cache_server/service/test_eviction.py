@@ -63,7 +63,7 @@ def test_a_manifest_makes_a_slot_hot(two):
 
 
 def test_a_read_over_the_data_plane_makes_a_slot_hot(two):
-    two.service.library.find(two.slot(VOICE).current.id, "m", "w.bin")
+    two.service.library.find(two.slot(VOICE).current.id, "m", "w.dat")
     assert two.warm(THIRD) is None
     assert warm_keys(two) == ["third", "voice"]
 
@@ -232,7 +232,7 @@ def test_an_evicted_pipeline_stays_registered_and_comes_back_when_asked_for(benc
     assert (cache["state"], cache["warm"], cache["filled"]) == ("cold", False, 0)
     again = bench.open()
     assert bench.settle() is None
-    assert bench.read("w.bin", again) == origin.files["w.bin"]
+    assert bench.read("w.dat", again) == origin.files["w.dat"]
 
 
 def test_evicting_what_is_not_there_frees_nothing(bench):
@@ -258,12 +258,12 @@ def test_a_slot_in_use_is_evicted_by_force_alone_and_open_readers_finish(bench, 
     bench.warm()
     generation = bench.open()
     lease = bench.grant(generation)
-    file = generation.file("m", "w.bin")
+    file = generation.file("m", "w.dat")
     with pytest.raises(SlotInUseError, match="1 replicas"):
         bench.service.evict(VOICE, force=False)
     with open(file.open(), "rb") as reader:
         assert bench.service.evict(VOICE, force=True) == SIZE
-        assert reader.read() == origin.files["w.bin"]
+        assert reader.read() == origin.files["w.dat"]
     with pytest.raises(GenerationGoneError):
         bench.service.renew(lease.id)
 
@@ -284,7 +284,7 @@ def test_a_plan_shows_who_would_go_in_order_and_does_nothing(two):
 
 
 def test_a_refresh_with_room_for_one_evicts_others_before_it_is_refused(two, origin):
-    origin.files["w.bin"] = chunks(2.5, seed=3)
+    origin.files["w.dat"] = chunks(2.5, seed=3)
     before = two.open(VOICE).id
     assert two.warm(VOICE, refresh=True) is None
     assert two.open(VOICE).id != before

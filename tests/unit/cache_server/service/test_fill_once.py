@@ -36,7 +36,7 @@ def test_a_warm_slot_is_answered_without_asking_the_origin(bench, origin):
     bench.put()
     bench.warm()
     asked = origin.resolves, len(origin.requests)
-    assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+    assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
     assert (origin.resolves, len(origin.requests)) == asked
 
 
@@ -44,7 +44,7 @@ def test_chunks_are_read_while_the_rest_is_still_on_its_way(bench, origin):
     bench.put()
     with origin.held():
         generation = bench.open()
-        file = generation.file("m", "w.bin")
+        file = generation.file("m", "w.dat")
         origin.wait_until_stalled()
         with pytest.raises(TimeoutError):
             file.present_until(0, 0.01)
@@ -54,12 +54,12 @@ def test_chunks_are_read_while_the_rest_is_still_on_its_way(bench, origin):
 
 
 def test_a_reader_has_its_chunk_while_another_file_stalls(node, origin):
-    origin.files = {"a.bin": chunks(0.1)}
-    stuck = MemoryOrigin({"b.bin": chunks(0.1)})
+    origin.files = {"a.dat": chunks(0.1)}
+    stuck = MemoryOrigin({"b.dat": chunks(0.1)})
     with node({"file:///b": stuck}) as bench, stuck.held():
         bench.put(ModelSpec("m", SOURCE), ModelSpec("n", "file:///b"))
         generation = bench.open()
-        assert bench.read("a.bin", generation) == origin.files["a.bin"]
+        assert bench.read("a.dat", generation) == origin.files["a.dat"]
         assert bench.cache()["state"] == "filling"
         stuck.gate.set()
         assert bench.settle() is None
@@ -74,7 +74,7 @@ def test_what_a_reader_waits_for_comes_next(bench, origin, monkeypatch):
         claimed.extend([] if extent is None else [extent.begin])
         return extent
 
-    origin.files = {"w.bin": chunks(10)}
+    origin.files = {"w.dat": chunks(10)}
     bench.put()
     with origin.held():
         generation = bench.open()
@@ -83,7 +83,7 @@ def test_what_a_reader_waits_for_comes_next(bench, origin, monkeypatch):
         want = generation.progress.want
         generation.progress.want = lambda file, chunk: (want(file, chunk), wanted.set())
         with ThreadPoolExecutor(1) as pool:
-            reader = pool.submit(generation.file("m", "w.bin").present_until, 9 * CHUNK_SIZE, LIMIT)
+            reader = pool.submit(generation.file("m", "w.dat").present_until, 9 * CHUNK_SIZE, LIMIT)
             assert wanted.wait(LIMIT)
             origin.gate.set()
             reader.result(LIMIT)
@@ -126,10 +126,10 @@ def test_readers_that_wait_for_a_chunk_are_told_why_none_comes(bench, origin):
         generation = bench.open()
         origin.wait_until_stalled()
         origin.deny(OriginDeniedError("revoked"))
-        origin.break_after("w.bin", 0, times=20)
+        origin.break_after("w.dat", 0, times=20)
     bench.settle()
     with pytest.raises(OriginDeniedError, match="revoked"):
-        generation.file("m", "w.bin").verdict(LIMIT)
+        generation.file("m", "w.dat").verdict(LIMIT)
 
 
 def test_a_pipeline_that_nobody_registered_is_unknown(bench):
@@ -138,15 +138,15 @@ def test_a_pipeline_that_nobody_registered_is_unknown(bench):
 
 
 def test_a_file_that_came_wrong_once_is_pulled_once_more(bench, origin):
-    origin.corrupt("w.bin", 1)
+    origin.corrupt("w.dat", 1)
     bench.put()
     assert bench.warm() is None
-    assert origin.sent["w.bin"] == 2 * len(origin.files["w.bin"])
-    assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+    assert origin.sent["w.dat"] == 2 * len(origin.files["w.dat"])
+    assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 def test_a_file_that_came_wrong_twice_fails_the_fill_and_is_not_served(bench, origin):
-    origin.corrupt("w.bin", 1, times=2)
+    origin.corrupt("w.dat", 1, times=2)
     bench.put()
     assert isinstance(bench.warm(), IntegrityError)
     cache = bench.cache()
@@ -155,7 +155,7 @@ def test_a_file_that_came_wrong_twice_fails_the_fill_and_is_not_served(bench, or
         False,
         "integrity",
     )
-    file = bench.slot().target.file("m", "w.bin")
+    file = bench.slot().target.file("m", "w.dat")
     assert (file.sha256, file.map.filled) == (None, 0)
     assert bench.warm() is None
 
@@ -180,10 +180,10 @@ def test_where_the_origin_has_no_digest_ours_is_recorded_before_the_slot_is_warm
     with node() as bench:
         bench.put()
         assert bench.warm() is None
-        expected = hashlib.sha256(origin.files["w.bin"]).digest()
-        assert bench.open().file("m", "w.bin").sha256 == expected
+        expected = hashlib.sha256(origin.files["w.dat"]).digest()
+        assert bench.open().file("m", "w.dat").sha256 == expected
     with node() as bench:
-        assert bench.open().file("m", "w.bin").sha256 == expected
+        assert bench.open().file("m", "w.dat").sha256 == expected
 
 
 def test_an_empty_file_is_part_of_a_warm_slot(bench, origin):
@@ -194,13 +194,13 @@ def test_an_empty_file_is_part_of_a_warm_slot(bench, origin):
 
 
 def test_readers_are_told_of_a_failure_although_another_connection_hangs(node, origin):
-    stuck = MemoryOrigin({"b.bin": chunks(0.1)})
+    stuck = MemoryOrigin({"b.dat": chunks(0.1)})
     with node({"file:///b": stuck}) as bench, stuck.held():
         origin.fail(OriginDeniedError("revoked"))  # at the first open
         bench.put(ModelSpec("n", "file:///b"), ModelSpec("m", SOURCE))
         generation = bench.open()
         with pytest.raises(OriginDeniedError, match="revoked"):
-            generation.file("n", "b.bin").verdict(5)
+            generation.file("n", "b.dat").verdict(5)
 
 
 def no_threads(_: threading.Thread) -> None:

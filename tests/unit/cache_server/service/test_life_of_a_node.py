@@ -42,7 +42,7 @@ class LifeOfANode(RuleBasedStateMachine):
     def start(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="warmline-life-"))
         self.sources = {
-            f"file:///{n}": MemoryOrigin({"w.bin": pattern(SIZES[n] * BLOCK)}) for n in NAMES
+            f"file:///{n}": MemoryOrigin({"w.dat": pattern(SIZES[n] * BLOCK)}) for n in NAMES
         }
         self.clock = Clock()
         self.registered: dict[str, bool] = {}  # name to pinned
@@ -97,7 +97,7 @@ class LifeOfANode(RuleBasedStateMachine):
         if error is None:
             generation = self.bench.open(key(name))
             self.leases.setdefault(name, []).append(self.service.grant(key(name), generation).id)
-            assert self.bench.read("w.bin", generation) == pattern(SIZES[name] * BLOCK)
+            assert self.bench.read("w.dat", generation) == pattern(SIZES[name] * BLOCK)
 
     @rule(name=names)
     def give_back(self, name: str) -> None:

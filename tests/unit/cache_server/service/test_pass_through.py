@@ -42,7 +42,7 @@ def readable(bench, key=VOICE):
     return bench.open(key) if error is None else bench.service.pass_through(key, error)
 
 
-def read(bench, generation, path="w.bin", span=None):
+def read(bench, generation, path="w.dat", span=None):
     file = bench.service.library.find(generation.id, "m", path)
     with closing(file.stream(span or Span(0, file.size), lambda _: None)) as pieces:
         return b"".join(bytes(piece) for piece in pieces)
@@ -51,7 +51,7 @@ def read(bench, generation, path="w.bin", span=None):
 def test_a_replica_of_a_pipeline_without_room_reads_it_from_its_origin(full, origin):
     generation = readable(full)
     assert isinstance(generation, PassingGeneration)
-    assert read(full, generation) == origin.files["w.bin"]
+    assert read(full, generation) == origin.files["w.dat"]
     assert generation.reason.startswith("capacity: 21.0 MB needed")
 
 
@@ -70,18 +70,18 @@ def test_warming_it_is_refused_all_the_same_at_once(full):
 
 
 def test_a_warm_pipeline_beside_it_is_read_from_disk(node, origin):
-    small = MemoryOrigin({"w.bin": chunks(1)})
+    small = MemoryOrigin({"w.dat": chunks(1)})
     with node({"file:///small": small}, capacity=20 * 2**20) as bench:
         bench.put(ModelSpec("m", "file:///small"), key=OTHER)
         assert bench.warm(OTHER) is None
         bench.put()
         read(bench, readable(bench))
-        assert bench.read("w.bin", bench.open(OTHER)) == small.files["w.bin"]
-        assert small.sent.total() == len(small.files["w.bin"])
+        assert bench.read("w.dat", bench.open(OTHER)) == small.files["w.dat"]
+        assert small.sent.total() == len(small.files["w.dat"])
 
 
 def test_when_room_appears_the_next_replica_starts_a_fill(node, origin):
-    small = MemoryOrigin({"w.bin": chunks(1)})
+    small = MemoryOrigin({"w.dat": chunks(1)})
     with node({"file:///small": small}, capacity=25 * 2**20) as bench:
         bench.put(ModelSpec("m", "file:///small"), key=OTHER)
         lease = bench.grant(bench.open(OTHER), OTHER)  # in use: it does not make room
@@ -103,7 +103,7 @@ def test_a_replica_in_the_middle_goes_on_with_the_fill_of_the_same_content(full,
     filled = readable(full)
     assert full.settle() is None
     assert filled.id == passing.id
-    assert full.read("w.bin", filled) == origin.files["w.bin"]
+    assert full.read("w.dat", filled) == origin.files["w.dat"]
 
 
 def test_a_sick_disk_is_a_reason_as_well(full, origin):
@@ -127,7 +127,7 @@ def test_a_fill_that_hangs_in_a_sick_disk_is_not_waited_for(bench, origin):
         hanging.fail(DiskError("sick"))
         passing = bench.service.pass_through(VOICE, DiskError("sick"))
         assert isinstance(passing, PassingGeneration)
-        assert bench.service.library.find(passing.id, "m", "w.bin") is passing.file("m", "w.bin")
+        assert bench.service.library.find(passing.id, "m", "w.dat") is passing.file("m", "w.dat")
 
 
 def test_where_nobody_knows_the_content_the_refusal_stands(full, origin):
@@ -178,7 +178,7 @@ def test_its_origins_are_closed_with_it(full, origin):
 def test_a_stream_that_runs_keeps_the_origins_open(full, origin):
     generation = readable(full)
     origin.closed = False
-    with closing(generation.file("m", "w.bin").stream(Span(0, 3), lambda _: None)) as pieces:
+    with closing(generation.file("m", "w.dat").stream(Span(0, 3), lambda _: None)) as pieces:
         next(pieces)
         full.service._passing.close()
         assert not origin.closed
@@ -196,7 +196,7 @@ def test_a_removed_pipeline_stops_to_pass_through(full):
 
 def test_content_that_moved_at_the_origin_is_resolved_afresh(full, origin):
     first = readable(full)
-    origin.files["w.bin"] = chunks(2.5, seed=3)
+    origin.files["w.dat"] = chunks(2.5, seed=3)
     with pytest.raises(OriginChangedError):
         read(full, first)
     with pytest.raises(OriginChangedError):
@@ -209,7 +209,7 @@ def test_content_that_moved_at_the_origin_is_resolved_afresh(full, origin):
 def test_two_commits_are_never_mixed(full, origin):
     first = readable(full)
     read(full, first, span=Span(0, CHUNK_SIZE))
-    origin.files["w.bin"] = chunks(2.5, seed=3)
+    origin.files["w.dat"] = chunks(2.5, seed=3)
     second = readable(full)
     assert second.id != first.id
     with pytest.raises(OriginChangedError):
@@ -238,13 +238,13 @@ def test_a_reason_is_one_short_printable_line():
 
 def test_the_node_confirms_no_file_that_it_did_not_keep(full):
     with pytest.raises(NotKeptError):
-        readable(full).file("m", "w.bin").verdict(0)
+        readable(full).file("m", "w.dat").verdict(0)
 
 
 def test_the_digest_of_a_chunk_is_known_once_it_has_passed(full, origin):
-    generation, data = readable(full), origin.files["w.bin"]
+    generation, data = readable(full), origin.files["w.dat"]
     read(full, generation)
     sent = origin.sent.total()
-    table = generation.file("m", "w.bin").digests(range(3), 0)
+    table = generation.file("m", "w.dat").digests(range(3), 0)
     assert table == b"".join(chunk_digest(data[slice(*chunk_span(c, len(data)))]) for c in range(3))
     assert origin.sent.total() == sent

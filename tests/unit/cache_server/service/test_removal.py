@@ -52,7 +52,7 @@ def test_removal_ends_a_running_fill(bench, origin):
         origin.gate.set()
         removing.result(LIMIT)
     with pytest.raises(GenerationGoneError):
-        generation.file("m", "w.bin").present_until(0, LIMIT)
+        generation.file("m", "w.dat").present_until(0, LIMIT)
     assert nothing_is_left(bench)
 
 
@@ -117,7 +117,7 @@ def test_a_pipeline_that_was_removed_can_be_registered_and_filled_again(bench):
 
 
 def test_changed_models_make_a_warm_slot_cold_and_its_readers_finish(node, origin):
-    with node({OTHER: MemoryOrigin({"o.bin": b"other"})}) as bench:
+    with node({OTHER: MemoryOrigin({"o.dat": b"other"})}) as bench:
         bench.put()
         old = bench.open()
         bench.settle()
@@ -125,7 +125,7 @@ def test_changed_models_make_a_warm_slot_cold_and_its_readers_finish(node, origi
         assert bench.put(ModelSpec("m", OTHER)) is False
         assert bench.cache()["state"] == "cold"
         bench.keep_house()
-        assert bench.read("w.bin", old) == origin.files["w.bin"]
+        assert bench.read("w.dat", old) == origin.files["w.dat"]
         bench.service.leases.give_back(lease.id)
         assert bench.warm() is None
         bench.keep_house()
@@ -134,7 +134,7 @@ def test_changed_models_make_a_warm_slot_cold_and_its_readers_finish(node, origi
 
 
 def test_changed_models_end_a_running_fill(node, origin):
-    with node({OTHER: MemoryOrigin({"o.bin": b"other"})}) as bench, ThreadPoolExecutor(1) as pool:
+    with node({OTHER: MemoryOrigin({"o.dat": b"other"})}) as bench, ThreadPoolExecutor(1) as pool:
         bench.put()
         with origin.held():
             bench.open()
@@ -149,7 +149,7 @@ def test_changed_models_end_a_running_fill(node, origin):
 
 
 def test_models_that_change_and_change_back_during_a_fill_end_warm(node, origin):
-    with node({OTHER: MemoryOrigin({"o.bin": b"other"})}) as bench, ThreadPoolExecutor(2) as pool:
+    with node({OTHER: MemoryOrigin({"o.dat": b"other"})}) as bench, ThreadPoolExecutor(2) as pool:
         bench.put()
         with origin.held():
             bench.open()
@@ -164,7 +164,7 @@ def test_models_that_change_and_change_back_during_a_fill_end_warm(node, origin)
         bench.keep_house()
         generation = bench.open()
         assert bench.on_disk() == [generation.id]
-        assert bench.read("w.bin", generation) == origin.files["w.bin"]
+        assert bench.read("w.dat", generation) == origin.files["w.dat"]
         assert bench.service.status()["used"] == generation.room
 
 
@@ -181,8 +181,8 @@ def test_a_refresh_keeps_the_old_content_warm_until_the_new_one_is_whole(bench, 
     bench.warm()
     old = bench.open()
     lease = bench.grant(old)
-    old_bytes = origin.files["w.bin"]
-    origin.files["w.bin"] = chunks(1.2, seed=9)
+    old_bytes = origin.files["w.dat"]
+    origin.files["w.dat"] = chunks(1.2, seed=9)
     with origin.held():
         bench.service.warm(VOICE, refresh=True)
         origin.wait_until_stalled()
@@ -193,8 +193,8 @@ def test_a_refresh_keeps_the_old_content_warm_until_the_new_one_is_whole(bench, 
     assert bench.settle() is None
     new = bench.open()
     bench.keep_house()
-    assert bench.read("w.bin", old) == old_bytes
-    assert bench.read("w.bin", new) == origin.files["w.bin"]
+    assert bench.read("w.dat", old) == old_bytes
+    assert bench.read("w.dat", new) == origin.files["w.dat"]
     bench.service.leases.give_back(lease.id)
     bench.keep_house()
     assert bench.on_disk() == [new.id]
@@ -211,14 +211,14 @@ def test_a_refresh_says_that_it_runs_before_its_origin_has_answered(bench, origi
 def test_content_that_moved_twice_leaves_no_half_filled_generation(bench, origin):
     bench.put()
     bench.warm()
-    origin.files["w.bin"] = chunks(1.2, seed=3)
+    origin.files["w.dat"] = chunks(1.2, seed=3)
     with origin.held():
         bench.service.warm(VOICE, refresh=True)
         origin.wait_until_stalled()
         bench.slot().work.stop()
     bench.settle()
     assert len(bench.on_disk()) == 2
-    origin.files["w.bin"] = chunks(1.2, seed=4)
+    origin.files["w.dat"] = chunks(1.2, seed=4)
     assert bench.warm(refresh=True) is None
     bench.keep_house()
     assert bench.on_disk() == [bench.open().id]
@@ -240,13 +240,13 @@ def test_two_pipelines_of_one_source_share_no_byte(bench, origin):
     assert bench.warm() is None
     assert bench.warm(second) is None
     bench.service.remove(VOICE, force=False)
-    assert bench.read("w.bin", bench.open(second)) == origin.files["w.bin"]
+    assert bench.read("w.dat", bench.open(second)) == origin.files["w.dat"]
 
 
 def test_deleting_what_was_replaced_keeps_nobody_waiting(bench, origin, monkeypatch):
     bench.put()
     bench.warm()
-    origin.files["w.bin"] = chunks(1.2, seed=7)
+    origin.files["w.dat"] = chunks(1.2, seed=7)
     bench.warm(refresh=True)
     begun, gate, delete = threading.Event(), threading.Event(), departures.delete
 

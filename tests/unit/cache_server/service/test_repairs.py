@@ -17,7 +17,7 @@ def warm(bench):
 
 
 def weights(bench):
-    return bench.open().file("m", "w.bin")
+    return bench.open().file("m", "w.dat")
 
 
 def harmed(file, how):
@@ -42,7 +42,7 @@ def test_a_file_that_is_lost_is_found_when_it_is_opened_and_brought_anew(warm, o
     with pytest.raises(DiskError, match="brought anew"):
         harmed(weights(warm), how).open()
     assert warm.settle() is None
-    assert warm.read("w.bin", warm.open()) == origin.files["w.bin"]
+    assert warm.read("w.dat", warm.open()) == origin.files["w.dat"]
     assert warm.cache()["warm"]
     assert warm.service.status()["lost_files"] == 1
 
@@ -52,7 +52,7 @@ def test_only_what_is_missing_is_pulled_again(warm, origin):
     with pytest.raises(DiskError):
         harmed(weights(warm), "cut").open()
     warm.settle()
-    assert origin.sent == {"w.bin": len(origin.files["w.bin"]) - CHUNK_SIZE}
+    assert origin.sent == {"w.dat": len(origin.files["w.dat"]) - CHUNK_SIZE}
 
 
 def test_a_reader_of_a_lost_file_waits_for_what_is_missing_and_gets_the_rest(warm, origin):
@@ -71,18 +71,18 @@ def test_a_reader_of_a_lost_file_waits_for_what_is_missing_and_gets_the_rest(war
 
 
 def test_two_files_that_were_swapped_are_repaired_chunk_by_chunk(bench, origin):
-    origin.files = {"a.bin": chunks(1.5, seed=1), "b.bin": chunks(1.5, seed=2)}
+    origin.files = {"a.dat": chunks(1.5, seed=1), "b.dat": chunks(1.5, seed=2)}
     bench.put()
     bench.warm()
-    a, b = (bench.open().file("m", name) for name in ("a.bin", "b.bin"))
+    a, b = (bench.open().file("m", name) for name in ("a.dat", "b.dat"))
     a.path.rename(a.path.with_name("third"))
     b.path.rename(a.path)
     a.path.with_name("third").rename(b.path)
     for file in (a, b):
         for chunk in range(file.map.count):
             file.revalidate(chunk, LIMIT)
-    assert bench.read("a.bin", bench.open()) == origin.files["a.bin"]
-    assert bench.read("b.bin", bench.open()) == origin.files["b.bin"]
+    assert bench.read("a.dat", bench.open()) == origin.files["a.dat"]
+    assert bench.read("b.dat", bench.open()) == origin.files["b.dat"]
     assert bench.cache()["repaired_chunks"] == 4
 
 
@@ -98,5 +98,5 @@ def test_a_node_that_dies_after_a_loss_was_found_never_takes_zeros_for_whole(nod
     with node() as bench:
         bench.reconciled()
         bench.settle()
-        assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+        assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
         assert bench.service.status()["used"] == bench.open().room

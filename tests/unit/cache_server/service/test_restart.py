@@ -18,32 +18,32 @@ from tests.fakes.service import LIMIT, VOICE, chunks
 @pytest.fixture
 def half_filled(node, origin):
     """ROOT after a service that was closed with one chunk of three, and the small file, there."""
-    origin.files = {"w.bin": chunks(2.5)}
+    origin.files = {"w.dat": chunks(2.5)}
     with node() as bench:
         bench.put()
-        origin.break_after("w.bin", CHUNK_SIZE)
+        origin.break_after("w.dat", CHUNK_SIZE)
         with origin.held():
             generation = bench.open()
             origin.wait_until_stalled(3)
-        file = generation.file("m", "w.bin")
+        file = generation.file("m", "w.dat")
         file.present_until(0, LIMIT)
     return node
 
 
 def test_a_shutdown_while_filling_keeps_what_was_pulled(node, origin):
-    origin.files = {"w.bin": chunks(2.5)}
+    origin.files = {"w.dat": chunks(2.5)}
     with node() as bench:
         bench.put()
         generation = bench.open()
-        file = generation.file("m", "w.bin")
+        file = generation.file("m", "w.dat")
         file.present_until(0, LIMIT)
     kept = file.map.filled
     origin.sent.clear()
     with node() as bench:
         bench.reconciled()
         assert bench.settle() is None
-        assert bench.pulled == len(origin.files["w.bin"]) - kept
-        assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+        assert bench.pulled == len(origin.files["w.dat"]) - kept
+        assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 def test_a_half_filled_slot_goes_on_by_itself_and_pulls_only_what_is_missing(half_filled, origin):
@@ -52,17 +52,17 @@ def test_a_half_filled_slot_goes_on_by_itself_and_pulls_only_what_is_missing(hal
         bench.reconciled()
         assert bench.settle() is None
         assert bench.cache()["state"] == "warm"
-        assert bench.pulled == origin.sent["w.bin"] <= len(origin.files["w.bin"]) - CHUNK_SIZE
-        assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+        assert bench.pulled == origin.sent["w.dat"] <= len(origin.files["w.dat"]) - CHUNK_SIZE
+        assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 def test_a_warm_slot_is_warm_after_a_restart_without_its_origin(node, origin):
     with node() as bench:
         bench.put()
         bench.warm()
-    data, origin.files = origin.files["w.bin"], {}
+    data, origin.files = origin.files["w.dat"], {}
     with node() as bench:
-        assert bench.read("w.bin", bench.open()) == data
+        assert bench.read("w.dat", bench.open()) == data
         bench.reconciled()
         assert bench.service.status()["used"] == bench.open().room
 
@@ -80,7 +80,7 @@ def test_a_pipeline_that_was_only_registered_is_not_filled_by_a_restart(node, or
 def test_another_boot_of_the_machine_finds_chunks_that_only_claim_to_be_there(
     half_filled, origin, monkeypatch, tmp_path
 ):
-    (weights,) = (tmp_path / "root").rglob("w.bin")
+    (weights,) = (tmp_path / "root").rglob("w.dat")
     fd = os.open(weights, os.O_RDWR)
     os.pwrite(fd, b"torn", 100)
     os.close(fd)
@@ -89,7 +89,7 @@ def test_another_boot_of_the_machine_finds_chunks_that_only_claim_to_be_there(
     with half_filled() as bench:
         bench.reconciled()
         assert bench.settle() is None
-        assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+        assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "delete", "table", "record", "publication"])
@@ -98,7 +98,7 @@ def test_harm_done_behind_our_back_is_found_at_the_next_start(node, origin, tmp_
         bench.put()
         bench.warm()
         directory = bench.open().directory
-    (weights,) = directory.rglob("w.bin")
+    (weights,) = directory.rglob("w.dat")
     if harm == "cut":
         os.truncate(weights, CHUNK_SIZE + 1)
     elif harm == "delete":
@@ -111,7 +111,7 @@ def test_harm_done_behind_our_back_is_found_at_the_next_start(node, origin, tmp_
         bench.reconciled()
         assert not bench.cache()["warm"]
         assert bench.warm() is None
-        assert bench.read("w.bin", bench.open()) == origin.files["w.bin"]
+        assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
         assert bench.on_disk() == [bench.open().id]
 
 

@@ -23,7 +23,7 @@ def warm(bench):
 
 
 def weights(bench):
-    return bench.open().file("m", "w.bin")
+    return bench.open().file("m", "w.dat")
 
 
 def flip(file, at):
@@ -53,8 +53,8 @@ def test_rot_in_a_file_that_nobody_reads_is_repaired_by_its_chunk_alone(warm, or
     flip(weights(warm), CHUNK_SIZE + 9)
     origin.sent.clear()
     assert (scrubbed(warm)["wrong"], warm.cache()["repaired_chunks"]) == (1, 1)
-    assert origin.sent == {"w.bin": CHUNK_SIZE}
-    assert warm.read("w.bin", warm.open()) == origin.files["w.bin"]
+    assert origin.sent == {"w.dat": CHUNK_SIZE}
+    assert warm.read("w.dat", warm.open()) == origin.files["w.dat"]
     assert warm.cache()["state"] == "warm"
 
 
@@ -66,7 +66,7 @@ def test_a_lost_file_that_nobody_reads_is_found_and_filled_again(warm, origin, h
     warm.settle()
     assert (last["wrong"], last["unrepaired"]) == (1, 0)
     assert warm.service.status()["lost_files"] == 1
-    assert warm.read("w.bin", warm.open()) == origin.files["w.bin"]
+    assert warm.read("w.dat", warm.open()) == origin.files["w.dat"]
 
 
 def test_what_cannot_be_repaired_now_is_counted_and_the_rest_is_looked_at(warm, origin):
