@@ -1,8 +1,8 @@
 """The control plane: HTTP in, calls of the service, HTTP out. No decision is made here.
 
 Reading order: ``problems`` (which error is which status) · ``bodies`` (what may be sent) ·
-``auth`` (who asks) · ``access`` (what is theirs to ask) · ``crowd`` (connections, bounded) ·
-``door`` (what is looked at first) · ``pipelines``, ``policy``, ``replicas``, ``boots``,
-``tokens`` (the routes) · ``manifests`` (signed URLs for a generation) · ``api`` (all of it put
-together).
+``sessions`` (a browser's cookie) · ``auth`` (who asks) · ``access`` (what is theirs to ask) ·
+``crowd`` (connections, bounded) · ``front`` (what pages add) · ``door`` (what is looked at first) ·
+``pipelines``, ``policy``, ``replicas``, ``boots``, ``tokens`` (the routes) · ``manifests`` (signed
+URLs for a generation) · ``api`` (all of it put together).
 """

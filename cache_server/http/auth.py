@@ -1,15 +1,17 @@
-"""Who asks: a bearer token, before anything else of the request is looked at."""
+"""Who asks: a token, or a browser's session, before anything else of the request is looked at."""
 
 import time
 from collections.abc import Callable
 
 from fastapi import Request
 
-from cache_protocol.errors import BusyError, UnauthorizedError
+from cache_protocol.errors import BusyError, ForbiddenError, UnauthorizedError
 from cache_server.core.access import ROOT, Identity
 from cache_server.core.attempts import FailedAttempts
+from cache_server.http.sessions import COOKIE, Sessions
 from cache_server.service.identities import Identities
 
+Check = Callable[[Request], Identity]
 MAX_TOKEN = 512  # characters; ours have 63
 
 
@@ -18,7 +20,7 @@ def everybody(_request: Request) -> Identity:
     return ROOT
 
 
-def bearer(identities: Identities, attempts: FailedAttempts) -> Callable[[Request], Identity]:
+def bearer(identities: Identities, attempts: FailedAttempts) -> Check:
     """Return a check that tells who asks, for one event loop: ``attempts`` is not locked."""
 
     def check(request: Request) -> Identity:
@@ -26,13 +28,46 @@ def bearer(identities: Identities, attempts: FailedAttempts) -> Callable[[Reques
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise _unknown("no token was sent")
-        identity = identities.of(token) if len(token) <= MAX_TOKEN else None
-        if identity is None:
-            _count(request, attempts)
-            raise _unknown("nobody has this token, or it was revoked or has run out")
-        return identity
+        return judge(token, request, identities, attempts)
 
     return check
+
+
+def or_session(check: Check, sessions: Sessions) -> Check:
+    """Return ``check``, which a session stands in for where no token is sent.
+
+    A session opens pages, whose forms carry a proof that they are the node's own. On the API,
+    which asks for none, it only looks.
+    """
+
+    def check_both(request: Request) -> Identity:
+        cookie = request.cookies.get(COOKIE)
+        if cookie is None or "authorization" in request.headers:
+            return check(request)
+        identity = sessions.of(cookie)
+        if identity is None:
+            raise _unknown("the session is over")
+        if request.url.path.startswith("/v1/") and request.method not in ("GET", "HEAD"):
+            raise ForbiddenError("a browser's session only looks at the API; send a token")
+        return identity
+
+    return check_both
+
+
+def judge(
+    token: str, request: Request, identities: Identities, attempts: FailedAttempts
+) -> Identity:
+    """Return whose ``token`` is; a wrong one counts against the address it came from.
+
+    Raises:
+        UnauthorizedError: nobody's.
+        BusyError: nobody's, and it is one of too many.
+    """
+    identity = identities.of(token) if len(token) <= MAX_TOKEN else None
+    if identity is None:
+        _count(request, attempts)
+        raise _unknown("nobody has this token, or it was revoked or has run out")
+    return identity
 
 
 def _count(request: Request, attempts: FailedAttempts) -> None:

@@ -7,25 +7,29 @@ that answer.
 import asyncio
 from collections.abc import Callable
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache_protocol.errors import CacheError, MalformedError
 from cache_server.core.access import Identity
 from cache_server.http import problems
+from cache_server.http.front import Front
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
 BODY_LIMIT = 10.0  # seconds for all of it; at the bound above that is 100 kB/s
-PROBES = ("/healthz", "/readyz")  # the only paths that need no token
+PROBES = ("/healthz", "/readyz")  # the only paths of the API that need no token
 
 
 class Door:
     """ASGI: lets through to ``app`` what may ask and is not too large."""
 
-    def __init__(self, app: ASGIApp, check: Callable[[Request], Identity]) -> None:
+    def __init__(
+        self, app: ASGIApp, check: Callable[[Request], Identity], front: Front | None = None
+    ) -> None:
         """Stand before ``app``; ``check`` tells who asks, or raises CacheError."""
         self._app = app
         self._check = check
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -34,10 +38,10 @@ class Door:
             return
         request = Request(scope)
         try:
-            if scope["path"] not in PROBES:
+            if not self._opens(scope["path"]):
                 request.state.identity = self._check(request)
         except CacheError as error:
-            await problems.answer(error)(scope, receive, send)
+            await self._refusal(request, error)(scope, receive, send)
             return
         try:
             async with asyncio.timeout(BODY_LIMIT):
@@ -49,6 +53,13 @@ class Door:
             await problems.answer_as(error, 413)(scope, receive, send)
         else:
             await self._app(scope, _replayed(body, receive), send)
+
+    def _opens(self, path: str) -> bool:
+        return path in PROBES or (self._front is not None and self._front.opens(path))
+
+    def _refusal(self, request: Request, error: CacheError) -> Response:
+        page = self._front.refuse(request, error) if self._front is not None else None
+        return problems.answer(error) if page is None else page
 
 
 async def _read(request: Request, receive: Receive) -> Message:
