@@ -23,6 +23,7 @@ boots = Table(
     Index("boots_of_pipeline", "tenant", "pipeline", "number"),
 )
 
+from cache_server.core.access import ALL_TENANTS
 
 class Boots:
     """Reports of boots, in the order in which they came. Safe for threads."""
@@ -51,9 +52,57 @@ class Boots:
 
     def last(self, tenant: str, only: Collection[str] | None, limit: int) -> list[dict[str, Any]]:
         """Return the last ``limit`` reports, newest first; of all pipelines with None."""
-        wanted = select(boots.c.received, boots.c.report).where(boots.c.tenant == tenant)
-        if only is not None:
-            wanted = wanted.where(boots.c.pipeline.in_(only))
+        return self._read(_wanted(tenant, only), limit)
+
+    def last_of_each(
+        self, tenant: str, only: Collection[str] | None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return the last ``limit`` reports of each pipeline, newest first.
+
+        Where that is more than READ_AT_ONCE, the oldest are left out.
+        """
+        place = (
+            func.row_number()
+            .over(
+                partition_by=(boots.c.tenant, boots.c.pipeline),
+                order_by=boots.c.number.desc(),
+            )
+            .label("place")
+        )
+        ranked = select(boots.c.number, place).where(_wanted(tenant, only)).subquery()
+        chosen = select(ranked.c.number).where(ranked.c.place <= limit)
+        return self._read(boots.c.number.in_(chosen), READ_AT_ONCE)
+
+    def _read(self, wanted: ColumnElement[bool], limit: int) -> list[dict[str, Any]]:
+        rows = select(boots.c.tenant, boots.c.received, boots.c.report).where(wanted)
+        newest_first = rows.order_by(boots.c.number.desc()).limit(limit)
         with self._registry.transaction() as connection:
-            rows = connection.execute(wanted.order_by(boots.c.number.desc()).limit(limit)).all()
-        return [{**json.loads(row.report), "received": row.received} for row in rows]
+            found = connection.execute(newest_first).all()
+        return [
+            {**json.loads(row.report), "tenant": row.tenant, "received": row.received}
+            for row in found
+        ]
+
+
+def _wanted(tenant: str, only: Collection[str] | None) -> ColumnElement[bool]:
+    of_tenant = true() if tenant == ALL_TENANTS else boots.c.tenant == tenant
+    return of_tenant if only is None else of_tenant & boots.c.pipeline.in_(only)
+
+
+def _keep_last(connection: Connection, count: int, *which: ColumnElement[bool]) -> None:
+    """Delete all but the last ``count`` rows of ``which``."""
+    newest = select(boots.c.number).where(*which).order_by(boots.c.number.desc())
+    last = connection.execute(newest.offset(count).limit(1)).scalar()
+    if last is not None:
+        connection.execute(delete(boots).where(*which, boots.c.number <= last))
+
+
+def _sweep(connection: Connection, oldest: str) -> None:
+    """Delete what was received before ``oldest``, a few at a time: nobody waits for a big sweep.
+
+    Numbers rise with time, so what is too old is found at the front, without an index on times.
+    """
+    front = select(boots.c.number, boots.c.received).order_by(boots.c.number).limit(SWEEP)
+    old = [row.number for row in connection.execute(front) if row.received < oldest]
+    if old:
+        connection.execute(delete(boots).where(boots.c.number.in_(old)))

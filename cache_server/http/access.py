@@ -35,14 +35,19 @@ class Caller:
             UnknownPipelineError: it is not there for this caller.
             MalformedError: the caller acts for all tenants, and did not say whose it is.
         """
-        if not self.identity.reaches(pipeline):
-            raise UnknownPipelineError(f"there is no pipeline {shown(pipeline)}")
+        name = self.name(pipeline)
         if self.tenant == ALL_TENANTS:
             raise MalformedError(
                 f"pipeline {shown(pipeline)} of which tenant? One call is about one tenant, only "
                 "lists are about all; send 'Warmline-Tenant: NAME', or --tenant NAME"
             )
-        return Key(self.tenant, pipeline)
+        return Key(self.tenant, name)
+
+    def name(self, pipeline: str) -> str:
+        """Return ``pipeline`` to look for in lists; UnknownPipelineError as of ``key``."""
+        if not self.identity.reaches(pipeline):
+            raise UnknownPipelineError(f"there is no pipeline {shown(pipeline)}")
+        return pipeline
 
     def reaches(self, key: Key) -> bool:
         """Whether ``key`` is there for this caller."""

@@ -6,6 +6,20 @@ from tests.fakes.control_plane import ControlPlane, control_plane
 from tests.fakes.service import SOURCE
 
 BODY = {"models": [{"name": "m", "source": SOURCE}]}
+BOOT = {
+    "pipeline": "voice",
+    "host": "h",
+    "device": "cpu",
+    "start_path": "cold",
+    "ok": True,
+    "started": "2026-01-01T00:00:00Z",
+    "phases": [],
+    "bytes": 1,
+    "verified_bytes": 1,
+    "source": "cache",
+    "weight_wait": 0,
+    "time_to_ready": 1,
+}
 ALL = {"Warmline-Tenant": "*"}
 A, B = {"Warmline-Tenant": "a"}, {"Warmline-Tenant": "b"}
 
@@ -82,6 +96,15 @@ def test_of_all_tenants_only_a_viewer_s_token_is_made(plane, role):
     answer = made(plane, role)
     assert answer.status == 422
     assert "its role is viewer" in answer.json["detail"]
+
+
+def test_reports_of_boots_of_all_tenants_say_whose_they_are(plane, watcher):
+    for tenant in (A, B):
+        assert plane.ask("POST", "/v1/boots", BOOT, headers=tenant).status == 201
+    for query in ("", "?pipeline=voice"):
+        boots = plane.ask("GET", f"/v1/boots{query}", token=watcher).json["boots"]
+        assert [boot["tenant"] for boot in boots] == ["b", "a"]
+    assert plane.ask("GET", "/v1/boots?pipeline=other", token=watcher).json == {"boots": []}
 
 
 def test_a_viewer_of_all_tenants_may_be_narrowed_to_a_name(plane, watcher):
