@@ -77,7 +77,7 @@ class Node:
             now=lambda: datetime.now(UTC),
         )
         data = DataAddress(key, settings.advertise, self._data.address[1])
-        wiring = Wiring(identities, data, Boots(registry), settings.auth)
+        wiring = Wiring(identities, data, _boots(registry, settings), settings.auth)
         config = uvicorn.Config(
             build(self.service, wiring),
             http=Crowd().protocol(),
@@ -158,6 +158,10 @@ def _leave() -> None:
     """
     log.warning("not everything ended within %.0f s; leaving", STOP_LIMIT)
     os._exit(0)
+
+
+def _boots(registry: Registry, settings: Settings) -> Boots:
+    return Boots(registry, kept=settings.boots_kept, kept_for=settings.boots_kept_for)
 
 
 def _listen(host: str, port: int) -> socket.socket:

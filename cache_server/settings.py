@@ -29,6 +29,8 @@ class Settings:
     region: str = "local"
     hot_window: timedelta = timedelta(hours=48)
     scrub_rate: int = 100_000_000  # bytes per second that a scrub reads at most
+    boots_kept: int = 1000  # boot reports of one pipeline
+    boots_kept_for: timedelta = timedelta(days=90)
     database_url: str | None = None  # None: SQLite under root
     auth: bool = True
     admin_token: str | None = None  # None: generated once, kept under root
@@ -102,6 +104,12 @@ def _rate(text: str) -> int:
     return rate
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise MalformedError(f"{text!r} is not a number from 1 to 999999999")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536):
         raise MalformedError(f"{text!r} is not a port")
@@ -141,6 +149,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "region": _text,
     "hot_window": parse_duration,
     "scrub_rate": _rate,
+    "boots_kept": _count,
+    "boots_kept_for": parse_duration,
     "database_url": _text,
     "auth": _switch,
     "admin_token": _text,

@@ -1,16 +1,35 @@
-"""What replicas reported about their starts; the last ones of each pipeline are kept."""
+"""The ledger of starts: what replicas reported, kept within bounds of number and of age."""
 
 import json
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text, delete, insert, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+)
 
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.catalogue.tables import metadata
+from cache_server.core.access import ALL_TENANTS
 
 KEPT = 1000  # reports of one pipeline; about a kilobyte each
+KEPT_FOR = timedelta(days=90)
+KEPT_IN_ALL = 100_000  # reports: anybody who may report may name a pipeline that nobody knows
+SWEEP = 100  # reports that are too old and go with one that comes
+READ_AT_ONCE = 20_000  # reports; what one question about many pipelines may cost
 
 boots = Table(
     "boots",
@@ -23,32 +42,45 @@ boots = Table(
     Index("boots_of_pipeline", "tenant", "pipeline", "number"),
 )
 
-from cache_server.core.access import ALL_TENANTS
 
 class Boots:
     """Reports of boots, in the order in which they came. Safe for threads."""
 
-    def __init__(self, registry: Registry, *, kept: int = KEPT) -> None:
-        """Keep them beside what ``registry`` keeps; at most ``kept`` per pipeline.
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        kept: int = KEPT,
+        kept_for: timedelta = KEPT_FOR,
+        kept_in_all: int = KEPT_IN_ALL,
+    ) -> None:
+        """Keep them beside what ``registry`` keeps.
+
+        Args:
+            registry: whose database.
+            kept: reports of one pipeline.
+            kept_for: how long; older ones go when others come.
+            kept_in_all: reports of all pipelines.
 
         Raises:
             DiskError: the table cannot be made.
         """
         self._registry = registry
         self._kept = kept
+        self._kept_for = kept_for
+        self._kept_in_all = kept_in_all
         with registry.transaction() as connection:
             metadata.create_all(connection, tables=[boots])
 
     def add(self, key: Key, report: dict[str, Any], now: datetime) -> None:
-        """Keep a report; the oldest one goes when there are too many."""
+        """Keep a report; the oldest ones go when there are too many."""
         row = {"tenant": key.tenant, "pipeline": key.id, "received": now.isoformat()}
         of_pipeline = (boots.c.tenant == key.tenant) & (boots.c.pipeline == key.id)
-        newest = select(boots.c.number).where(of_pipeline).order_by(boots.c.number.desc())
         with self._registry.transaction() as connection:
             connection.execute(insert(boots).values(**row, report=json.dumps(report)))
-            last = connection.execute(newest.offset(self._kept).limit(1)).scalar()
-            if last is not None:
-                connection.execute(delete(boots).where(of_pipeline, boots.c.number <= last))
+            _keep_last(connection, self._kept, of_pipeline)
+            _keep_last(connection, self._kept_in_all)
+            _sweep(connection, (now - self._kept_for).isoformat())
 
     def last(self, tenant: str, only: Collection[str] | None, limit: int) -> list[dict[str, Any]]:
         """Return the last ``limit`` reports, newest first; of all pipelines with None."""

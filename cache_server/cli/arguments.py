@@ -32,6 +32,8 @@ settings (environment; flags win):
   CACHE_SERVER_REGION          label of this node                                    [local]
   CACHE_SERVER_HOT_WINDOW      ISO 8601 duration                                     [PT48H]
   CACHE_SERVER_SCRUB_RATE      bytes per second that a scrub reads at most           [100MB]
+  CACHE_SERVER_BOOTS_KEPT      boot reports of one pipeline                           [1000]
+  CACHE_SERVER_BOOTS_KEPT_FOR  how long boot reports are kept, ISO 8601               [P90D]
   CACHE_SERVER_DATABASE_URL    SQLAlchemy URL                            [SQLite under ROOT]
   CACHE_SERVER_AUTH            'off' is accepted on a loopback address only             [on]
   CACHE_SERVER_ADMIN_TOKEN     bearer token        [generated, in ROOT/admin-token, mode 600]
@@ -52,6 +54,8 @@ SERVE_FLAGS = {
     "region": "NAME",
     "hot-window": "DURATION",
     "scrub-rate": "SIZE",
+    "boots-kept": "N",
+    "boots-kept-for": "DURATION",
     "database-url": "URL",
     "auth": "on|off",
     "pipelines": "FILE",

@@ -59,7 +59,9 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))
     app.include_router(token_routes(wiring.identities))
-    app.include_router(boots.router(wiring.boots, lambda: datetime.now(UTC)))
+    app.include_router(
+        boots.router(wiring.boots, lambda: datetime.now(UTC), service.options.region)
+    )
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(_caller: Viewer) -> dict[str, Any]:

@@ -8,13 +8,17 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cache_server.catalogue.boots import Boots
+from cache_server.core.boot_stats import summarise
 from cache_server.http.access import Reporter, Viewer
+from cache_server.http.boot_figures import stats_view
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Short = Annotated[str, Field(max_length=255)]
 Words = Annotated[str, Field(max_length=4096)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=0, lt=2**63)]
+FIGURED = 100  # last boots of each pipeline that figures are made of, for many pipelines at once
+FIGURED_OF_ONE = 1000
 
 
 class PhaseBody(BaseModel):
@@ -55,14 +59,14 @@ class BootBody(BaseModel):
         return fields if self.notes else {k: v for k, v in fields.items() if k != "notes"}
 
 
-def router(boots: Boots, now: Callable[[], datetime]) -> APIRouter:
-    """Return the routes of boot reports."""
+def router(boots: Boots, now: Callable[[], datetime], region: str) -> APIRouter:
+    """Return the routes of boot reports; ``region`` is noted with each, since hosts move."""
     routes = APIRouter(prefix="/v1", tags=["boots"])
 
     @routes.post("/boots", status_code=201)
     def add(body: BootBody, caller: Reporter) -> dict[str, Any]:
         """Keep the report of one boot; also of a pipeline that nobody registered."""
-        report = body.report()
+        report = body.report() | {"region": region}
         boots.add(caller.key(body.pipeline), report, now())
         return report
 
@@ -75,5 +79,13 @@ def router(boots: Boots, now: Callable[[], datetime]) -> APIRouter:
         """Return the last reports of pipelines that are there for the caller, newest first."""
         only = caller.identity.pipelines if pipeline is None else {caller.key(pipeline).id}
         return {"boots": boots.last(caller.tenant, only, limit)}
+
+    @routes.get("/boots/stats")
+    def stats(caller: Viewer, pipeline: Id | None = None) -> dict[str, Any]:
+        """Return percentiles and regressions by pipeline, region and start path."""
+        only = caller.identity.pipelines if pipeline is None else {caller.key(pipeline).id}
+        limit = FIGURED if pipeline is None else FIGURED_OF_ONE
+        reports = boots.last_of_each(caller.tenant, only, limit)
+        return {"stats": [stats_view(each) for each in summarise(reports)]}
 
     return routes

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,3 +55,35 @@ def test_reports_survive_a_restart(registry, tmp_path):
     again = Registry(f"sqlite:///{tmp_path}/c.db")
     assert numbers(Boots(again), "voice") == [1]
     again.close()
+
+
+def test_what_is_too_old_goes_when_others_come(registry):
+    boots = Boots(registry, kept_for=timedelta(days=1))
+    add(boots, "voice", 1)
+    boots.add(Key("default", "tts"), {"number": 2}, NOW + timedelta(days=2))
+    assert numbers(boots) == [2]
+
+
+def test_what_is_as_old_as_may_be_stays(registry):
+    boots = Boots(registry, kept_for=timedelta(days=1))
+    add(boots, "voice", 1)
+    boots.add(Key("default", "tts"), {"number": 2}, NOW + timedelta(days=1))
+    assert numbers(boots) == [2, 1]
+
+
+def test_many_names_do_not_keep_more_than_the_whole_may(registry):
+    boots = Boots(registry, kept_in_all=3)
+    for number in range(5):
+        add(boots, f"name-{number}", number)
+    assert numbers(boots) == [4, 3, 2]
+
+
+def test_the_last_of_each_pipeline_are_had_at_once(registry):
+    boots = Boots(registry)
+    add(boots, "tts", 99)
+    add(boots, "voice", 98, tenant="other")
+    for number in range(3):
+        add(boots, "voice", number)
+    found = boots.last_of_each("default", None, 2)
+    assert [report["number"] for report in found] == [2, 1, 99]
+    assert [r["number"] for r in boots.last_of_each("default", {"tts"}, 2)] == [99]

@@ -51,6 +51,7 @@ CALLS = {
     "GET /v1/eviction-plan": (ADMIN, None, {200}),
     "POST /v1/boots": (READ, BOOT, {201}),
     "GET /v1/boots": (LOOK, None, {200}),
+    "GET /v1/boots/stats": (LOOK, None, {200}),
     "POST /v1/tokens": (ADMIN, {"role": "viewer"}, {201}),
     "GET /v1/tokens": (ADMIN, None, {200}),
     "DELETE /v1/tokens/{token}": (ADMIN, None, {404}),
