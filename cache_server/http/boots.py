@@ -77,13 +77,13 @@ def router(boots: Boots, now: Callable[[], datetime], region: str) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
         """Return the last reports of pipelines that are there for the caller, newest first."""
-        only = caller.identity.pipelines if pipeline is None else {caller.key(pipeline).id}
+        only = caller.identity.pipelines if pipeline is None else {caller.name(pipeline)}
         return {"boots": boots.last(caller.tenant, only, limit)}
 
     @routes.get("/boots/stats")
     def stats(caller: Viewer, pipeline: Id | None = None) -> dict[str, Any]:
         """Return percentiles and regressions by pipeline, region and start path."""
-        only = caller.identity.pipelines if pipeline is None else {caller.key(pipeline).id}
+        only = caller.identity.pipelines if pipeline is None else {caller.name(pipeline)}
         limit = FIGURED if pipeline is None else FIGURED_OF_ONE
         reports = boots.last_of_each(caller.tenant, only, limit)
         return {"stats": [stats_view(each) for each in summarise(reports)]}
