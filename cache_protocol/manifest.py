@@ -5,7 +5,7 @@
      "models": {"asr": {"source", "revision", "files": [
         {"path", "size", "sha256": "…" | null, "urls": [...], "digests": "…", "verdict": "…",
          "git_sha1"?}]}},
-     "source"?: "pass-through", "reason"?: "…"}
+     "ticket_life"?: 900, "source"?: "pass-through", "reason"?: "…"}
 
 Parsing takes nothing on trust: every name, size and count is checked before it is used, and a
 field that this version does not know is ignored, so that an older agent reads a newer node.
@@ -33,6 +33,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 # What Python says when a value is not of the form; OverflowError is an instant near year 1.
 _WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+# Seconds that URLs are good for where a manifest does not say it. Long enough for 100 GB at
+# 1 Gbit/s, since only the start of a request counts.
+TICKET_LIFE = 900
+MAX_LIFE = 10**9  # seconds; more is no time but a mistake
 MAX_TEXT = 16384  # characters of any one field
 _URL = re.compile(rf"[!-~]{{1,{MAX_TEXT}}}")  # visible ASCII: nothing that could split a request
 
@@ -82,6 +86,7 @@ class Manifest:
     models: Mapping[str, Model]
     source: str = CACHE  # or PASS_THROUGH: then nobody but the reader can confirm a file
     reason: str | None = None  # why it is not the cache
+    ticket_life: int = TICKET_LIFE  # seconds from now that the URLs are good for
 
     @property
     def size(self) -> int:
@@ -106,6 +111,7 @@ def dump_manifest(manifest: Manifest) -> dict[str, Any]:
             "expires": manifest.lease.expires.isoformat().replace("+00:00", "Z"),
         },
         "chunk_size": CHUNK_SIZE,
+        "ticket_life": manifest.ticket_life,
         "models": {name: _dump_model(model) for name, model in manifest.models.items()},
     }
     if manifest.source != CACHE:
@@ -156,6 +162,7 @@ def parse_manifest(data: bytes) -> Manifest:
             models=models,
             source=_text(fields.get("source", CACHE)),
             reason=None if (reason := fields.get("reason")) is None else _text(reason),
+            ticket_life=_life(fields.get("ticket_life", TICKET_LIFE)),
         )
     except _WRONG_FORM as error:
         # Not repr(error): that of a UnicodeDecodeError holds the whole manifest.
@@ -189,6 +196,12 @@ def _file(fields: Mapping[str, Any]) -> File:
         verdict=_matching(_URL, fields["verdict"]),
         git_sha1=None if (sha1 := fields.get("git_sha1")) is None else _matching(_SHA1, sha1),
     )
+
+
+def _life(value: object) -> int:
+    if type(value) is not int or not 0 < value <= MAX_LIFE:
+        raise MalformedError(f"a ticket's life of {shown(repr(value))} s is none")
+    return value
 
 
 def _list(value: object) -> list[Any]:

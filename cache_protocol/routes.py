@@ -19,6 +19,7 @@ EVICTION_PLAN = "/v1/eviction-plan"
 TOKENS = "/v1/tokens"
 SCRUB = "/v1/scrub"
 BOOTS = "/v1/boots"
+ROTATE_TICKETS = "/v1/tickets/rotate"
 FILES, DIGESTS, VERDICTS = "files", "digests", "verdicts"
 
 
@@ -40,6 +41,11 @@ def pipeline(pipeline_id: str, action: str = "") -> str:
 def lease(lease_id: str) -> str:
     """Return the path of a lease."""
     return f"{LEASES}/{quote(lease_id, safe='')}"
+
+
+def lease_manifest(lease_id: str) -> str:
+    """Return the path of the manifest of what a lease holds."""
+    return f"{lease(lease_id)}/manifest"
 
 
 def resource_path(resource: Resource) -> str:

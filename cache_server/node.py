@@ -29,6 +29,8 @@ from cache_server.service.clocks import system_clocks
 from cache_server.service.identities import Identities
 from cache_server.service.service import Options, Service
 from cache_server.settings import Settings
+from cache_server.store.ticket_keys import TicketKeys
+from cache_server.upkeep import Upkeep
 from cache_server.store.durable import write_json
 from cache_server.store.root import Root
 
@@ -65,9 +67,10 @@ class Node:
             Options(capacity, settings.hot_window, settings.region, settings.scrub_rate),
             system_clocks(),
         )
-        key = self._root.ticket_key()
+        tickets = TicketKeys(self._root.path)
+        self._upkeep = Upkeep([tickets.keep_fresh])
         self._data = DataPlane(
-            self.service.library, key, host=settings.host, port=settings.data_port
+            self.service.library, tickets, host=settings.host, port=settings.data_port
         )
         self._control = _listen(settings.host, settings.port)
         identities = Identities(
@@ -76,7 +79,7 @@ class Node:
             key=self._root.identity_key(),
             now=lambda: datetime.now(UTC),
         )
-        data = DataAddress(key, settings.advertise, self._data.address[1])
+        data = DataAddress(tickets, settings.advertise, self._data.address[1])
         wiring = Wiring(identities, data, _boots(registry, settings), settings.auth)
         config = uvicorn.Config(
             build(self.service, wiring),
@@ -106,6 +109,7 @@ class Node:
             (self._root.path / "node.json").unlink(missing_ok=True)
             # Readers that wait for chunks learn from the fills' end that no more will come.
             closing = threading.Thread(target=self._data.close, args=(GRACE,), name="close-data")
+        self._upkeep.start()
             closing.start()
             self.service.close()
             closing.join()
@@ -116,6 +120,7 @@ class Node:
             return
         for entry in read_pipelines(self._settings.pipelines):
             key, warm = Key(DEFAULT_TENANT, entry.id), entry.body.warm
+            self._upkeep.close()
             self.service.put(key, entry.models, pinned=entry.pinned, warm=warm)
 
 

@@ -89,6 +89,14 @@ class ControlClient:
         answer.unless_refused()
         return True
 
+    def renew_tickets(self, lease: str) -> Manifest | None:
+        """Hold ``lease`` again and return the manifest of what it holds, with fresh tickets.
+
+        None when the node does not know the lease. Raises as ``manifest`` does.
+        """
+        answer = self._call("GET", routes.lease_manifest(lease), CALL_TIMEOUT, MAX_MANIFEST)
+        return None if answer.status in _GONE else parse_manifest(answer.unless_refused())
+
     def give_back(self, lease: str) -> None:
         """End ``lease``, also after ``close``; one that is unknown has ended already."""
         path = routes.lease(lease)

@@ -213,11 +213,20 @@ class Pull:
         """Wait for the end; renew the lease on the way."""
         while not self._wait_for_end(transfer):
             try:
-                known = self._client.renew(transfer.manifest.lease.id)
-                if not known:  # the node forgot it: a new manifest brings a new one
-                    transfer.refresh(self._manifest_again())
+                self._renew(transfer)
             except CacheError:
                 continue  # a lane meets the same trouble, and its patience decides
+
+    def _renew(self, transfer: Transfer) -> None:
+        """Renew the lease, and through it the tickets when half their life is over."""
+        lease = transfer.manifest.lease.id
+        if transfer.tickets_age < transfer.manifest.ticket_life / 2:
+            if self._client.renew(lease):
+                return
+        elif (manifest := self._client.renew_tickets(lease)) is not None:
+            transfer.refresh(manifest)
+            return
+        transfer.refresh(self._manifest_again())  # the node forgot it: this brings a new one
 
     def _wait_for_end(self, transfer: Transfer) -> bool:
         with self._changed:

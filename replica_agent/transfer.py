@@ -109,6 +109,7 @@ class Transfer:
         self._unconfirmed = len(self.files)
         self._addresses = addresses(manifest)
         self.version = 0  # of the addresses
+        self._signed = time.monotonic()  # when their tickets came
 
     # What the lanes do.
 
@@ -265,13 +266,20 @@ class Transfer:
             else:
                 self._addresses = addresses(manifest)
                 self.manifest = manifest
-                self.leases.append(manifest.lease.id)
+                if manifest.lease.id not in self.leases:  # it may be the old one, renewed
+                    self.leases.append(manifest.lease.id)
                 self.version += 1
+                self._signed = time.monotonic()
             self._changed.notify_all()
 
     def address(self, index: int) -> Addresses:
         """Return where a file is read now."""
         return self._addresses[index]
+
+    @property
+    def tickets_age(self) -> float:
+        """Seconds since the node signed the addresses."""
+        return time.monotonic() - self._signed
 
     @property
     def passes_through(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_pipeline
-from cache_server.cli import commands, policy, tokens
+from cache_server.cli import commands, policy, tickets, tokens
 from cache_server.core.access import Role
 
 EXIT_CODES = """\
@@ -104,6 +104,7 @@ def parser() -> ArgumentParser:
     _add_tokens(verbs)
     _client(verbs, "status", commands.status, "show the node's figures")
     return top
+    _add_tickets(verbs)
 
 
 def _add_serve(verbs: "_SubParsersAction[ArgumentParser]") -> None:
@@ -158,6 +159,15 @@ def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
 
 def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
     put = _client(inner, "put", commands.put, "register a pipeline, or change it")
+def _add_tickets(verbs: "_SubParsersAction[ArgumentParser]") -> None:
+    group = verbs.add_parser("tickets", help="rotate the keys that sign URLs; admins only")
+    inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    rotate = _client(inner, "rotate", tickets.rotate, "sign with a fresh key; running pulls go on")
+    rotate.add_argument(
+        "--revoke", action="store_true", help="refuse every URL that was given out, at once"
+    )
+
+
     put.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
     put.add_argument(
         "--model",

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from cache_protocol.tickets import Keys
 from cache_server.data.limits import Limits
 from cache_server.data.poller import Poller
 from cache_server.data.prefetch import Prefetch
@@ -28,7 +29,7 @@ class DataPlane:
     def __init__(  # noqa: PLR0913  # four of them by name
         self,
         shelf: Shelf,
-        key: bytes,
+        keys: Callable[[], Keys],
         *,
         host: str,
         port: int,
@@ -39,7 +40,7 @@ class DataPlane:
 
         Args:
             shelf: what there is to serve.
-            key: signs the tickets; see ``cache_protocol.tickets``.
+            keys: of this moment, for the tickets; see ``cache_protocol.tickets``. Never waits.
             host: name or address of the interface.
             port: TCP port.
             limits: bounds per peer and of all of them.
@@ -54,7 +55,7 @@ class DataPlane:
         listener = _listen(host, port, limits)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._prefetch = Prefetch()
-        responder = Responder(shelf, key, limits, self._tally, clock, self._prefetch)
+        responder = Responder(shelf, keys, limits, self._tally, clock, self._prefetch)
         self._poller = Poller(listener, responder, self._workers, limits, self._tally)
         self._thread = threading.Thread(target=self._poller.run, name="data-poller", daemon=True)
         self._closed = False

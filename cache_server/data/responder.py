@@ -24,6 +24,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.ranges import Span
 from cache_protocol.routes import DIGESTS, FILES, Resource, parse_resource
+from cache_protocol.tickets import Keys
 from cache_server.data.answer import content_head, failed, problem_answer, select
 from cache_server.data.answers import Answers
 from cache_server.data.limits import Limits
@@ -57,14 +58,14 @@ class Responder:
     def __init__(  # noqa: PLR0913, PLR0917 - one plane makes one of these
         self,
         shelf: Shelf,
-        key: bytes,
+        keys: Callable[[], Keys],
         limits: Limits,
         tally: Tally,
         clock: Callable[[], float],
         prefetch: Prefetch,
     ) -> None:
         self._shelf = shelf
-        self._key = key
+        self._keys = keys
         self._limits = limits
         self._tally = tally
         self._clock = clock
@@ -124,7 +125,7 @@ class Responder:
     def _find(self, request: Request, now: float) -> tuple[Resource, ReadableFile]:
         # The ticket comes first, so that nobody without one learns which names exist.
         try:
-            tickets.check(self._key, request.path, request.query, now)
+            tickets.check(self._keys(), request.path, request.query, now)
             resource = parse_resource(request.path)
             file = self._shelf.find(resource.generation, resource.model, resource.path)
         except TicketError as error:

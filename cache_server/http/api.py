@@ -21,6 +21,7 @@ from cache_server.http.pipelines import pipeline_routes
 from cache_server.http.policy import policy_routes
 from cache_server.http.replicas import DataAddress, replica_routes
 from cache_server.http.tokens import token_routes
+from cache_server.http.tickets import ticket_routes
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
 
@@ -58,6 +59,7 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
     app.include_router(pipeline_routes(service))
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))
+    app.include_router(ticket_routes(wiring.data.tickets))
     app.include_router(token_routes(wiring.identities))
     app.include_router(
         boots.router(wiring.boots, lambda: datetime.now(UTC), service.options.region)

@@ -3,31 +3,35 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cache_protocol.manifest import CACHE, PASS_THROUGH, File, Lease, Manifest, Model
+from cache_protocol.manifest import (
+    CACHE,
+    PASS_THROUGH,
+    TICKET_LIFE,
+    File,
+    Lease,
+    Manifest,
+    Model,
+)
 from cache_protocol.routes import DIGESTS, FILES, VERDICTS, Resource, resource_path
-from cache_protocol.tickets import sign
+from cache_protocol.tickets import Keys, sign
 from cache_server.fill.passing import PassingGeneration
 from cache_server.fill.passing_file import PassingFile
 from cache_server.service.library import Readable
 from cache_server.store.stored_file import StoredFile
-
-# Long enough for a file of 100 GB at 1 Gbit/s: expiry is checked when a request starts, and a
-# reader whose tickets have run out asks for the manifest again.
-TICKET_LIFE = 900  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
     """Signs URLs of one node's data plane."""
 
-    key: bytes
+    keys: Keys
     base: str  # "http://host:port"
     expires: int  # unix seconds
 
-    def url(self, resource: Resource) -> str:
-        """Return a URL that may be read until ``expires``."""
+    def url(self, tenant: str, resource: Resource) -> str:
+        """Return a URL that ``tenant`` may read until ``expires``."""
         path = resource_path(resource)
-        return f"{self.base}{path}?{sign(self.key, path, self.expires)}"
+        return f"{self.base}{path}?{sign(self.keys, tenant, path, self.expires)}"
 
 
 def manifest_of(generation: Readable, lease: Lease, signer: Signer) -> Manifest:
@@ -47,6 +51,7 @@ def manifest_of(generation: Readable, lease: Lease, signer: Signer) -> Manifest:
         },
         source=CACHE if reason is None else PASS_THROUGH,
         reason=reason,
+        ticket_life=TICKET_LIFE,
     )
 
 
@@ -65,7 +70,8 @@ def _files(generation: Readable, model: str, signer: Signer) -> Iterable[File]:
 
 
 def _url(signer: Signer, kind: str, generation: Readable, file: StoredFile | PassingFile) -> str:
-    return signer.url(Resource(kind, generation.id, file.model, file.origin.path))
+    resource = Resource(kind, generation.id, file.model, file.origin.path)
+    return signer.url(generation.content.tenant, resource)
 
 
 def _sha256(file: StoredFile | PassingFile) -> str | None:

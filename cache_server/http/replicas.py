@@ -10,13 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from cache_protocol.errors import CacheError, CapacityError, DiskError, GenerationGoneError
-from cache_protocol.manifest import dump_manifest
+from cache_protocol.manifest import TICKET_LIFE, Lease, dump_manifest
 from cache_server.catalogue.registry import Key
 from cache_server.http.access import Caller, Reader
-from cache_server.http.manifests import TICKET_LIFE, Signer, manifest_of
+from cache_server.http.manifests import Signer, manifest_of
 from cache_server.service.library import Readable
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
+from cache_server.store.ticket_keys import TicketKeys
 
 MAX_AT_ONCE = 64  # files whose URLs the event loop signs itself: 50 µs each
 _NOT_KEPT = (CapacityError, DiskError)  # why a pipeline is passed through
@@ -26,7 +27,7 @@ _NOT_KEPT = (CapacityError, DiskError)  # why a pipeline is passed through
 class DataAddress:
     """Where replicas read bytes, and what opens it to them."""
 
-    ticket_key: bytes
+    tickets: TicketKeys
     advertise: str | None  # host[:port] of the data plane, if it is not that of the request
     port: int
 
@@ -40,22 +41,21 @@ def replica_routes(service: Service, data: DataAddress) -> APIRouter:
         """Return the manifest with a lease; a cold slot answers once names and sizes are known."""
         key = caller.key(pipeline)
         generation = await _readable(service, key)
-        base = _data_plane(data, request)
-        signer = Signer(data.ticket_key, base, int(time.time()) + TICKET_LIFE)
-        lease = service.grant(key, generation)
-        if len(generation.files) <= MAX_AT_ONCE:
-            document = dump_manifest(manifest_of(generation, lease, signer))
-        else:
-            document = await asyncio.to_thread(
-                lambda: dump_manifest(manifest_of(generation, lease, signer))
-            )
-        return JSONResponse(document, headers={"Cache-Control": "no-store"})
+        return await _signed(generation, service.grant(key, generation), _signer(data, request))
+
+    @router.get("/leases/{lease}/manifest")
+    async def manifest_of_lease(lease: str, caller: Reader, request: Request) -> JSONResponse:
+        """Hold for another term; return the manifest of what is held, with fresh tickets."""
+        generation = service.held(lease) if _holds(service, lease, caller) else None
+        if generation is None:
+            raise _run_out()
+        return await _signed(generation, service.renew(lease), _signer(data, request))
 
     @router.put("/leases/{lease}")
     def renew(lease: str, caller: Reader) -> dict[str, str | None]:
         """Hold the generation for another term."""
         if not _holds(service, lease, caller):
-            raise GenerationGoneError("the lease has run out; ask for the manifest again")
+            raise _run_out()
         renewed = service.renew(lease)
         return {"id": renewed.id, "expires": stamp(renewed.expires)}
 
@@ -66,6 +66,24 @@ def replica_routes(service: Service, data: DataAddress) -> APIRouter:
             service.leases.give_back(lease)
 
     return router
+
+
+def _run_out() -> GenerationGoneError:
+    return GenerationGoneError("the lease has run out; ask for the manifest again")
+
+
+def _signer(data: DataAddress, request: Request) -> Signer:
+    return Signer(data.tickets(), _data_plane(data, request), int(time.time()) + TICKET_LIFE)
+
+
+async def _signed(generation: Readable, lease: Lease, signer: Signer) -> JSONResponse:
+    if len(generation.files) <= MAX_AT_ONCE:
+        document = dump_manifest(manifest_of(generation, lease, signer))
+    else:
+        document = await asyncio.to_thread(
+            lambda: dump_manifest(manifest_of(generation, lease, signer))
+        )
+    return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
 
 def _holds(service: Service, lease: str, caller: Caller) -> bool:

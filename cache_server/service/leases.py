@@ -82,6 +82,12 @@ class Leases:
             hold = self._live().get(lease)
             return None if hold is None else hold.key
 
+    def generation(self, lease: str) -> str | None:
+        """Return the generation that ``lease`` holds; None if it does not hold any."""
+        with self._lock:
+            hold = self._live().get(lease)
+            return None if hold is None else hold.generation
+
     def held(self) -> set[str]:
         """Return the generations that somebody holds."""
         with self._lock:

@@ -38,6 +38,10 @@ class Library:
         """Return every generation."""
         return list(self._generations.values())
 
+    def get(self, generation: str) -> Readable | None:
+        """Return a generation by its id; None if it is not readable."""
+        return self._generations.get(generation)
+
     def find(self, generation: str, model: str, path: str) -> StoredFile | PassingFile:
         """Return a file; see ``ports.Shelf``."""
         found = self._generations.get(generation)

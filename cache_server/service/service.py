@@ -470,6 +470,11 @@ class Service:
             shown = [
                 self._view(s)
                 for k, s in sorted(self._inventory.slots.items())
+    def held(self, lease: str) -> Readable | None:
+        """Return the generation that ``lease`` holds, also one that was replaced; None: ended."""
+        generation = self.leases.generation(lease)
+        return None if generation is None else self.library.get(generation)
+
                 if covers(tenant, k.tenant)
             ]
         for view in shown:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache_protocol.errors import DiskError
-from cache_protocol.tickets import KEY_SIZE
 from cache_server.store.durable import delete, disk_errors, read_direct, write_bytes
 
 PROBE_SIZE = 4096  # bytes
@@ -80,13 +79,9 @@ class Root:
             directory.rename(going)
         return going
 
-    def ticket_key(self) -> bytes:
-        """Return the key that signs this node's URLs; kept, so that they outlive a restart."""
-        return self._secret("ticket-key", secrets.token_bytes(KEY_SIZE))
-
     def identity_key(self) -> bytes:
         """Return the key that secrets of S3 access keys are derived from."""
-        return self._secret("identity-key", secrets.token_bytes(KEY_SIZE))
+        return self._secret("identity-key", secrets.token_bytes(32))
 
     def admin_token(self) -> str:
         """Return the admin token, generated once."""

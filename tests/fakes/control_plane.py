@@ -19,6 +19,7 @@ from cache_server.http.crowd import Crowd
 from cache_server.http.replicas import DataAddress
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
+from cache_server.store.ticket_keys import TicketKeys
 
 TOKEN = "the-token"
 
@@ -83,7 +84,7 @@ def control_plane(
     service: Service, *, auth: bool = True, crowd: Crowd | None = None, **data: Any
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end."""
-    fields = {"ticket_key": b"k" * 32, "advertise": None, "port": 8081}
+    fields = {"tickets": TicketKeys(service._root.path), "advertise": None, "port": 8081}
     identities = Identities(
         Tokens(service._registry), TOKEN, key=b"i" * 32, now=lambda: datetime.now(UTC)
     )

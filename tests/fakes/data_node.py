@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache_server.data.limits import Limits
 from cache_server.data.plane import DataPlane
-from tests.fakes.reader import KEY, Reader
+from tests.fakes.reader import KEYS, Reader
 from tests.fakes.shelf import FakeShelf
 
 QUICK = Limits(drain_time=0.2, wait_slice=0.05, accept_pause=0.05)
@@ -27,7 +27,7 @@ class DataNode:
 def data_node(directory: Path, limits: Limits = QUICK, **more: object) -> Iterator[DataNode]:
     """Yield a plane that accepts; every descriptor that its files opened is closed at the end."""
     shelf = FakeShelf(directory)
-    plane = DataPlane(shelf, KEY, host="127.0.0.1", port=0, limits=limits, **more)
+    plane = DataPlane(shelf, lambda: KEYS, host="127.0.0.1", port=0, limits=limits, **more)
     plane.start()
     try:
         yield DataNode(shelf, plane)

@@ -9,7 +9,7 @@ from cache_protocol import tickets
 from cache_protocol.routes import FILES, Resource, resource_path
 from tests.fakes.shelf import GENERATION
 
-KEY = b"k" * tickets.KEY_SIZE
+KEYS = tickets.Keys("node", (tickets.Key("k1", b"k" * tickets.KEY_SIZE),))
 
 
 def target(
@@ -26,7 +26,8 @@ def target(
 
 def signed(path: str, expires: float | None = None) -> str:
     """Return ``path`` with a ticket for it, good for a minute unless said."""
-    return f"{path}?{tickets.sign(KEY, path, int(expires or time.time() + 60))}"
+    until = int(expires or time.time() + 60)
+    return f"{path}?{tickets.sign(KEYS, 'default', path, until)}"
 
 
 @dataclass

@@ -4,7 +4,7 @@ import pytest
 
 from cache_protocol import tickets
 from tests.fakes.data_node import data_node
-from tests.fakes.reader import target
+from tests.fakes.reader import KEYS, target
 
 
 @pytest.fixture
@@ -33,9 +33,22 @@ def test_a_later_expiry_with_an_old_ticket_opens_nothing(status):
     assert status(target("a", expires=999).replace("expires=999", "expires=9999")) == 403
 
 
-def test_a_ticket_of_another_key_opens_nothing(status):
+@pytest.mark.parametrize(("node", "key"), [("node", "k1"), ("node", "k2"), ("other", "k1")])
+def test_a_ticket_of_another_key_opens_nothing(status, node, key):
     path = target("a").split("?")[0]
-    assert status(f"{path}?{tickets.sign(b'x' * 32, path, 1001)}") == 403
+    others = tickets.Keys(node, (tickets.Key(key, b"x" * 32),))
+    assert status(f"{path}?{tickets.sign(others, 'default', path, 1001)}") == 403
+
+
+def test_a_ticket_of_another_node_with_the_same_key_opens_nothing(status):
+    path = target("a").split("?")[0]
+    copied = tickets.Keys("other", KEYS.keys)
+    assert status(f"{path}?{tickets.sign(copied, 'default', path, 1001)}") == 403
+
+
+def test_a_ticket_does_not_change_its_tenant(status):
+    path, query = target("a", expires=1001).split("?")
+    assert status(f"{path}?{query.replace('tenant=default', 'tenant=other')}") == 403
 
 
 def test_another_spelling_of_the_same_name_needs_its_own_ticket(status):

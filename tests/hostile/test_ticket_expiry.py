@@ -3,16 +3,16 @@
 import pytest
 
 from cache_protocol.errors import TicketError
-from cache_protocol.tickets import check, sign
+from cache_protocol.tickets import Key, Keys, check, sign
 
-KEY = bytes(32)
+KEYS = Keys("node", (Key("k1", bytes(32)),))
 PATH = "/files/g/m/a"
 
 
 @pytest.mark.parametrize("late", [0, 0.001, 1, 10**9])
 def test_a_ticket_that_ran_out_is_refused(late: float):
     with pytest.raises(TicketError, match="ran out"):
-        check(KEY, PATH, sign(KEY, PATH, 1000), 1000 + late)
+        check(KEYS, PATH, sign(KEYS, "default", PATH, 1000), 1000 + late)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_a_ticket_that_ran_out_is_refused(late: float):
     ids=lambda text: ascii(text[:14]),
 )
 def test_an_expiry_that_is_no_short_ascii_number_is_refused(expires: str):
-    ticket = sign(KEY, PATH, 1000).partition("&")[2]
+    ticket = sign(KEYS, "default", PATH, 1000).partition("&")[2]
     with pytest.raises(TicketError):
-        check(KEY, PATH, f"expires={expires}&{ticket}", 0)
+        check(KEYS, PATH, f"expires={expires}&{ticket}", 0)
 
 
 def test_a_huge_expiry_that_nobody_signed_is_refused():
-    ticket = sign(KEY, PATH, 1000).partition("&")[2]
+    ticket = sign(KEYS, "default", PATH, 1000).partition("&")[2]
     with pytest.raises(TicketError, match="does not belong"):
-        check(KEY, PATH, f"expires=999999999999&{ticket}", 0)
+        check(KEYS, PATH, f"expires=999999999999&{ticket}", 0)

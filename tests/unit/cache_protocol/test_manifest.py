@@ -53,6 +53,7 @@ def test_the_document_has_the_names_that_the_wire_promises():
         "generation": "0" * 32,
         "lease": {"id": "l1", "expires": "2026-11-20T12:00:00Z"},
         "chunk_size": CHUNK_SIZE,
+        "ticket_life": 900,
         "models": {
             "asr": {
                 "source": "hf://org/asr",
@@ -70,6 +71,18 @@ def test_the_document_has_the_names_that_the_wire_promises():
             }
         },
     }
+
+
+def test_a_manifest_that_does_not_say_how_long_tickets_live_means_what_the_wire_says():
+    document = dump_manifest(manifest(file()))
+    del document["ticket_life"]
+    assert parse_manifest(json.dumps(document).encode()).ticket_life == 900
+
+
+@pytest.mark.parametrize("life", [0, -1, 1.5, "900", None, True, 10**10])
+def test_a_life_of_tickets_that_is_none_is_refused(life):
+    with pytest.raises(MalformedError, match="life"):
+        parse_manifest(encoded(manifest(file()), ticket_life=life))
 
 
 def test_sizes_add_up_over_files_and_models():

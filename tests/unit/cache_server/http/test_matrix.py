@@ -46,6 +46,7 @@ CALLS = {
     "GET /v1/pipelines/{pipeline}/manifest": (READ, None, {200}),
     "PUT /v1/leases/{lease}": (READ, None, {410}),
     "DELETE /v1/leases/{lease}": (READ, None, {204}),
+    "GET /v1/leases/{lease}/manifest": (READ, None, {410}),
     "GET /v1/status": (LOOK, None, {200}),
     "POST /v1/scrub": (ADMIN, {}, {202}),
     "GET /v1/eviction-plan": (ADMIN, None, {200}),
@@ -53,6 +54,7 @@ CALLS = {
     "GET /v1/boots": (LOOK, None, {200}),
     "GET /v1/boots/stats": (LOOK, None, {200}),
     "POST /v1/tokens": (ADMIN, {"role": "viewer"}, {201}),
+    "POST /v1/tickets/rotate": (ADMIN, {}, {200}),
     "GET /v1/tokens": (ADMIN, None, {200}),
     "DELETE /v1/tokens/{token}": (ADMIN, None, {404}),
 }

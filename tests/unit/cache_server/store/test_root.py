@@ -44,7 +44,7 @@ def test_a_directory_that_everybody_can_write_to_is_refused(tmp_path):
 
 def test_secrets_are_made_once_and_kept(root):
     assert root.admin_token() == root.admin_token()
-    assert root.ticket_key() == root.ticket_key()
+    assert root.identity_key() == root.identity_key()
     assert (root.path / "admin-token").stat().st_mode & 0o777 == 0o600
 
 
