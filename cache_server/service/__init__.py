@@ -7,5 +7,5 @@ reads what) · ``library`` (generations by id, for the data plane) · ``room`` (
 (fills that nobody waits for) · ``pass_through`` (what is not kept) · ``repairs`` (bytes that are
 no longer what they were) · ``scrub`` (who looks for them) · ``disk_watch`` (a disk that is sick) ·
 ``counters`` · ``identities`` (who may ask) · ``service`` (every call of the control plane) ·
-``views`` (what a caller is shown).
+``views`` (what a caller is shown) · ``glance`` (the same in short).
 """

@@ -87,6 +87,14 @@ class Room:
         """Bytes that fit now, by both limits."""
         return min(self._ledger.free, self._root.disk_free)
 
+    def booked(self, slot: Slot) -> int:
+        """Return the bytes that ``slot`` holds. With the service's lock held, or on a copy."""
+        size, current, target = self._ledger.size, slot.current, slot.target
+        booked = size(current.id) if current is not None else 0
+        if target is not None and target is not current:
+            booked += size(target.id)
+        return booked
+
     def plan(self, need: int) -> EvictionPlan:
         """Return who would go for a fill of ``need`` bytes; nothing happens."""
         with self._lock:
@@ -162,20 +170,15 @@ class Room:
         return slots
 
     def _use(self, slot: Slot, readers: Mapping[Key, int]) -> SlotUse:
-        size = self._ledger.size
-        current, target = slot.current, slot.target
-        booked = size(current.id) if current is not None else 0
-        if target is not None and target is not current:
-            booked += size(target.id)
         key = slot.registration.key
         return SlotUse(
             key,
-            booked,
+            self.booked(slot),
             NEVER if slot.asked is None else slot.asked.seconds,
             slot.registration.pinned,
             readers.get(key, 0),
             slot.work is not None or slot.state is SlotState.EVICTING,
-            current is not None,
+            slot.current is not None,
         )
 
 

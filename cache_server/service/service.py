@@ -31,6 +31,7 @@ from cache_server.service.clocks import Clocks
 from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch
 from cache_server.service.filling import Filling
+from cache_server.service.glance import Glance, Now, glance_at
 from cache_server.service.inventory import Inventory
 from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
@@ -167,6 +168,11 @@ class Service:
         if sickness is not None:
             return f"the disk is sick: {sickness}"
         return None if self.reconciled else "looking at what lies on disk"
+
+    @property
+    def closing(self) -> bool:
+        """Whether the node ends: whoever only watches is told no more."""
+        return self._closing.is_set()
 
     # Registrations.
 
@@ -481,6 +487,19 @@ class Service:
             for model in view["models"]:
                 model.pop("files", None)
         return shown
+
+    def glances(self, tenant: str) -> list[Glance]:
+        """Return how every pipeline of ``tenant``, or of ALL_TENANTS, stands, by tenant and id."""
+        readers = self.leases.readers_by_key()
+        clocks, window = self._clocks, self.options.hot_window
+        with self._lock:
+            self._requests.note_reads()
+            now = Now(clocks.moment(), clocks.monotonic(), window)
+            return [
+                glance_at(s, now, booked=self._room.booked(s), readers=readers.get(k, 0))
+                for k, s in sorted(self._inventory.slots.items())
+                if covers(tenant, k.tenant)
+            ]
 
     def status(self) -> dict[str, Any]:
         """Return the node's own figures."""

@@ -83,7 +83,7 @@ def _fill_view(slot: Slot, now: datetime, monotonic: float) -> Mapping[str, Any]
     if work.generation is None:  # its origins are being asked
         unknown = {"generation": None, "size": None, "filled": 0}
         return {} if slot.current is None else {"next": unknown}
-    eta = stamp(_eta(work, work.generation, now, monotonic))
+    eta = stamp(eta_of(work, work.generation, now, monotonic))
     if slot.current is None:
         return {"eta": eta} if eta else {}
     generation = work.generation
@@ -95,7 +95,7 @@ def _fill_view(slot: Slot, now: datetime, monotonic: float) -> Mapping[str, Any]
     return {"next": following | ({"eta": eta} if eta else {})}
 
 
-def _eta(work: Work, generation: Generation, now: datetime, monotonic: float) -> datetime | None:
+def eta_of(work: Work, generation: Generation, now: datetime, monotonic: float) -> datetime | None:
     """Return when the fill ends if it goes on as it went; None before its first byte."""
     came, took = generation.filled - work.began_with, monotonic - work.began_at
     if came <= 0 or took <= 0:
