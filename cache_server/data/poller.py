@@ -3,6 +3,9 @@
     accept ──> PARKED ──request whole──> at work ──Fate──> PARKED | DRAINING | closed
                   └──not a request, too slow, too many──> DRAINING ──> closed
 
+Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes: a
+crowd that only waits keeps no replica out.
+
 All state of this file belongs to the poller thread. Workers reach it through ``_returned`` and an
 eventfd alone. A peer that only waits, or sends its head byte by byte, costs no thread.
 """
@@ -52,6 +55,7 @@ class Poller:
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._parked: dict[int, Connection] = {}
+        self._strangers: dict[int, Connection] = {}  # parked, no ticket yet; the oldest first
         self._at_work: set[Connection] = set()
         self._returned: deque[tuple[Connection, Fate]] = deque()
         self._accept_from = 0.0  # monotonic seconds; no accept before
@@ -137,7 +141,7 @@ class Poller:
 
     def _welcome(self, connection: Connection) -> None:
         above = self.connections - self._limits.connections
-        if above < 0:
+        if above < 0 or self._send_a_stranger_away():
             self._park(connection, self._limits.idle_time)
         elif above < self._limits.refusing:
             self._park(connection, self._limits.drain_time)
@@ -146,11 +150,22 @@ class Poller:
             self._tally.refused("429")
             connection.sock.close()
 
+    def _send_a_stranger_away(self) -> bool:
+        """Make room for somebody who may have something to ask; whether there was anybody."""
+        stranger = next(iter(self._strangers.values()), None)
+        if stranger is None:
+            return False
+        self._tally.refused("crowded")
+        self._close(stranger)
+        return True
+
     # -- connections wait -------------------------------------------------------------------
 
     def _park(self, connection: Connection, seconds: float) -> None:
         connection.deadline = time.monotonic() + seconds
         self._parked[connection.sock.fileno()] = connection
+        if not connection.wire.known:
+            self._strangers[connection.sock.fileno()] = connection
         self._epoll.register(connection.sock, select.EPOLLIN | select.EPOLLRDHUP)
 
     def _read(self, connection: Connection) -> None:
@@ -182,6 +197,7 @@ class Poller:
     def _drain(self, connection: Connection) -> None:
         # Closing while bytes are unread resets the connection and destroys the answer on its way.
         connection.draining = True
+        self._strangers.pop(connection.sock.fileno(), None)  # it ends soon enough
         connection.deadline = time.monotonic() + self._limits.drain_time
         try:
             connection.sock.shutdown(socket.SHUT_WR)
@@ -209,7 +225,7 @@ class Poller:
             return
         self._at_work.add(connection)
         self._epoll.unregister(connection.sock)
-        del self._parked[connection.sock.fileno()]
+        self._unpark(connection.sock.fileno())
 
     def _work(self, connection: Connection, request: Request) -> None:
         """Run by a worker."""
@@ -235,11 +251,15 @@ class Poller:
     # -- connections end --------------------------------------------------------------------
 
     def _close(self, connection: Connection) -> None:
-        del self._parked[connection.sock.fileno()]
+        self._unpark(connection.sock.fileno())
         connection.sock.close()  # leaves the epoll set by itself
 
+    def _unpark(self, fd: int) -> Connection | None:
+        self._strangers.pop(fd, None)
+        return self._parked.pop(fd, None)
+
     def _drop(self, fd: int) -> None:
-        connection = self._parked.pop(fd, None)
+        connection = self._unpark(fd)
         if connection is not None:
             connection.sock.close()
 

@@ -103,6 +103,7 @@ class Responder:
     def _answer(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         now = self._clock()
         resource, file = self._find(request, now)
+        wire.known = True
         size, etag = _shape(resource.kind, file)
         selection = select(request, size, etag)
         head = content_head(selection, etag, now=now, keep_alive=keep_alive)

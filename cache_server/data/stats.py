@@ -20,7 +20,7 @@ class Stats:
     # "disk"           the disk failed in the middle of an answer
     # "truncated"      the file on disk is too short   "slow-head"    request not whole in time
     # "accept"         no descriptor to accept with    "unexpected"   a bug; the log has it
-    # "closing"        cut because the node stops
+    # "closing"        cut because the node stops      "crowded"      had to go, without a ticket
 
 
 class Tally:
