@@ -19,12 +19,13 @@ FLOOR = 0.2  # seconds: nor is what a person does not feel
 SIGNIFICANT = 3.0  # standard deviations: chance alone does it once in 700 looks
 UNKNOWN = "unknown"  # the region of reports from before regions were noted
 
-Report = Mapping[str, Any]  # a boot report's fields, see the contract
+Report = Mapping[str, Any]  # as the ledger gives it: the contract's fields, and whose it is
 
 
 class Group(NamedTuple):
     """Boots that can be held against each other."""
 
+    tenant: str
     pipeline: str
     region: str
     start_path: str
@@ -71,7 +72,7 @@ class BootStats:
 
 
 def summarise(reports: Iterable[Report]) -> list[BootStats]:
-    """Return the figures of every group in ``reports`` (newest first), by name."""
+    """Return the figures of every group in ``reports`` (newest first), in order of names."""
     groups: dict[Group, list[Report]] = {}
     for report in reports:
         groups.setdefault(group_of(report), []).append(report)
@@ -80,7 +81,8 @@ def summarise(reports: Iterable[Report]) -> list[BootStats]:
 
 def group_of(report: Report) -> Group:
     """Return the group that ``report`` belongs to."""
-    return Group(report["pipeline"], report.get("region") or UNKNOWN, report["start_path"])
+    region = report.get("region") or UNKNOWN
+    return Group(report["tenant"], report["pipeline"], region, report["start_path"])
 
 
 def spread(values: Sequence[float]) -> Spread | None:

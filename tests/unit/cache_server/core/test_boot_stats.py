@@ -24,6 +24,7 @@ def boot(time=10.0, /, *, pipeline="voice", ok=True, wait=0.0, **phases):
         named.append({"name": name.replace("_", "-"), "start": at, "seconds": seconds})
         at += seconds
     return {
+        "tenant": "default",
         "pipeline": pipeline,
         "region": "eu-1",
         "start_path": "cold",
@@ -41,6 +42,11 @@ def history(now, before, *, latest=LATEST, earlier=EARLIER):
     ] * earlier
 
 
+def test_pipelines_of_one_name_in_two_tenants_are_two():
+    reports = [boot(), {**boot(), "tenant": "other"}]
+    assert [s.group.tenant for s in summarise(reports)] == ["default", "other"]
+
+
 def test_groups_are_apart_by_pipeline_region_and_start_path():
     reports = [
         boot(),
@@ -49,10 +55,10 @@ def test_groups_are_apart_by_pipeline_region_and_start_path():
         {**boot(), "start_path": "snapshot"},
     ]
     assert [s.group for s in summarise(reports)] == [
-        Group("tts", "eu-1", "cold"),
-        Group("voice", "eu-1", "cold"),
-        Group("voice", "eu-1", "snapshot"),
-        Group("voice", "us-1", "cold"),
+        Group("default", "tts", "eu-1", "cold"),
+        Group("default", "voice", "eu-1", "cold"),
+        Group("default", "voice", "eu-1", "snapshot"),
+        Group("default", "voice", "us-1", "cold"),
     ]
 
 
