@@ -71,8 +71,11 @@ class Needs:
     # A coroutine, since a plain function would cost every call a change of threads.
     async def __call__(self, request: Request) -> Caller:
         """Return who calls; ForbiddenError if it is not theirs to make."""
-        identity: Identity = request.state.identity
-        caller = Caller(identity, _tenant(request.headers.get(TENANT_HEADER), identity))
+        return self.caller(request.state.identity, request.headers.get(TENANT_HEADER))
+
+    def caller(self, identity: Identity, tenant: str | None) -> Caller:
+        """Return ``identity`` as who calls for ``tenant``, None: for its own; ForbiddenError."""
+        caller = Caller(identity, _tenant(tenant, identity))
         if not identity.acts_for(caller.tenant):
             raise ForbiddenError(f"this token is not of tenant {shown(caller.tenant)}")
         caller.require(self.right)
