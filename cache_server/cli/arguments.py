@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_pipeline
 from cache_server.cli import commands, policy, tickets, tokens
-from cache_server.core.access import Role
+from cache_server.core.access import ALL_TENANTS, Role
 
 EXIT_CODES = """\
 exit codes:
@@ -138,6 +138,7 @@ def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     group = verbs.add_parser("tokens", help="make, list and revoke tokens; admins only")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = _client(inner, "create", tokens.create, "make a token of --tenant and show it, once")
+    create.description = "Make a token of --tenant and show it, once; of '*' only a viewer's."
     create.add_argument(
         "--role",
         required=True,
@@ -202,11 +203,18 @@ def _client(
         "--root", metavar="DIR", help="ROOT of a node on this machine, for its address and token"
     )
     command.add_argument(
-        "--tenant", type=_pipeline, metavar="NAME", help="act for this tenant; admins only"
+        "--tenant",
+        type=_tenant,
+        metavar="NAME",
+        help="act for this tenant; admins only. '*' in lists: all of them",
     )
     command.add_argument("--json", action="store_true", help="JSON for programs")
     command.set_defaults(run=run)
     return command
+
+
+def _tenant(text: str) -> str:
+    return text if text == ALL_TENANTS else _pipeline(text)
 
 
 def _pipeline(text: str) -> str:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cache_protocol.units import show_size
+from cache_server.core.access import DEFAULT_TENANT
 
 COLOURS = {"warm": "green", "filling": "yellow", "cold": "blue", "evicting": "magenta"}
 
@@ -33,8 +34,11 @@ def chip(cache: dict[str, Any]) -> Text:
 
 
 def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
-    """Return one row per pipeline."""
+    """Return one row per pipeline; with whose it is, where that is not plain."""
     table = Table("pipeline", "cache", "size", "models", "last request", "last error", box=None)
+    tenants = any(each["tenant"] != DEFAULT_TENANT for each in pipelines)
+    if tenants:
+        table.add_column("tenant")
     for each in pipelines:
         cache = each["cache"]
         error = cache.get("last_error")
@@ -46,6 +50,7 @@ def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
             Text("\n".join(f"{m['name']} = {m['source']}" for m in each["models"])),
             cache["last_request"] or "never",
             Text(f"{error['code']}: {error['detail']}" if error else ""),
+            *([each["tenant"]] if tenants else []),
         )
     return table
 

@@ -79,3 +79,14 @@ def test_a_token_of_a_tenant_sees_the_pipelines_of_that_tenant_alone(run):
 @pytest.mark.parametrize("lifetime", ["soon", "P0D", "PT0S"])
 def test_a_lifetime_that_is_none_is_wrong_usage(run, lifetime):
     assert run("tokens", "create", "--role", "viewer", "--lifetime", lifetime)[0] == 2
+
+
+def test_a_viewer_of_all_tenants_lists_them_with_their_tenant(run):
+    model = ["--model", "m=file:///m"]
+    for tenant in ("a", "b"):
+        assert run("pipelines", "put", "voice", *model, "--tenant", tenant)[0] == 0
+    _, token, _ = run("tokens", "create", "--role", "viewer", "--tenant", "*")
+    _, listed, _ = run("pipelines", "ls", token=token.strip())
+    assert "tenant" in listed.splitlines()[0]
+    assert [line.split()[-1] for line in listed.splitlines()[1:]] == ["a", "b"]
+    assert run("tokens", "create", "--role", "deployer", "--tenant", "*")[0] == 2

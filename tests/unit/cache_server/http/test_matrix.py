@@ -80,11 +80,24 @@ def put(plane: ControlPlane, name: str, tenant: str = "default") -> None:
     assert plane.ask("PUT", path, BODY, headers={"Warmline-Tenant": tenant}).status == 201
 
 
-def made(plane: ControlPlane, call: str, name: str, text: str, body=None):
+def made(plane: ControlPlane, call: str, name: str, text: str, body=None, headers=None):
     method, _, path = call.partition(" ")
     path = path.replace("{pipeline}", name).replace("{lease}", "x").replace("{token}", "x")
     query = "?need=1" if "eviction-plan" in path else ""
-    return plane.ask(method, path + query, CALLS[call][1] if body is None else body, token=text)
+    body = CALLS[call][1] if body is None else body
+    return plane.ask(method, path + query, body, token=text, headers=headers)
+
+
+def test_a_viewer_of_all_tenants_makes_a_viewer_s_calls_and_no_others(plane):
+    text, default = token(plane, "viewer", tenant="*"), {"Warmline-Tenant": "default"}
+    for number, (call, (may, _, statuses)) in enumerate(sorted(CALLS.items())):
+        name = f"own-{number}"
+        put(plane, name)
+        answer = made(plane, call, name, text, headers=default)
+        if "viewer" in may:
+            assert answer.status in statuses, call
+        else:
+            assert (answer.status, answer.json["code"]) == (403, "forbidden"), call
 
 
 def test_the_table_has_every_call_of_the_api(plane):
