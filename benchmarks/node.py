@@ -110,7 +110,9 @@ def running_node(
     root.mkdir(parents=True, exist_ok=True)
     log = root.with_name(root.name + ".log")
     command = [sys.executable, "-m", *program, "serve", "--root", str(root)]
-    command += ["--host", "127.0.0.1", "--port", "0", "--data-port", "0", *flags]
+    command += ["--host", "127.0.0.1", "--port", "0", "--data-port", "0"]
+    # Replicas that a test or a run has killed hold their leases: nobody is to wait for them.
+    command += ["--drain", "PT0S", *flags]
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             command, env=clean_environment(**(env or {})), stderr=stderr, stdout=stderr

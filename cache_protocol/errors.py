@@ -11,6 +11,7 @@ CacheError
 ├── SlotInUseError            a replica reads the slot now
 ├── CapacityError             there is no room for this fill now
 ├── BusyError                 a bound of the node is reached
+├── DrainingError             the node is about to stop and takes no new reader
 ├── DiskError                 the node's own disk refused a read or a write
 ├── IntegrityError            the bytes are whole but are not the promised bytes
 ├── OriginError               the origin, not this node, is why it did not work
@@ -128,6 +129,14 @@ class BusyError(CacheError):
     code = "busy"
     retry = Retry.LATER
     title = "The node has reached a limit"
+
+
+class DrainingError(CacheError):
+    """The node is about to stop: whoever reads may finish, nobody new begins."""
+
+    code = "draining"
+    retry = Retry.LATER
+    title = "The node is being stopped"
 
 
 class DiskError(CacheError):

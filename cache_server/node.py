@@ -2,14 +2,11 @@
 
 import logging
 import os
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
@@ -29,15 +26,15 @@ from cache_server.service.clocks import system_clocks
 from cache_server.service.identities import Identities
 from cache_server.service.service import Options, Service
 from cache_server.settings import Settings
-from cache_server.store.ticket_keys import TicketKeys
-from cache_server.upkeep import Upkeep
+from cache_server.stopping import Server, Stopping
 from cache_server.store.durable import write_json
 from cache_server.store.root import Root
+from cache_server.store.ticket_keys import TicketKeys
+from cache_server.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 CAPACITY_SHARE = 0.9  # of the file system, where the operator sets no capacity
-STOP_LIMIT = 9.0  # seconds; container engines send SIGKILL after 10
 GRACE = 5  # seconds that running requests get when the node is told to stop
 
 
@@ -89,7 +86,7 @@ class Node:
             timeout_graceful_shutdown=GRACE,
             server_header=False,
         )
-        self._server = _Server(config, self.service.end_fills)
+        self._server = Server(config, self._stopping())
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -97,11 +94,22 @@ class Node:
         host, port = self._control.getsockname()[:2]
         return {"control": _url(host, port), "data": _url(*self._data.address)}
 
+    def _stopping(self) -> Stopping:
+        service, data = self.service, self._data
+        return Stopping(
+            drain=service.drain,
+            # A lease is given back before its last answer has left, and outlives a dead replica.
+            readers=lambda: max(service.leases.count, data.stats.active),
+            end=service.end_fills,
+            limit=self._settings.drain,
+        )
+
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then finish what runs, within limits."""
         self._register_pipelines()
         self.service.start()
         self._data.start()
+        self._upkeep.start()
         write_json(self._root.path / "node.json", {"pid": os.getpid(), **self.addresses})
         try:
             self._server.run(sockets=[self._control])
@@ -109,10 +117,10 @@ class Node:
             (self._root.path / "node.json").unlink(missing_ok=True)
             # Readers that wait for chunks learn from the fills' end that no more will come.
             closing = threading.Thread(target=self._data.close, args=(GRACE,), name="close-data")
-        self._upkeep.start()
             closing.start()
             self.service.close()
             closing.join()
+            self._upkeep.close()
             self._root.close()
 
     def _register_pipelines(self) -> None:
@@ -120,49 +128,7 @@ class Node:
             return
         for entry in read_pipelines(self._settings.pipelines):
             key, warm = Key(DEFAULT_TENANT, entry.id), entry.body.warm
-            self._upkeep.close()
             self.service.put(key, entry.models, pinned=entry.pinned, warm=warm)
-
-
-class _Server(uvicorn.Server):
-    """Stops at the first signal, and at once at the second.
-
-    uvicorn raises the signal again once it has stopped, which would end the process before fills
-    and readers are closed in order; here the node itself goes on from there.
-    """
-
-    def __init__(self, config: uvicorn.Config, end_fills: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._end_fills = end_fills
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        stops = (signal.SIGINT, signal.SIGTERM)
-        previous = {stop: signal.signal(stop, self.handle_exit) for stop in stops}
-        try:
-            yield
-        finally:
-            for stop, handler in previous.items():
-                signal.signal(stop, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        log.info("%s: stopping", signal.Signals(sig).name)
-        # Callers that wait for a fill are told now, or they would be cut off after GRACE. In a
-        # thread, since the code that this signal interrupts may hold the service's lock.
-        threading.Thread(target=self._end_fills, name="end-fills").start()
-        last = threading.Timer(STOP_LIMIT, _leave)
-        last.daemon = True
-        last.start()
-        super().handle_exit(sig, frame)
-
-
-def _leave() -> None:
-    """End the process although something still waits, for a silent origin or a dead disk.
-
-    Whatever is on disk is good at any moment: that is what a fill resumes from after ``kill -9``.
-    """
-    log.warning("not everything ended within %.0f s; leaving", STOP_LIMIT)
-    os._exit(0)
 
 
 def _boots(registry: Registry, settings: Settings) -> Boots:

@@ -31,6 +31,7 @@ class Settings:
     scrub_rate: int = 100_000_000  # bytes per second that a scrub reads at most
     boots_kept: int = 1000  # boot reports of one pipeline
     boots_kept_for: timedelta = timedelta(days=90)
+    drain: timedelta = timedelta(seconds=20)  # that readers get to finish after SIGTERM
     database_url: str | None = None  # None: SQLite under root
     auth: bool = True
     admin_token: str | None = None  # None: generated once, kept under root
@@ -151,6 +152,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "scrub_rate": _rate,
     "boots_kept": _count,
     "boots_kept_for": parse_duration,
+    "drain": parse_duration,
     "database_url": _text,
     "auth": _switch,
     "admin_token": _text,

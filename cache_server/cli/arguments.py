@@ -34,6 +34,7 @@ settings (environment; flags win):
   CACHE_SERVER_SCRUB_RATE      bytes per second that a scrub reads at most           [100MB]
   CACHE_SERVER_BOOTS_KEPT      boot reports of one pipeline                           [1000]
   CACHE_SERVER_BOOTS_KEPT_FOR  how long boot reports are kept, ISO 8601               [P90D]
+  CACHE_SERVER_DRAIN           how long readers may finish after SIGTERM, ISO 8601    [PT20S]
   CACHE_SERVER_DATABASE_URL    SQLAlchemy URL                            [SQLite under ROOT]
   CACHE_SERVER_AUTH            'off' is accepted on a loopback address only             [on]
   CACHE_SERVER_ADMIN_TOKEN     bearer token        [generated, in ROOT/admin-token, mode 600]
@@ -56,6 +57,7 @@ SERVE_FLAGS = {
     "scrub-rate": "SIZE",
     "boots-kept": "N",
     "boots-kept-for": "DURATION",
+    "drain": "DURATION",
     "database-url": "URL",
     "auth": "on|off",
     "pipelines": "FILE",
@@ -102,9 +104,9 @@ def parser() -> ArgumentParser:
     scrub.add_argument("--wait", action="store_true", help="until the pass is over")
     _add_policy(verbs)
     _add_tokens(verbs)
+    _add_tickets(verbs)
     _client(verbs, "status", commands.status, "show the node's figures")
     return top
-    _add_tickets(verbs)
 
 
 def _add_serve(verbs: "_SubParsersAction[ArgumentParser]") -> None:
@@ -158,8 +160,6 @@ def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     revoke.add_argument("id", type=_pipeline, metavar="ID")
 
 
-def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
-    put = _client(inner, "put", commands.put, "register a pipeline, or change it")
 def _add_tickets(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     group = verbs.add_parser("tickets", help="rotate the keys that sign URLs; admins only")
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -169,6 +169,8 @@ def _add_tickets(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     )
 
 
+def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
+    put = _client(inner, "put", commands.put, "register a pipeline, or change it")
     put.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
     put.add_argument(
         "--model",

@@ -22,6 +22,7 @@ STATUS: dict[type[CacheError], int] = {
     errors.SlotInUseError: 409,
     errors.CapacityError: 507,
     errors.BusyError: 429,
+    errors.DrainingError: 503,
     errors.DiskError: 503,
     errors.IntegrityError: 502,
     errors.OriginNotFoundError: 502,

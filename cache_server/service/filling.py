@@ -12,7 +12,7 @@ waits and is then forgotten by the machinery: the next caller tries afresh.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
@@ -156,6 +156,14 @@ class Filling:
         while threads := self._told_to_stop():
             for thread in threads:
                 thread.join()
+
+    def stop_unheld(self, held: Collection[str]) -> None:
+        """End every attempt whose bytes nobody reads: its generation is not among ``held``."""
+        with self.lock:
+            for each in self._running:
+                opened = each.generation if isinstance(each, Work) else None
+                if opened is None or opened.id not in held:
+                    each.stop()
 
     def interrupt(self, sickness: str) -> None:
         """End every attempt, because the disk is sick, and tell who waits for its bytes."""

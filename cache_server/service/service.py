@@ -13,6 +13,7 @@ from typing import Any
 
 from cache_protocol.errors import (
     CacheError,
+    DrainingError,
     OriginChangedError,
     SlotInUseError,
     UnknownPipelineError,
@@ -20,8 +21,8 @@ from cache_protocol.errors import (
 from cache_protocol.manifest import Lease
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key, Registration, Registry
-from cache_server.core.content import ModelSpec
 from cache_server.core.access import covers
+from cache_server.core.content import ModelSpec
 from cache_server.core.eviction import NEVER
 from cache_server.core.ledger import Ledger
 from cache_server.core.recency import is_hot
@@ -126,6 +127,7 @@ class Service:
             monotonic=clocks.monotonic,
         )
         self._filling.unreadable = self._scrub.suspect
+        self._draining = threading.Event()
         self._closing = threading.Event()
         self._background = [
             threading.Thread(target=self._reconcile, name="reconcile"),
@@ -137,6 +139,15 @@ class Service:
         for thread in self._background:
             thread.start()
         self._disk.start()
+
+    def drain(self) -> None:
+        """Take no new reader, and end the fills that nobody reads; readers go on.
+
+        May wait for the lock, which a disk that hangs may hold; nobody new comes in meanwhile.
+        """
+        self._draining.set()
+        self._proactive.close()
+        self._filling.stop_unheld(self.leases.held())
 
     def end_fills(self) -> None:
         """End fills, and tell all who wait for them; their chunks are kept."""
@@ -164,10 +175,21 @@ class Service:
     @property
     def unready(self) -> str | None:
         """Why no new work should be sent here now; None when it should."""
+        if self.draining:
+            return "draining: the node is about to stop"
         sickness = self._disk.sickness
         if sickness is not None:
             return f"the disk is sick: {sickness}"
         return None if self.reconciled else "looking at what lies on disk"
+
+    @property
+    def draining(self) -> bool:
+        """Whether the node is about to stop and takes no new reader."""
+        return self._draining.is_set()
+
+    def _admit(self) -> None:
+        if self.draining:
+            raise DrainingError("the node is being stopped and takes no new work; ask another node")
 
     @property
     def closing(self) -> bool:
@@ -349,9 +371,11 @@ class Service:
         request for the hot window.
 
         Raises:
-            UnknownPipelineError: there is no such pipeline. Whatever else goes wrong is raised
-                by the future.
+            UnknownPipelineError: there is no such pipeline.
+            DrainingError: the node is about to stop. Whatever else goes wrong is raised by the
+                future.
         """
+        self._admit()
         with self._lock:
             slot = self._slot(key)
             self._requests.touch(slot)
@@ -370,7 +394,7 @@ class Service:
         request. The slot may be on its way out in this very moment: then its reader is told so
         at the data plane, and asks again.
         """
-        slot = self._inventory.known_slot(key)
+        slot = None if self.draining else self._inventory.known_slot(key)
         generation = None if slot is None or slot.leaving else slot.current
         if generation is not None:
             self.library.note_read(generation)
@@ -419,7 +443,9 @@ class Service:
 
         Raises:
             CapacityError: its size is known, and there is no room for it.
+            DrainingError: the node is about to stop.
         """
+        self._admit()
         with self._lock:
             slot = self._slot(key)
             if slot.current is None or refresh:
@@ -429,7 +455,12 @@ class Service:
                 self._filling.begin(slot, refresh=refresh)
 
     def grant(self, key: Key, generation: Readable) -> Lease:
-        """Hold ``generation`` for a reader."""
+        """Hold ``generation`` for a reader.
+
+        Raises:
+            DrainingError: the node is about to stop.
+        """
+        self._admit()
         return self.leases.grant(key, generation.id)
 
     def renew(self, lease: str) -> Lease:
@@ -444,6 +475,11 @@ class Service:
             if slot is not None:
                 self._requests.touch(slot)
         return renewed
+
+    def held(self, lease: str) -> Readable | None:
+        """Return the generation that ``lease`` holds, also one that was replaced; None: ended."""
+        generation = self.leases.generation(lease)
+        return None if generation is None else self.library.get(generation)
 
     def touch(self, key: Key) -> None:
         """Count a request for the hot window."""
@@ -476,11 +512,6 @@ class Service:
             shown = [
                 self._view(s)
                 for k, s in sorted(self._inventory.slots.items())
-    def held(self, lease: str) -> Readable | None:
-        """Return the generation that ``lease`` holds, also one that was replaced; None: ended."""
-        generation = self.leases.generation(lease)
-        return None if generation is None else self.library.get(generation)
-
                 if covers(tenant, k.tenant)
             ]
         for view in shown:
@@ -523,6 +554,7 @@ class Service:
             "lost_files": self._filling.counters.lost,
             "scrub": self._scrub.view(),
             "disk_sick": self._disk.sickness,
+            "draining": self.draining,
             "reconciled": self.reconciled,
         }
 
@@ -601,7 +633,7 @@ class Service:
     def _begin_unasked(self, key: Key) -> Work | None:
         """Begin a fill that no replica waits for, if there is something to fill."""
         slot = self._inventory.slots.get(key)
-        if slot is None or slot.leaving or self._closing.is_set():
+        if slot is None or slot.leaving or self._closing.is_set() or self.draining:
             return None
         self._inventory.load(slot)
         wanted = slot.current is None or _half_filled(slot)
