@@ -10,6 +10,7 @@ CacheError
 ├── GenerationGoneError       the content behind this URL has been given up
 ├── SlotInUseError            a replica reads the slot now
 ├── CapacityError             there is no room for this fill now
+├── QuotaError                a limit of the tenant's own is reached
 ├── BusyError                 a bound of the node is reached
 ├── DrainingError             the node is about to stop and takes no new reader
 ├── DiskError                 the node's own disk refused a read or a write
@@ -123,6 +124,18 @@ class CapacityError(CacheError):
         self.numbers = numbers  # bytes: needed, free, and what is held for which reason
 
 
+class QuotaError(CacheError):
+    """A limit of the tenant's own is reached; other tenants go on."""
+
+    code = "quota"
+    retry = Retry.LATER
+    title = "The tenant has reached a limit of its own"
+
+    def __init__(self, detail: str, **numbers: int) -> None:
+        super().__init__(detail)
+        self.numbers = numbers  # limit, used, and what else says why
+
+
 class BusyError(CacheError):
     """A bound of the node is reached."""
 
@@ -209,7 +222,7 @@ class ServerUnreachableError(CacheError):
 
 def to_problem(error: CacheError, status: int) -> dict[str, Any]:
     """Return the problem document of ``error`` (RFC 9457, with ``code`` and ``retry``)."""
-    numbers = error.numbers if isinstance(error, CapacityError) else {}
+    numbers = error.numbers if isinstance(error, (CapacityError, QuotaError)) else {}
     return {
         **({"numbers": dict(numbers)} if numbers else {}),
         "type": f"urn:warmline:{error.code}",

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 
 from cache_protocol.tickets import Keys
+from cache_server.core.shares import LimitOf, no_limit
+from cache_server.data.guests import Guests
 from cache_server.data.limits import Limits
 from cache_server.data.poller import Poller
 from cache_server.data.prefetch import Prefetch
@@ -35,6 +37,7 @@ class DataPlane:
         port: int,
         limits: Limits = _DEFAULTS,
         clock: Callable[[], float] = time.time,
+        connections_of: LimitOf = no_limit,
     ) -> None:
         """Bind ``host`` and ``port`` (0 takes a free one); nothing is accepted before ``start``.
 
@@ -45,6 +48,7 @@ class DataPlane:
             port: TCP port.
             limits: bounds per peer and of all of them.
             clock: unix seconds, for tickets and the Date field.
+            connections_of: how many connections at once a tenant may have.
 
         Raises:
             OSError: the address cannot be bound; the message names it.
@@ -55,8 +59,9 @@ class DataPlane:
         listener = _listen(host, port, limits)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._prefetch = Prefetch()
-        responder = Responder(shelf, keys, limits, self._tally, clock, self._prefetch)
-        self._poller = Poller(listener, responder, self._workers, limits, self._tally)
+        guests = Guests(connections_of)
+        responder = Responder(shelf, keys, limits, self._tally, clock, self._prefetch, guests)
+        self._poller = Poller(listener, responder, self._workers, limits, self._tally, guests)
         self._thread = threading.Thread(target=self._poller.run, name="data-poller", daemon=True)
         self._closed = False
 

@@ -22,6 +22,7 @@ from functools import partial
 
 from cache_protocol.errors import BusyError, MalformedError
 from cache_server.data.connection import Connection, Fate
+from cache_server.data.guests import Guests
 from cache_server.data.limits import Limits
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.responder import Responder
@@ -39,19 +40,21 @@ log = logging.getLogger(__name__)
 class Poller:
     """Owns the listener and every connection that no worker owns."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one plane makes one of these
         self,
         listener: socket.socket,
         responder: Responder,
         workers: Workers,
         limits: Limits,
         tally: Tally,
+        guests: Guests,
     ) -> None:
         self._listener = listener
         self._responder = responder
         self._workers = workers
         self._limits = limits
         self._tally = tally
+        self._guests = guests
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._parked: dict[int, Connection] = {}
@@ -164,7 +167,7 @@ class Poller:
     def _park(self, connection: Connection, seconds: float) -> None:
         connection.deadline = time.monotonic() + seconds
         self._parked[connection.sock.fileno()] = connection
-        if not connection.wire.known:
+        if connection.wire.tenant is None:
             self._strangers[connection.sock.fileno()] = connection
         self._epoll.register(connection.sock, select.EPOLLIN | select.EPOLLRDHUP)
 
@@ -241,7 +244,7 @@ class Poller:
     def _settle(self, connection: Connection, fate: Fate) -> None:
         self._at_work.discard(connection)
         if fate is Fate.CLOSE:
-            connection.sock.close()
+            self._end(connection)
             return
         mid_head = connection.mid_head
         self._park(connection, self._limits.head_time if mid_head else self._limits.idle_time)
@@ -252,6 +255,10 @@ class Poller:
 
     def _close(self, connection: Connection) -> None:
         self._unpark(connection.sock.fileno())
+        self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        self._guests.leave(connection.wire)
         connection.sock.close()  # leaves the epoll set by itself
 
     def _unpark(self, fd: int) -> Connection | None:
@@ -261,7 +268,7 @@ class Poller:
     def _drop(self, fd: int) -> None:
         connection = self._unpark(fd)
         if connection is not None:
-            connection.sock.close()
+            self._end(connection)
 
     def _finish(self) -> None:
         """End every connection: parked ones now, those at work when done or cut."""

@@ -24,9 +24,10 @@ from cache_protocol.errors import (
 )
 from cache_protocol.ranges import Span
 from cache_protocol.routes import DIGESTS, FILES, Resource, parse_resource
-from cache_protocol.tickets import Keys
+from cache_protocol.tickets import Keys, Ticket
 from cache_server.data.answer import content_head, failed, problem_answer, select
 from cache_server.data.answers import Answers
+from cache_server.data.guests import Guests
 from cache_server.data.limits import Limits
 from cache_server.data.prefetch import Prefetch
 from cache_server.data.request import RefusedError, Request
@@ -63,6 +64,7 @@ class Responder:
         tally: Tally,
         clock: Callable[[], float],
         prefetch: Prefetch,
+        guests: Guests,
     ) -> None:
         self._shelf = shelf
         self._keys = keys
@@ -71,6 +73,7 @@ class Responder:
         self._clock = clock
         self._answers = Answers(limits)
         self._prefetch = prefetch
+        self._guests = guests
         self._truncated: set[Resource] = set()  # said once each in the log
 
     def respond(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
@@ -102,8 +105,8 @@ class Responder:
 
     def _answer(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         now = self._clock()
-        resource, file = self._find(request, now)
-        wire.known = True
+        ticket, resource, file = self._find(request, now)
+        self._guests.admit(wire, ticket.tenant)
         size, etag = _shape(resource.kind, file)
         selection = select(request, size, etag)
         head = content_head(selection, etag, now=now, keep_alive=keep_alive)
@@ -123,10 +126,10 @@ class Responder:
         else:
             self._send_parts(self._verdict(file, selection.span, wire), head, wire)
 
-    def _find(self, request: Request, now: float) -> tuple[Resource, ReadableFile]:
+    def _find(self, request: Request, now: float) -> tuple[Ticket, Resource, ReadableFile]:
         # The ticket comes first, so that nobody without one learns which names exist.
         try:
-            tickets.check(self._keys(), request.path, request.query, now)
+            ticket = tickets.check(self._keys(), request.path, request.query, now)
             resource = parse_resource(request.path)
             file = self._shelf.find(resource.generation, resource.model, resource.path)
         except TicketError as error:
@@ -138,7 +141,7 @@ class Responder:
         except FileNotFoundError as error:
             unknown = MalformedError("the generation has no such model or file")
             raise RefusedError(404, unknown) from error
-        return resource, file
+        return ticket, resource, file
 
     def _send_file(
         self, resource: Resource, file: ReadableFile, head: bytes, span: Span, wire: Wire

@@ -68,7 +68,7 @@ class Wire:
         self._sock = sock
         self._tally = tally
         self.begun = False  # something of the present answer may have left
-        self.known = False  # the peer has shown a ticket of this node
+        self.tenant: str | None = None  # that of the last ticket; set by ``Guests``
         self._disk_since: float | None = None  # monotonic seconds, while the disk is asked
 
     def send(self, data: bytes | memoryview, *, more: bool = False) -> None:

@@ -21,6 +21,7 @@ STATUS: dict[type[CacheError], int] = {
     errors.GenerationGoneError: 410,
     errors.SlotInUseError: 409,
     errors.CapacityError: 507,
+    errors.QuotaError: 429,
     errors.BusyError: 429,
     errors.DrainingError: 503,
     errors.DiskError: 503,

@@ -19,15 +19,16 @@ def target(
     model: str = "m",
     generation: str = GENERATION,
     expires: float | None = None,
+    tenant: str = "default",
 ) -> str:
     """Return path and query of a resource, signed."""
-    return signed(resource_path(Resource(kind, generation, model, path)), expires)
+    return signed(resource_path(Resource(kind, generation, model, path)), expires, tenant)
 
 
-def signed(path: str, expires: float | None = None) -> str:
+def signed(path: str, expires: float | None = None, tenant: str = "default") -> str:
     """Return ``path`` with a ticket for it, good for a minute unless said."""
     until = int(expires or time.time() + 60)
-    return f"{path}?{tickets.sign(KEYS, 'default', path, until)}"
+    return f"{path}?{tickets.sign(KEYS, tenant, path, until)}"
 
 
 @dataclass

@@ -58,7 +58,7 @@ def test_a_problem_document_has_the_fields_of_rfc_9457_and_ours():
 
 
 def test_an_unknown_code_of_a_newer_node_is_a_plain_error_with_its_detail():
-    error = from_problem({"code": "quota", "detail": "3 of 3 used"})
+    error = from_problem({"code": "tomorrow", "detail": "3 of 3 used"})
     assert type(error) is CacheError
     assert str(error) == "3 of 3 used"
 
