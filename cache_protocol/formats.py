@@ -1,0 +1,78 @@
+"""What a file of a model is, judged by its name: data, or something that can run. Pure.
+
+    pickle   weights that are unpickled as they are loaded: whoever made the file says what runs
+    code     what Python imports, a linker loads or a shell runs
+
+Loaders choose by the name as well, and a name is known before the first byte is pulled. So a
+``.bin`` of a format that is no pickle (CTranslate2, OpenVINO, whisper.cpp) is judged like one: its
+owner says so. ``.safetensors``, ``.gguf``, ``.onnx``, ``.msgpack`` and ``.npz`` hold numbers; numpy
+opens no pickle in an ``.npz`` unless it is told to. The list of forms follows what the scanners of
+the Hugging Face Hub look into, and PyTorch's SECURITY.md, which calls TorchScript executable code.
+"""
+
+import re
+from collections.abc import Collection
+from enum import StrEnum
+
+
+class Hazard(StrEnum):
+    """What a file may do to whoever opens it. ``allow_pickle`` and ``allow_code`` allow it."""
+
+    PICKLE = "pickle"
+    CODE = "code"
+
+
+PICKLES = frozenset(
+    (
+        ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".pt2", ".jit", ".torchscript",
+        ".joblib", ".dill", ".cloudpickle", ".distcp", ".nemo", ".mar", ".pdparams", ".pdopt",
+    )
+)  # fmt: skip
+CODE = frozenset(
+    (
+        ".py", ".pyw", ".pyc", ".pyo", ".pyd", ".pyz", ".egg", ".whl", ".so", ".dll", ".dylib",
+        ".sh", ".exe", ".llamafile",
+    )
+)  # fmt: skip
+# Weights that hold numbers and no more.
+TENSORS = frozenset(
+    (".safetensors", ".gguf", ".ggml", ".onnx", ".h5", ".msgpack", ".npz", ".tflite")
+)  # fmt: skip
+WEIGHTS = TENSORS | PICKLES
+_WRAPPERS = frozenset((".gz", ".bz2", ".xz", ".zst", ".tar"))  # model.pth.tar, weights.pkl.gz
+_LIBRARY = re.compile(r".*\.so(\.\d+)*")  # libcustom.so.1.2
+
+
+def hazard(path: str) -> Hazard | None:
+    """Return what the file of this name may do; None: it is data."""
+    name = path.rpartition("/")[2].lower().rstrip(". ")  # some file systems drop these
+    stem, suffix = _split(name)
+    while suffix in _WRAPPERS:
+        name = stem
+        stem, suffix = _split(name)
+    if suffix in PICKLES:
+        return Hazard.PICKLE
+    return Hazard.CODE if suffix in CODE or _LIBRARY.fullmatch(name) else None
+
+
+def left_out(path: str, allow: Collection[Hazard]) -> Hazard | None:
+    """Return why the file stays behind; None: it belongs to the model.
+
+    What is left out is everything that can run and is not in ``allow``.
+    """
+    found = hazard(path)
+    return None if found in allow else found
+
+
+def lacks_weights(kept: Collection[str], out: Collection[Hazard]) -> bool:
+    """Return whether a model that lost ``out`` has pickles for its only weights.
+
+    What is left of it cannot be loaded, so that it is better refused than pulled.
+    """
+    return Hazard.PICKLE in out and not any(_split(path.lower())[1] in WEIGHTS for path in kept)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name without its suffix, and that; unlike pathlib's also of ``.bin``."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem, dot + suffix if dot else ""
