@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from cache_protocol.errors import CacheError, CapacityError, DiskError, GenerationGoneError
+from cache_protocol.errors import (
+    BusyError,
+    CacheError,
+    CapacityError,
+    DiskError,
+    GenerationGoneError,
+)
 from cache_protocol.manifest import TICKET_LIFE, Lease, dump_manifest
 from cache_server.catalogue.registry import Key
 from cache_server.http.access import Caller, Reader
@@ -103,6 +109,9 @@ async def _readable(service: Service, key: Key) -> Readable:
         generation = await asyncio.shield(asyncio.wrap_future(opening))
     except _NOT_KEPT as error:
         refused: CacheError = error
+    except BusyError:
+        service.check_admission()  # a fill that was stopped, because the node is: say that
+        raise
     else:
         failure = generation.progress.failure  # of an attempt that hangs in a sick disk
         if not isinstance(failure, _NOT_KEPT):

@@ -187,7 +187,8 @@ class Service:
         """Whether the node is about to stop and takes no new reader."""
         return self._draining.is_set()
 
-    def _admit(self) -> None:
+    def check_admission(self) -> None:
+        """Refuse new readers and new fills if the node is about to stop; DrainingError."""
         if self.draining:
             raise DrainingError("the node is being stopped and takes no new work; ask another node")
 
@@ -375,7 +376,7 @@ class Service:
             DrainingError: the node is about to stop. Whatever else goes wrong is raised by the
                 future.
         """
-        self._admit()
+        self.check_admission()
         with self._lock:
             slot = self._slot(key)
             self._requests.touch(slot)
@@ -445,7 +446,7 @@ class Service:
             CapacityError: its size is known, and there is no room for it.
             DrainingError: the node is about to stop.
         """
-        self._admit()
+        self.check_admission()
         with self._lock:
             slot = self._slot(key)
             if slot.current is None or refresh:
@@ -460,7 +461,7 @@ class Service:
         Raises:
             DrainingError: the node is about to stop.
         """
-        self._admit()
+        self.check_admission()
         return self.leases.grant(key, generation.id)
 
     def renew(self, lease: str) -> Lease:

@@ -107,6 +107,6 @@ def test_who_waits_for_a_cold_pipeline_is_told_at_once_while_another_reads(
             reader.says("held")
             until(lambda: node.call("GET", "/v1/status")["fills"])
             drain(node)
-            assert waiting.finished()["error"] == "fill-stopped"
+            assert waiting.finished()["error"] == "draining"
             reader.go()
             assert reader.finished()["files"] == digests(FILES)

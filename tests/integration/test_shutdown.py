@@ -28,7 +28,7 @@ def test_a_replica_that_waits_for_a_silent_hub_is_told_when_the_node_stops(tmp_p
         answer = connection.getresponse()
         told = json.loads(answer.read())
         connection.close()
-    assert (answer.status, told["code"], told["retry"]) == (429, "fill-stopped", "later")
+    assert (answer.status, told["code"], told["retry"]) == (503, "draining", "later")
 
 
 def test_a_node_whose_origin_is_silent_in_mid_body_stops_before_a_container_engine_kills_it(
