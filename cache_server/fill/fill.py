@@ -27,6 +27,7 @@ from cache_protocol.digests import (
 from cache_protocol.errors import BusyError, CacheError, IntegrityError
 from cache_protocol.names import shown
 from cache_protocol.ranges import Span
+from cache_server.core.counted import Liar
 from cache_server.core.fill_order import Extent, FillOrder
 from cache_server.crash_points import reached
 from cache_server.fill.headers import check_header
@@ -74,16 +75,19 @@ class Fill:
         *,
         connections: int = CONNECTIONS,
         pulled: Callable[[int], None] = lambda _: None,
+        wrong: Callable[[Liar], None] = lambda _: None,
     ) -> None:
         """Prepare to fill ``generation``, which is allocated, from ``origins`` by model.
 
-        ``pulled`` is told the bytes that came from an origin, piece by piece.
+        ``pulled`` is told the bytes that came from an origin, piece by piece; ``wrong`` who gave
+        bytes that do not have their digest, each time.
         """
         self._generation = generation
         self._origins = origins
         self._revisions = {m.name: m.revision for m in generation.content.models}
         self._connections = connections
         self._pulled = pulled
+        self._wrong = wrong
         self._order = FillOrder([f.map for f in generation.files], connections=connections)
         # Guards the order. Taken inside ``generation.progress.changed``, never around it.
         self._turn = threading.Condition()
@@ -214,6 +218,7 @@ class Fill:
         sha256, promised, ours = self._hash(file)
         reached("fill.file-whole")
         if promised not in (None, ours):
+            self._wrong(Liar.ORIGIN)
             return (
                 f"{shown(file.origin.path)}: the origin promised {promised}, "
                 f"its {file.size} bytes have {ours}"
@@ -248,7 +253,9 @@ class Fill:
                     for each in hashes:
                         each.update(data)
                     chunk += 1
-                elif (rotten := rotten + 1) <= MAX_ROTTEN:
+                    continue
+                self._wrong(Liar.DISK)
+                if (rotten := rotten + 1) <= MAX_ROTTEN:
                     self._pull_again(file, range(chunk, chunk + 1))
                 else:
                     raise IntegrityError(

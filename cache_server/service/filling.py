@@ -58,6 +58,7 @@ class Filling:
         lock: "threading.RLock",
         root: Root,
         room: Room,
+        counters: Counters,
         departures: Departures,
         library: Library,
         open_origin: OpenOrigin,
@@ -65,10 +66,10 @@ class Filling:
         disk: DiskWatch,
     ) -> None:
         self.lock = lock
-        self.counters = Counters()
         self.reconciled = threading.Event()  # the ledger knows all that lies on disk
         self._root = root
         self._room = room
+        self._counters = counters
         self._departures = departures
         self._library = library
         self._open_origin = open_origin
@@ -83,7 +84,7 @@ class Filling:
         self._repairs = Repairs(
             disk=disk,
             lock=self.lock,
-            counters=self.counters,
+            counters=counters,
             origins=self._origins,
             pause=self._pause,
             now=clocks.now,
@@ -232,13 +233,15 @@ class Filling:
     def _fill(self, generation: Generation, origins: Mapping[str, Origin], work: Work) -> None:
         if generation.published:
             return
-        fill = Fill(generation, origins, pulled=self.counters.count_pulled)
+        counters = self._counters
+        fill = Fill(generation, origins, pulled=counters.count_pulled, wrong=counters.count_wrong)
         with self.lock:
             work.fill = fill
             if work.stopped.is_set() or self._stopping.is_set():
                 raise FillStoppedError("the fill was stopped")
         fill.run()
         generation.publish()
+        counters.count_fill(self._clocks.monotonic() - work.began_at)
 
     def _publish(self, slot: Slot, work: Work, generation: Generation) -> None:
         with self.lock:
@@ -260,6 +263,7 @@ class Filling:
             slot.last_error = LastError(error, self._clocks.now())
             if slot.state is SlotState.FILLING:
                 slot.happens(SlotEvent.FAILED)
+        self._counters.count_fill_failure(error.code)
         log.warning("the fill of %s failed: %s", slot.registration.key.id, error)
         try:
             if isinstance(error, OriginChangedError) and work.generation is not None:

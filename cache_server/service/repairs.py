@@ -17,6 +17,7 @@ from datetime import datetime
 
 from cache_protocol.errors import CacheError, DiskError, IntegrityError, OriginChangedError
 from cache_protocol.names import shown
+from cache_server.core.counted import Liar, Purpose
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.fill.pieces import Pause, RemoteFile
 from cache_server.fill.repair import repair_chunk
@@ -80,6 +81,7 @@ class Repairs:
         with self._repairing:
             if _is_right(file, chunk):  # somebody repaired it while this caller waited
                 return
+            self._counters.count_wrong(Liar.DISK)
             log.warning("%s: chunk %d is wrong on disk", file.path, chunk)
             try:
                 self._bring(generation, file, chunk)
@@ -114,8 +116,11 @@ class Repairs:
         revision = next(m.revision for m in generation.content.models if m.name == file.model)
         with self._origins(generation) as origins:
             remote = RemoteFile(origins[file.model], revision, file.origin)
-            repair_chunk(remote, file, chunk, pause=self._pause, pulled=self._counters.count_pulled)
+            repair_chunk(remote, file, chunk, pause=self._pause, pulled=self._count_pulled)
         self._counters.count_repaired()
+
+    def _count_pulled(self, size: int) -> None:
+        self._counters.count_pulled(size, Purpose.REPAIR)
 
     def _take_back(
         self, slot: Slot, generation: Generation, error: CacheError, forget: Callable[[], None]

@@ -18,10 +18,12 @@ from cache_protocol.errors import CapacityError
 from cache_protocol.units import show_size
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import Content
+from cache_server.core.counted import Leaving
 from cache_server.core.eviction import NEVER, EvictionPlan, Held, SlotUse, plan_eviction
 from cache_server.core.ledger import Ledger, room
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.service.clocks import Clocks
+from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
 from cache_server.service.leases import Leases
 from cache_server.service.requests import Requests
@@ -45,6 +47,7 @@ class Room:
         slots: Mapping[Key, Slot],
         leases: Leases,
         requests: Requests,
+        counters: Counters,
         clocks: Clocks,
         hot_window: timedelta,
     ) -> None:
@@ -58,6 +61,7 @@ class Room:
         self._slots = slots
         self._leases = leases
         self._requests = requests
+        self._counters = counters
         self._clocks = clocks
         self._hot_window = hot_window
 
@@ -119,7 +123,7 @@ class Room:
             slot.last_error = None
         return [g for slot in slots for g in self._departures.empty(slot)]
 
-    def delete(self, slots: list[Slot], going: list[Generation]) -> int:
+    def delete(self, slots: list[Slot], going: list[Generation], why: Leaving) -> int:
         """Delete what ``mark`` took out; return the bytes freed. With ``alone`` held only.
 
         Raises:
@@ -131,6 +135,7 @@ class Room:
             with self._lock:
                 for slot in slots:
                     _come_back(slot)
+        self._counters.count_evicted(why, len(slots), freed)
         for slot in slots:
             log.info("%s was evicted", slot.registration.key.id)
         return freed
@@ -142,7 +147,7 @@ class Room:
                 victims = self._as_planned(plan)
                 going = self.mark(victims)
             if victims:
-                self.delete(victims, going)
+                self.delete(victims, going, Leaving.ROOM)
                 break
         with self._lock:
             self._ledger.book(generation, size, disk_free=self._root.disk_free)

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from cache_protocol.errors import (
@@ -23,12 +24,14 @@ from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.access import covers
 from cache_server.core.content import ModelSpec
+from cache_server.core.counted import Found, Leaving, Purpose
 from cache_server.core.eviction import NEVER
 from cache_server.core.ledger import Ledger
 from cache_server.core.recency import is_hot
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.ports import OpenOrigin
 from cache_server.service.clocks import Clocks
+from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch
 from cache_server.service.filling import Filling
@@ -82,6 +85,7 @@ class Service:
         self._clocks = clocks
         self._ledger = Ledger(options.capacity)
         self._lock = lock = threading.RLock()
+        self.counters = Counters()
         self._disk = DiskWatch(root.probe, self._disk_changed)
         by_key: dict[Key, Slot] = {}  # the inventory's; others look into it
         self._requests = Requests(registry, self.library, by_key, clocks)
@@ -94,6 +98,7 @@ class Service:
             slots=by_key,
             leases=self.leases,
             requests=self._requests,
+            counters=self.counters,
             clocks=clocks,
             hot_window=options.hot_window,
         )
@@ -101,6 +106,7 @@ class Service:
             lock=lock,
             root=root,
             room=self._room,
+            counters=self.counters,
             departures=self._departures,
             library=self.library,
             open_origin=open_origin,
@@ -117,7 +123,7 @@ class Service:
             serve=self._filling.serve,
         )
         self._proactive = Proactive(lock, self._begin_unasked)
-        pulled = self._filling.counters.count_pulled
+        pulled = partial(self.counters.count_pulled, purpose=Purpose.PASS_THROUGH)
         self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
         self._scrub = Scrub(
             root.path / "scrub.json",
@@ -297,7 +303,9 @@ class Service:
         with self._lock:
             generations = self._departures.empty(slot)
         try:
-            return self._departures.give_up(generations)
+            freed = self._departures.give_up(generations)
+            self.counters.count_evicted(Leaving.REMOVED, 1, freed)
+            return freed
         finally:
             with self._lock:
                 slot.happens(SlotEvent.GONE)
@@ -342,7 +350,7 @@ class Service:
                         continue
                     self._end_leases(key, force=force)
                     going = self._room.mark([slot])
-                return self._room.delete([slot], going)
+                return self._room.delete([slot], going, Leaving.ASKED)
 
     def pin(self, key: Key, *, pinned: bool) -> dict[str, Any]:
         """Have the policy never evict a pipeline, or decide again; return its view."""
@@ -380,6 +388,7 @@ class Service:
         with self._lock:
             slot = self._slot(key)
             self._requests.touch(slot)
+            self.counters.count_found(_found(slot))
             if slot.current is not None:
                 ready: Future[Generation] = Future()
                 ready.set_result(slot.current)
@@ -399,6 +408,7 @@ class Service:
         generation = None if slot is None or slot.leaving else slot.current
         if generation is not None:
             self.library.note_read(generation)
+            self.counters.hits += 1
         return generation
 
     def look_up(self, key: Key) -> "Future[Generation] | None":
@@ -433,6 +443,7 @@ class Service:
                 return opened
             if slot.content is None:
                 raise refused
+            self.counters.count_found(Found.PASS_THROUGH)
             try:
                 return self._passing.serve(slot.content, refused)
             except OriginChangedError:
@@ -550,9 +561,9 @@ class Service:
             "passing_through": self._passing.count,
             "origin_streams": self._passing.streams,
             "leases": self.leases.count,
-            "origin_bytes": self._filling.counters.pulled,
-            "repaired_chunks": self._filling.counters.repaired,
-            "lost_files": self._filling.counters.lost,
+            "origin_bytes": self.counters.pulled,
+            "repaired_chunks": self.counters.repaired,
+            "lost_files": self.counters.lost,
             "scrub": self._scrub.view(),
             "disk_sick": self._disk.sickness,
             "draining": self.draining,
@@ -662,6 +673,13 @@ class Service:
             with self._lock:
                 self._requests.put_back(stamps)
             raise
+
+
+def _found(slot: Slot) -> Found:
+    """Return how a question for a manifest meets ``slot``."""
+    if slot.current is not None:
+        return Found.HIT
+    return Found.MISS if slot.work is None or slot.work.stopped.is_set() else Found.JOINED
 
 
 def _half_filled(slot: Slot) -> bool:

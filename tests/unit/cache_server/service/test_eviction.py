@@ -9,6 +9,7 @@ import pytest
 from cache_protocol.errors import CapacityError, GenerationGoneError, SlotInUseError
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
+from cache_server.core.counted import Leaving
 from cache_server.core.ledger import room
 from cache_server.core.slots import SlotState
 from cache_server.service import departures
@@ -327,6 +328,6 @@ def test_a_slot_that_is_taken_back_before_its_files_went_is_warm(two):
             going = room.mark([slot])
         generation = two.open(VOICE)  # a replica asks while the files of others are deleted
         assert two.settle(VOICE) is None
-        assert room.delete([slot], going) == 0
+        assert room.delete([slot], going, Leaving.ASKED) == 0
     assert generation is going[0]
     assert (slot.state, two.cache(VOICE)["warm"]) == (SlotState.WARM, True)
