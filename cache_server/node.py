@@ -15,11 +15,12 @@ from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.catalogue.tokens import Tokens
 from cache_server.core.access import DEFAULT_TENANT
+from cache_server.core.tenants import Terms
 from cache_server.data.plane import DataPlane
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
 from cache_server.http.replicas import DataAddress
-from cache_server.origins.open import open_origin
+from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
 from cache_server.pipelines_file import read_pipelines
 from cache_server.service.clocks import system_clocks
@@ -30,6 +31,7 @@ from cache_server.stopping import Server, Stopping
 from cache_server.store.durable import write_json
 from cache_server.store.root import Root
 from cache_server.store.ticket_keys import TicketKeys
+from cache_server.tenants_file import TenantsFile
 from cache_server.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
@@ -54,13 +56,18 @@ class Node:
         origin_settings = OriginSettings.from_env(
             env, secrets_dir=settings.secrets_dir, private=settings.private_origins
         )
+        self._admission = Admission(
+            TenantsFile(settings.tenants).of,
+            origin_settings,
+            closed=[self._root.path, *filter(None, [settings.secrets_dir])],
+        )
         capacity = settings.capacity
         if capacity is None:
             capacity = _share_of_disk(self._root.path)
         self.service = Service(
             self._root,
             registry,
-            lambda spec: open_origin(spec, origin_settings),
+            self._admission.open,
             Options(capacity, settings.hot_window, settings.region, settings.scrub_rate),
             system_clocks(),
         )
@@ -77,7 +84,13 @@ class Node:
             now=lambda: datetime.now(UTC),
         )
         data = DataAddress(tickets, settings.advertise, self._data.address[1])
-        wiring = Wiring(identities, data, _boots(registry, settings), settings.auth)
+        wiring = Wiring(
+            identities,
+            data,
+            _boots(registry, settings),
+            settings.auth,
+            check_models=self._admission.check,
+        )
         config = uvicorn.Config(
             build(self.service, wiring),
             http=Crowd().protocol(),
@@ -128,7 +141,8 @@ class Node:
             return
         for entry in read_pipelines(self._settings.pipelines):
             key, warm = Key(DEFAULT_TENANT, entry.id), entry.body.warm
-            self.service.put(key, entry.models, pinned=entry.pinned, warm=warm)
+            self._admission.check(entry.models, Terms(key.tenant, vouched=True))
+            self.service.put(key, entry.models, pinned=entry.pinned, warm=warm, vouched=True)
 
 
 def _boots(registry: Registry, settings: Settings) -> Boots:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, ModelSpec, OriginFile
+from cache_server.core.tenants import Terms
 
 
 class Stream(Protocol):
@@ -61,7 +62,8 @@ class Origin(Protocol):
         ...
 
 
-OpenOrigin = Callable[[ModelSpec], Origin]
+# Judges, again, whether it may be used on these terms: OriginDeniedError if not.
+OpenOrigin = Callable[[ModelSpec, Terms], Origin]
 
 
 class ReadableFile(Protocol):

@@ -37,6 +37,7 @@ class Settings:
     admin_token: str | None = None  # None: generated once, kept under root
     pipelines: Path | None = None  # a pipelines.yaml that is registered at start
     secrets_dir: Path | None = None  # mounted secrets that ``credentials`` names
+    tenants: Path | None = None  # a tenants.yaml: who may use which origins, and how much
     private_origins: str = ""  # where origins may be besides the public Internet, see core/reach
     allow_plaintext: bool = False
     tls_cert: Path | None = None
@@ -158,6 +159,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "admin_token": _text,
     "pipelines": _path,
     "secrets_dir": _path,
+    "tenants": _path,
     "private_origins": _reach,
     "allow_plaintext": _switch,
     "tls_cert": _path,

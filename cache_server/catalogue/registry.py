@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
+    Delete,
     Engine,
     Executable,
     RowMapping,
@@ -25,8 +26,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from cache_protocol.errors import DiskError, MalformedError
-from cache_server.catalogue.tables import metadata, pipelines, requests
+from cache_server.catalogue.tables import metadata, pipelines, requests, vouched
 from cache_server.core.content import ModelSpec
+from cache_server.core.tenants import Terms
 
 UPSERTS: dict[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
@@ -48,11 +50,17 @@ class Registration:
     key: Key
     models: tuple[ModelSpec, ...]
     pinned: bool = False
+    vouched: bool = False  # an admin registered it
+
+    @property
+    def terms(self) -> Terms:
+        """On what terms its origins are opened."""
+        return Terms(self.key.tenant, self.vouched)
 
     @property
     def spec(self) -> str:
         """A digest of the models: content that was resolved from other models is stale."""
-        canonical = json.dumps([asdict(m) for m in self.models], sort_keys=True)
+        canonical = json.dumps([m.words() for m in self.models], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
@@ -76,7 +84,8 @@ class Registry:
         """Return every registration."""
         with self.transaction() as connection:
             rows = connection.execute(select(pipelines)).mappings().all()
-        return {r.key: r for r in map(_registration, rows)}
+            trusted = {Key(*row) for row in connection.execute(select(vouched))}
+        return {r.key: r for r in (_registration(row, trusted) for row in rows)}
 
     def last_requests(self) -> dict[Key, datetime]:
         """Return when each pipeline was last asked for, as far as it was written down."""
@@ -88,7 +97,7 @@ class Registry:
         """Write a registration, new or changed."""
         key, stamp = registration.key, now.isoformat()
         fields = {
-            "models": json.dumps([asdict(m) for m in registration.models]),
+            "models": json.dumps([m.words() for m in registration.models]),
             "pinned": registration.pinned,
             "updated": stamp,
         }
@@ -102,14 +111,15 @@ class Registry:
                 connection.execute(
                     insert(pipelines).values(tenant=key.tenant, id=key.id, created=stamp, **fields)
                 )
+            connection.execute(_row_of(vouched, key))
+            if registration.vouched:
+                connection.execute(insert(vouched).values(tenant=key.tenant, id=key.id))
 
     def remove(self, key: Key) -> None:
         """Forget a pipeline; one that is not there is fine."""
         with self.transaction() as connection:
-            for table in (pipelines, requests):
-                connection.execute(
-                    delete(table).where(table.c.tenant == key.tenant, table.c.id == key.id)
-                )
+            for table in (pipelines, requests, vouched):
+                connection.execute(_row_of(table, key))
 
     def touch(self, stamps: Mapping[Key, datetime]) -> None:
         """Write down last requests, all in one transaction."""
@@ -170,9 +180,15 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     connection.execute("PRAGMA busy_timeout=5000")
 
 
-def _registration(row: RowMapping) -> Registration:
+def _row_of(table: Table, key: Key) -> Delete:
+    """Return the statement that deletes the row of ``key``."""
+    return delete(table).where(table.c.tenant == key.tenant, table.c.id == key.id)
+
+
+def _registration(row: RowMapping, trusted: Container[Key]) -> Registration:
     models = tuple(
         ModelSpec(**{**m, "include": tuple(m["include"]), "exclude": tuple(m["exclude"])})
         for m in json.loads(row["models"])
     )
-    return Registration(Key(row["tenant"], row["id"]), models, bool(row["pinned"]))
+    key = Key(row["tenant"], row["id"])
+    return Registration(key, models, bool(row["pinned"]), vouched=key in trusted)

@@ -40,6 +40,7 @@ settings (environment; flags win):
   CACHE_SERVER_ADMIN_TOKEN     bearer token        [generated, in ROOT/admin-token, mode 600]
   CACHE_SERVER_PIPELINES       a pipelines.yaml that is registered at start
   CACHE_SERVER_SECRETS_DIR     directory of mounted secrets that 'credentials' names
+  CACHE_SERVER_TENANTS         a tenants.yaml: each tenant's origins, secrets and quotas
   CACHE_SERVER_PRIVATE_ORIGINS hosts, addresses and networks that are not public and that
                                origins may lead to, with commas          [that of HF_ENDPOINT]
   CACHE_SERVER_ALLOW_PLAINTEXT 'on' permits plain text off loopback                    [off]
@@ -62,6 +63,7 @@ SERVE_FLAGS = {
     "auth": "on|off",
     "pipelines": "FILE",
     "secrets-dir": "DIR",
+    "tenants": "FILE",
     "private-origins": "LIST",
     "allow-plaintext": "on|off",
 }

@@ -5,7 +5,7 @@ them can wait; all others are plain functions, which FastAPI runs on its threads
 """
 
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,13 +15,14 @@ from cache_server.catalogue.boots import Boots
 from cache_server.core.attempts import FailedAttempts
 from cache_server.http import boots, problems
 from cache_server.http.access import Viewer, check_rules
-from cache_server.http.auth import bearer, everybody
+from cache_server.http.auth import Check, bearer, everybody, or_session
 from cache_server.http.door import PROBES, Door
-from cache_server.http.pipelines import pipeline_routes
+from cache_server.http.front import Front
+from cache_server.http.pipelines import CheckModels, pipeline_routes
 from cache_server.http.policy import policy_routes
 from cache_server.http.replicas import DataAddress, replica_routes
-from cache_server.http.tokens import token_routes
 from cache_server.http.tickets import ticket_routes
+from cache_server.http.tokens import token_routes
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
 
@@ -34,10 +35,13 @@ class Wiring:
     data: DataAddress
     boots: Boots
     auth: bool = True
+    attempts: FailedAttempts = field(default_factory=FailedAttempts)  # with wrong tokens
+    _: KW_ONLY
+    check_models: CheckModels
 
 
-def build(service: Service, wiring: Wiring) -> FastAPI:
-    """Return the control plane as an ASGI application.
+def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastAPI:
+    """Return the control plane as an ASGI application, with the pages of ``front`` before it.
 
     Raises:
         RuntimeError: a route does not say who may call it.
@@ -53,10 +57,8 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
     )
     problems.install(app)
     _add_probes(app, service)
-    app.add_middleware(
-        Door, check=bearer(wiring.identities, FailedAttempts()) if wiring.auth else everybody
-    )
-    app.include_router(pipeline_routes(service))
+    app.add_middleware(Door, check=_check(wiring, front), front=front)
+    app.include_router(pipeline_routes(service, wiring.check_models))
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))
     app.include_router(ticket_routes(wiring.data.tickets))
@@ -70,8 +72,17 @@ def build(service: Service, wiring: Wiring) -> FastAPI:
         """Return the description of this API."""
         return app.openapi()
 
-    check_rules(app.routes, open_to_all=PROBES)
+    if front is not None:
+        app.include_router(front.routes)
+    check_rules(app.routes, open_to_all=(*PROBES, *(front.open_to_all if front else ())))
     return app
+
+
+def _check(wiring: Wiring, front: Front | None) -> Check:
+    if not wiring.auth:
+        return everybody
+    by_token = bearer(wiring.identities, wiring.attempts)
+    return by_token if front is None else or_session(by_token, front.sessions)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

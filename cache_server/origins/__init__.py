@@ -1,7 +1,8 @@
 """Where weights live first: the adapters of ``ports.Origin``. They do not retry and do not decide.
 
-Reading order: ``open`` (from a model's source to its adapter) · ``settings`` and ``credentials``
-(what the operator configured) · ``directory`` (file://, the simplest one) · ``s3`` ·
+Reading order: ``admission`` (whose pipelines may use what) · ``open`` (from a model's source to its
+adapter) · ``settings`` and ``credentials`` (what the operator configured) · ``directory`` (file://,
+the simplest one) with ``grounds`` (where it may really lie) · ``s3`` ·
 ``huggingface`` (hf://) with ``hub_session`` (metadata through huggingface_hub, one attempt) and
 ``locations`` (where the hub's redirects lead). Bytes of hf:// come through our own client:
 ``ranged_http`` (one GET, redirects included) · ``redirects`` (which may be followed) ·

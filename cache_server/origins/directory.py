@@ -3,17 +3,19 @@
 Only regular files that really lie below the directory are ever read. A symlink is followed when
 its target stays inside; one that leads out, a FIFO, a socket or a device is refused by name when
 the directory is listed. The check is made again on the opened descriptor, because a name can be
-exchanged between the look and the open.
+exchanged between the look and the open. Where the directory itself may lie is the caller's to
+judge, each time that it is looked for.
 """
 
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cache_protocol.errors import (
+    ForbiddenError,
     MalformedError,
     OriginChangedError,
     OriginDeniedError,
@@ -30,13 +32,15 @@ from cache_server.origins.spans import SpanStream
 class DirectoryOrigin:
     """The files below one directory; a file's tag is ``size:mtime_ns:inode``."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, check: Callable[[str], None]) -> None:
+        """Args: check: is given the real path of ``root``; ForbiddenError or MalformedError."""
         self._root = root
+        self._check = check
 
     def resolve(self) -> Listing:
         """Implement ``ports.Origin``; the revision is a digest of names and tags."""
         try:
-            real = os.path.realpath(self._root, strict=True)
+            real = self._real()
             files = tuple(sorted(_walk(real, real, ""), key=lambda f: f.path))
         except OSError as error:
             raise _translated(error, f"directory {shown(self._root)}") from error
@@ -52,7 +56,7 @@ class DirectoryOrigin:
         """Implement ``ports.Origin``."""
         what = f"file {shown(check_path(file.path))}"
         try:
-            fd = _open_inside(os.path.realpath(self._root, strict=True), file.path)
+            fd = _open_inside(self._real(), file.path)
         except OSError as error:
             raise _translated(error, what) from error
         try:
@@ -64,6 +68,14 @@ class DirectoryOrigin:
 
     def close(self) -> None:
         """Implement ``ports.Origin``; nothing is held."""
+
+    def _real(self) -> str:
+        real = os.path.realpath(self._root, strict=True)
+        try:
+            self._check(real)
+        except ForbiddenError as error:
+            raise OriginDeniedError(str(error)) from error
+        return real
 
 
 class _Reader:

@@ -1,11 +1,16 @@
 """From a model as the operator registered it to the adapter that knows its origin."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from cache_protocol.errors import MalformedError
 from cache_server.core.content import ModelSpec
 from cache_server.core.sources import Scheme, Source, parse_source
+from cache_server.core.tenants import Tenant
 from cache_server.origins.connections import Connections
 from cache_server.origins.credentials import read_secret
 from cache_server.origins.directory import DirectoryOrigin
+from cache_server.origins.grounds import Grounds
 from cache_server.origins.hub_session import use_one_attempt
 from cache_server.origins.huggingface import HuggingFaceOrigin
 from cache_server.origins.ranged_http import RangedClient
@@ -14,8 +19,16 @@ from cache_server.origins.settings import OriginSettings
 from cache_server.ports import Origin
 
 
-def open_origin(spec: ModelSpec, settings: OriginSettings) -> Origin:
+def open_origin(
+    spec: ModelSpec, settings: OriginSettings, tenant: Tenant, *, closed: Sequence[Path] = ()
+) -> Origin:
     """Return the origin of ``spec``. Asks nobody yet: wrong words fail here, absence later.
+
+    Args:
+        spec: a model that ``tenant`` may use, by its words.
+        settings: of all origins.
+        tenant: for whom; says where directories may really lie, and whose credentials count.
+        closed: directories that are nobody's origin.
 
     Raises:
         MalformedError: the source is none, names a revision where there are none, or names a
@@ -26,31 +39,37 @@ def open_origin(spec: ModelSpec, settings: OriginSettings) -> Origin:
         raise MalformedError(f"{source} has no revisions; only hf:// sources do")
     match source.scheme:
         case Scheme.FILE:
-            return DirectoryOrigin(source.name)
+            return DirectoryOrigin(source.name, Grounds.of(tenant, closed).check)
         case Scheme.S3:
-            return _s3(source, spec.credentials, settings)
+            return _s3(source, spec.credentials, settings, tenant)
         case Scheme.HF:
-            return _hugging_face(source, spec, settings)
+            return _hugging_face(source, spec, settings, tenant)
 
 
-def _s3(source: Source, credentials: str | None, settings: OriginSettings) -> Origin:
-    secret = credentials and read_secret(
-        settings.secrets_dir,
-        credentials,
-        required=("access_key_id", "secret_access_key"),
-        optional=("session_token", "endpoint_url", "region"),
-    )
+def _s3(
+    source: Source, credentials: str | None, settings: OriginSettings, tenant: Tenant
+) -> Origin:
+    secret: dict[str, str] | None = {} if tenant.node_credentials else None
+    if credentials is not None:
+        secret = read_secret(
+            settings.secrets_dir,
+            credentials,
+            required=("access_key_id", "secret_access_key"),
+            optional=("session_token", "endpoint_url", "region"),
+        )
     return S3Origin(
         source.name,
         source.prefix,
-        secret=secret or {},
+        secret=secret,
         connect_timeout=settings.connect_timeout,
         stall_timeout=settings.stall_timeout,
     )
 
 
-def _hugging_face(source: Source, spec: ModelSpec, settings: OriginSettings) -> Origin:
-    token = settings.hf_token
+def _hugging_face(
+    source: Source, spec: ModelSpec, settings: OriginSettings, tenant: Tenant
+) -> Origin:
+    token = settings.hf_token if tenant.node_credentials else None
     if spec.credentials is not None:
         token = read_secret(settings.secrets_dir, spec.credentials, required=("token",))["token"]
     use_one_attempt(connect_timeout=settings.connect_timeout, stall_timeout=settings.stall_timeout)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -66,16 +67,26 @@ class S3Origin:
     """The objects below one prefix."""
 
     def __init__(
-        self, bucket: str, prefix: str, *, secret: Mapping[str, str],
+        self, bucket: str, prefix: str, *, secret: Mapping[str, str] | None,
         connect_timeout: float, stall_timeout: float,
     ) -> None:  # fmt: skip
-        """Args: secret: as ``credentials`` reads it; empty leaves it to boto3's own search."""
+        """Prepare.
+
+        Args:
+            bucket: name.
+            prefix: without slashes around it.
+            secret: as ``credentials`` reads it; an empty one leaves it to boto3's own search,
+                with None nothing is signed or searched for.
+            connect_timeout: seconds.
+            stall_timeout: seconds.
+        """
         self._bucket, self._prefix = bucket, prefix
-        self._secret = dict(secret)
+        self._secret = dict(secret or {})
         self._config = Config(
             connect_timeout=connect_timeout,
             read_timeout=stall_timeout,
             max_pool_connections=MAX_CONNECTIONS,
+            signature_version=UNSIGNED if secret is None else None,
             retries={"total_max_attempts": 1},  # the fill decides
             # Off where the service does not demand them: many dialects have none.
             request_checksum_calculation="when_required",

@@ -28,6 +28,7 @@ from cache_protocol.manifest import MAX_FILES
 from cache_server.catalogue.registry import Registration
 from cache_server.core.content import Content, ModelContent, ModelSpec, select
 from cache_server.core.slots import SlotEvent, SlotState
+from cache_server.core.tenants import Terms
 from cache_server.fill.fill import Fill, FillStoppedError
 from cache_server.fill.pieces import Pause, until_it_answers
 from cache_server.ports import OpenOrigin, Origin
@@ -187,7 +188,7 @@ class Filling:
     def _run(self, slot: Slot, work: Work) -> None:
         try:
             generation = self._open(slot, work)
-            with self._turn(work), self._origins(generation) as origins:
+            with self._turn(work), self._origins(slot, generation) as origins:
                 self._fill(generation, origins, work)
             self._publish(slot, work, generation)
         except CacheError as error:
@@ -315,7 +316,10 @@ class Filling:
 
         pool = ThreadPoolExecutor(len(registration.models), thread_name_prefix="resolve")
         try:
-            answers = [pool.submit(self._resolve_model, m, pause) for m in registration.models]
+            terms = registration.terms
+            answers = [
+                pool.submit(self._resolve_model, m, terms, pause) for m in registration.models
+            ]
             missing = set(answers)
             while missing:
                 done, missing = wait(missing, TICK, FIRST_EXCEPTION)
@@ -350,8 +354,8 @@ class Filling:
         directory = self._root.slot(content.tenant, content.pipeline)
         return Generation.create(directory, content, self._clocks.now())
 
-    def _resolve_model(self, spec: ModelSpec, pause: Pause) -> ModelContent:
-        origin = self._open_origin(spec)
+    def _resolve_model(self, spec: ModelSpec, terms: Terms, pause: Pause) -> ModelContent:
+        origin = self._open_origin(spec, terms)
         try:
             return select(spec, until_it_answers(origin.resolve, pause))
         finally:
@@ -360,12 +364,12 @@ class Filling:
     # Small parts.
 
     @contextmanager
-    def _origins(self, generation: Generation) -> Iterator[Mapping[str, Origin]]:
+    def _origins(self, slot: Slot, generation: Generation) -> Iterator[Mapping[str, Origin]]:
         origins: dict[str, Origin] = {}
         try:
             for model in generation.content.models:
                 spec = ModelSpec(model.name, model.source, credentials=model.credentials)
-                origins[model.name] = self._open_origin(spec)
+                origins[model.name] = self._open_origin(spec, slot.registration.terms)
             yield origins
         finally:
             for origin in origins.values():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import Content, ModelSpec
+from cache_server.core.tenants import Terms
 from cache_server.fill.passing import Bounds, PassingGeneration
 from cache_server.ports import OpenOrigin, Origin
 from cache_server.service.library import Library
@@ -54,18 +55,19 @@ class PassThrough:
         """How many streams from origins run."""
         return self._bounds.turns.taken
 
-    def serve(self, content: Content, refused: CacheError) -> PassingGeneration:
-        """Make ``content`` readable; ``refused`` is why it is not kept.
+    def serve(self, content: Content, refused: CacheError, terms: Terms) -> PassingGeneration:
+        """Make ``content`` readable on ``terms``; ``refused`` is why it is not kept.
 
         Raises:
             OriginChangedError: it is not at its origin any more; this is said once, and the
                 next call tries again.
+            OriginDeniedError: it is not for its tenant, or no longer.
             MalformedError: a secret that it names is not configured any more.
         """
         with self._lock:
             known = self._passing.get(content.generation)
             if known is None:
-                known = self._begin(content, refused)
+                known = self._begin(content, refused, terms)
             elif known.generation.changed is not None:
                 self._end(known)
                 raise known.generation.changed
@@ -98,12 +100,12 @@ class PassThrough:
 
     # With the lock held.
 
-    def _begin(self, content: Content, refused: CacheError) -> _Passing:
+    def _begin(self, content: Content, refused: CacheError, terms: Terms) -> _Passing:
         origins: dict[str, Origin] = {}
         try:
             for model in content.models:
                 spec = ModelSpec(model.name, model.source, credentials=model.credentials)
-                origins[model.name] = self._open_origin(spec)
+                origins[model.name] = self._open_origin(spec, terms)
         except CacheError:
             for origin in origins.values():
                 origin.close()

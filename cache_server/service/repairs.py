@@ -30,7 +30,7 @@ from cache_server.store.stored_file import StoredFile
 
 log = logging.getLogger(__name__)
 
-OpenOrigins = Callable[[Generation], AbstractContextManager[Mapping[str, Origin]]]
+OpenOrigins = Callable[[Slot, Generation], AbstractContextManager[Mapping[str, Origin]]]
 
 
 class Repairs:
@@ -54,7 +54,7 @@ class Repairs:
             lock: guards every slot.
             counters: of the node.
             disk: is told what a repair runs into.
-            origins: opens those of a generation, by model.
+            origins: opens those of a slot's generation, by model.
             pause: see ``fill.pieces``.
             now: UTC.
             give_up: has a generation deleted that nobody needs any more; with the lock held.
@@ -84,7 +84,7 @@ class Repairs:
             self._counters.count_wrong(Liar.DISK)
             log.warning("%s: chunk %d is wrong on disk", file.path, chunk)
             try:
-                self._bring(generation, file, chunk)
+                self._bring(slot, generation, file, chunk)
             except DiskError as error:
                 self._disk.noticed(error)
                 raise
@@ -112,9 +112,9 @@ class Repairs:
         if self._take_back(slot, generation, error, lambda: file.forget_beyond(left)):
             self._counters.count_lost()
 
-    def _bring(self, generation: Generation, file: StoredFile, chunk: int) -> None:
+    def _bring(self, slot: Slot, generation: Generation, file: StoredFile, chunk: int) -> None:
         revision = next(m.revision for m in generation.content.models if m.name == file.model)
-        with self._origins(generation) as origins:
+        with self._origins(slot, generation) as origins:
             remote = RemoteFile(origins[file.model], revision, file.origin)
             repair_chunk(remote, file, chunk, pause=self._pause, pulled=self._count_pulled)
         self._counters.count_repaired()

@@ -212,8 +212,12 @@ class Service:
         *,
         pinned: bool | None,
         warm: bool = False,
+        vouched: bool = False,
     ) -> bool:
         """Register a pipeline or change it; return whether it is new.
+
+        ``vouched``: an admin does, so that its sources need not be listed for the tenant. That
+        counts until somebody else changes a model.
 
         The origins are asked at once, in the background, which fixes moving revisions. Content
         that was resolved from other models is given up. ``warm`` has it filled at once, too.
@@ -222,23 +226,31 @@ class Service:
             MalformedError: an id, name or source that cannot be one.
         """
         check_registration(key, models)
-        new = self._register(key, models, pinned)
+        new = self._register(Registration(key, models, vouched=vouched), pinned)
         if warm:
             self._proactive.ask([key])
         return new
 
-    def _register(self, key: Key, models: tuple[ModelSpec, ...], pinned: bool | None) -> bool:  # noqa: FBT001
+    def stands(self, key: Key, models: tuple[ModelSpec, ...]) -> bool:
+        """Whether ``key`` is registered with these ``models``, and an admin vouched for them."""
         with self._lock:
-            old = self._inventory.slots.get(key)
+            slot = self._inventory.slots.get(key)
+            was = None if slot is None or slot.leaving else slot.registration
+        return was is not None and was.vouched and was.models == models
+
+    def _register(self, wanted: Registration, pinned: bool | None) -> bool:  # noqa: FBT001
+        with self._lock:
+            old = self._inventory.slots.get(wanted.key)
             if old is None:
-                self._create(Registration(key, models, pinned or False))
+                self._create(replace(wanted, pinned=pinned or False))
                 return True
             ending = _ending(old)
-            keeps_pin = old.registration.pinned if pinned is None else pinned
-            replaced = ending is None and self._change(old, Registration(key, models, keeps_pin))
+            replaced = ending is None and self._change(
+                old, _continued(old.registration, wanted, pinned)
+            )
         if ending is not None:
             ending.over.wait()
-            return self._register(key, models, pinned)
+            return self._register(wanted, pinned)
         if replaced:
             self._retire_slot(old)
         return False
@@ -445,7 +457,7 @@ class Service:
                 raise refused
             self.counters.count_found(Found.PASS_THROUGH)
             try:
-                return self._passing.serve(slot.content, refused)
+                return self._passing.serve(slot.content, refused, slot.registration.terms)
             except OriginChangedError:
                 self._filling.forget_target(slot)
                 raise
@@ -676,6 +688,15 @@ class Service:
 
 
 def _found(slot: Slot) -> Found:
+def _continued(was: Registration, wanted: Registration, pinned: bool | None) -> Registration:  # noqa: FBT001
+    """Return ``wanted`` with what it leaves as it was."""
+    return replace(
+        wanted,
+        pinned=was.pinned if pinned is None else pinned,
+        vouched=wanted.vouched or (was.vouched and was.models == wanted.models),
+    )
+
+
     """Return how a question for a manifest meets ``slot``."""
     if slot.current is not None:
         return Found.HIT

@@ -20,6 +20,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.ranges import Span, cut
 from cache_server.core.content import Listing, ModelSpec, OriginFile
+from cache_server.core.tenants import Tenant
 from cache_server.origins.open import open_origin
 from cache_server.origins.settings import OriginSettings
 from cache_server.ports import Origin, Stream
@@ -27,6 +28,7 @@ from tests.fakes.hub import Fault, Hub
 from tests.fakes.origin import MemoryOrigin
 from tests.fakes.swift import Swift, require_swift, swift
 
+TENANT = Tenant("default").vouched()
 CHUNK = 8 * 2**20
 BIG = "model.safetensors"
 FILES = {
@@ -216,7 +218,7 @@ class TestDirectory(OriginContract):
         self.root = tmp_path / "models"
         for path, data in FILES.items():
             self.change(path, data)
-        origin = open_origin(ModelSpec("m", f"file://{self.root}"), OriginSettings())
+        origin = open_origin(ModelSpec("m", f"file://{self.root}"), OriginSettings(), TENANT)
         yield origin
         origin.close()
 
@@ -229,7 +231,7 @@ class TestDirectory(OriginContract):
         new.rename(file)
 
     def absent(self) -> Origin:
-        return open_origin(ModelSpec("m", f"file://{self.root}-absent"), OriginSettings())
+        return open_origin(ModelSpec("m", f"file://{self.root}-absent"), OriginSettings(), TENANT)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +273,7 @@ class TestS3(DenyingOriginContract):
         for name, value in fields.items():
             (secret / name).write_text(f"{value}\n")
         settings = OriginSettings(secrets_dir=self.secrets, stall_timeout=timeout)
-        return open_origin(ModelSpec("m", source, credentials="bucket"), settings)
+        return open_origin(ModelSpec("m", source, credentials="bucket"), settings, TENANT)
 
     def owned(self, source: str, timeout: float = 5.0) -> Origin:
         return self.open(source, (self.server.access_key, self.server.secret), timeout)
@@ -389,7 +391,7 @@ class TestHuggingFace(RemoteOriginContract):
         settings = OriginSettings(
             hf_endpoint=self.hub.endpoint, hf_token=token, stall_timeout=timeout
         )
-        return open_origin(ModelSpec("m", source), settings)
+        return open_origin(ModelSpec("m", source), settings, TENANT)
 
     def change(self, path: str, data: bytes) -> None:
         self.hub.commit("org/name", {**FILES, path: data})
@@ -499,7 +501,7 @@ class TestHuggingFace(RemoteOriginContract):
 
     def test_a_hub_that_is_gone_is_unavailable(self, origin: Origin):
         settings = OriginSettings(hf_endpoint="http://127.0.0.1:9")
-        gone = open_origin(ModelSpec("m", "hf://org/name"), settings)
+        gone = open_origin(ModelSpec("m", "hf://org/name"), settings, TENANT)
         with pytest.raises(OriginUnavailableError):
             gone.resolve()
         gone.close()

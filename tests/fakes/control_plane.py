@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +14,18 @@ import uvicorn
 
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.tokens import Tokens
+from cache_server.core.tenants import Tenant, Tenants
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
 from cache_server.http.replicas import DataAddress
+from cache_server.origins.admission import Admission
+from cache_server.origins.settings import OriginSettings
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
 from cache_server.store.ticket_keys import TicketKeys
 
 TOKEN = "the-token"
+NO_LIST = Tenants().of  # of an operator who lists no tenants
 
 
 @dataclass
@@ -81,7 +85,12 @@ class ControlPlane:
 
 @contextmanager
 def control_plane(
-    service: Service, *, auth: bool = True, crowd: Crowd | None = None, **data: Any
+    service: Service,
+    *,
+    auth: bool = True,
+    crowd: Crowd | None = None,
+    tenants: Callable[[str], Tenant] = NO_LIST,
+    **data: Any,
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end."""
     fields = {"tickets": TicketKeys(service._root.path), "advertise": None, "port": 8081}
@@ -89,8 +98,11 @@ def control_plane(
         Tokens(service._registry), TOKEN, key=b"i" * 32, now=lambda: datetime.now(UTC)
     )
     boots = Boots(service._registry)
+    admission = Admission(tenants, OriginSettings(), closed=[service._root.path])
+    address = DataAddress(**{**fields, **data})
+    wiring = Wiring(identities, address, boots, auth, check_models=admission.check)
     config = uvicorn.Config(
-        build(service, Wiring(identities, DataAddress(**{**fields, **data}), boots, auth)),
+        build(service, wiring),
         http=(crowd or Crowd()).protocol(),
         log_config=None,
         access_log=False,

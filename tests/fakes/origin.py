@@ -23,6 +23,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, ModelSpec, OriginFile
+from cache_server.core.tenants import Terms
 
 PIECE = 2**20  # bytes that one readinto brings at most
 GATE_TIMEOUT = 30.0  # seconds; a test that forgets its gate fails instead of hanging
@@ -230,7 +231,9 @@ class MemoryOrigins:
     def __init__(self, origins: dict[str, MemoryOrigin]) -> None:
         self.origins = origins
         self.opened: list[ModelSpec] = []
+        self.terms: list[Terms] = []  # of each opening
 
-    def __call__(self, spec: ModelSpec) -> MemoryOrigin:
+    def __call__(self, spec: ModelSpec, terms: Terms) -> MemoryOrigin:
         self.opened.append(spec)
+        self.terms.append(terms)
         return self.origins[spec.source]

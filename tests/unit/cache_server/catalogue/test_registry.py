@@ -42,6 +42,21 @@ def test_a_change_replaces_what_was_there(registry):
     assert registry.all() == {VOICE: changed}
 
 
+def test_that_an_admin_vouched_for_a_registration_is_written_down(registry, open_registry):
+    for _ in range(2):
+        registry.put(Registration(VOICE, (MODEL,), vouched=True), NOW)
+        assert open_registry().all()[VOICE].vouched
+    registry.put(Registration(VOICE, (MODEL,)), NOW)
+    assert not open_registry().all()[VOICE].vouched
+
+
+def test_a_pipeline_of_the_same_name_later_is_not_vouched_for(registry):
+    registry.put(Registration(VOICE, (MODEL,), vouched=True), NOW)
+    registry.remove(VOICE)
+    registry.put(Registration(VOICE, (MODEL,)), NOW)
+    assert not registry.all()[VOICE].vouched
+
+
 def test_one_id_of_two_tenants_is_two_pipelines(registry):
     other = Key("other", "voice")
     registry.put(Registration(VOICE, (MODEL,)), NOW)

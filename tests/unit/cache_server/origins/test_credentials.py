@@ -4,9 +4,12 @@ import pytest
 
 from cache_protocol.errors import MalformedError
 from cache_server.core.content import ModelSpec
+from cache_server.core.tenants import Tenant
 from cache_server.origins.credentials import read_secret
 from cache_server.origins.open import open_origin
 from cache_server.origins.settings import OriginSettings
+
+TENANT = Tenant("default").vouched()
 
 
 def secret(root: Path, name: str, **fields: str) -> None:
@@ -65,12 +68,12 @@ def test_a_value_that_no_header_can_carry_is_refused_and_not_shown(tmp_path: Pat
 def test_a_model_that_names_an_unknown_secret_is_refused(tmp_path: Path):
     spec = ModelSpec("m", "hf://org/name", credentials="theirs")
     with pytest.raises(MalformedError, match="'theirs'"):
-        open_origin(spec, OriginSettings(secrets_dir=tmp_path))
+        open_origin(spec, OriginSettings(secrets_dir=tmp_path), TENANT)
 
 
 def test_only_the_hub_has_revisions():
     with pytest.raises(MalformedError, match="no revisions"):
-        open_origin(ModelSpec("m", "s3://bucket/x", revision="v1"), OriginSettings())
+        open_origin(ModelSpec("m", "s3://bucket/x", revision="v1"), OriginSettings(), TENANT)
 
 
 def test_the_settings_show_no_secret():

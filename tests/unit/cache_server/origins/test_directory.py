@@ -16,6 +16,10 @@ from cache_protocol.ranges import Span
 from cache_server.origins.directory import DirectoryOrigin, _translated
 
 
+def anywhere(directory: str) -> None:
+    pass
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "model"
@@ -26,12 +30,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def paths(root: Path) -> list[str]:
-    return [f.path for f in DirectoryOrigin(str(root)).resolve().files]
+    return [f.path for f in DirectoryOrigin(str(root), anywhere).resolve().files]
 
 
 def refused(root: Path, name: str) -> None:
     with pytest.raises(MalformedError, match=name):
-        DirectoryOrigin(str(root)).resolve()
+        DirectoryOrigin(str(root), anywhere).resolve()
 
 
 def test_a_link_to_a_file_inside_is_followed(root: Path):
@@ -92,7 +96,7 @@ def test_a_socket_is_refused(root: Path):
 
 
 def test_a_file_exchanged_for_a_link_after_the_listing_is_not_opened(root: Path, tmp_path: Path):
-    origin = DirectoryOrigin(str(root))
+    origin = DirectoryOrigin(str(root), anywhere)
     listing = origin.resolve()
     (root / "sub/weights.dat").unlink()
     (root / "sub/weights.dat").symlink_to(tmp_path / "secret")
@@ -104,7 +108,7 @@ def test_a_file_exchanged_for_a_link_after_the_listing_is_not_opened(root: Path,
 
 
 def test_a_file_exchanged_for_a_fifo_after_the_listing_does_not_block(root: Path):
-    origin = DirectoryOrigin(str(root))
+    origin = DirectoryOrigin(str(root), anywhere)
     listing = origin.resolve()
     (root / "sub/weights.dat").unlink()
     os.mkfifo(root / "sub/weights.dat")
@@ -118,7 +122,7 @@ def test_a_file_exchanged_for_a_fifo_after_the_listing_does_not_block(root: Path
 def test_a_parent_exchanged_for_a_link_after_the_listing_is_not_followed(
     root: Path, tmp_path: Path
 ):
-    origin = DirectoryOrigin(str(root))
+    origin = DirectoryOrigin(str(root), anywhere)
     listing = origin.resolve()
     (root / "sub").rename(tmp_path / "elsewhere")
     (root / "sub").symlink_to(tmp_path / "elsewhere")
@@ -130,7 +134,7 @@ def test_a_parent_exchanged_for_a_link_after_the_listing_is_not_followed(
 
 
 def test_an_unsafe_name_is_not_opened(root: Path):
-    origin = DirectoryOrigin(str(root))
+    origin = DirectoryOrigin(str(root), anywhere)
     listing = origin.resolve()
     bad = replace(listing.files[0], path="../secret")
     with pytest.raises(MalformedError), origin.open(listing.revision, bad, Span(0, 1)):
@@ -138,7 +142,7 @@ def test_an_unsafe_name_is_not_opened(root: Path):
 
 
 def test_a_file_written_in_place_while_it_is_read_breaks_the_stream(root: Path):
-    origin = DirectoryOrigin(str(root))
+    origin = DirectoryOrigin(str(root), anywhere)
     listing = origin.resolve()
     buffer = memoryview(bytearray(4))
     with origin.open(listing.revision, listing.files[0], Span(0, 10)) as stream:
