@@ -19,6 +19,7 @@ CacheError
 │   ├── OriginNotFoundError       it has no such repository, revision, bucket or file
 │   ├── OriginDeniedError         it knows us, or does not, and says no
 │   ├── OriginChangedError        the content moved while it was being pulled
+│   ├── UnsafeContentError        all it has would run code when it is opened
 │   └── OriginUnavailableError    it did not answer, or stopped half way
 └── ServerUnreachableError    the cache server did not answer (said by the agent alone)
 
@@ -198,6 +199,14 @@ class OriginChangedError(OriginError):
     code = "origin-changed"
     retry = Retry.NOW
     title = "The origin's content changed during the pull"
+
+
+class UnsafeContentError(OriginError):
+    """All that the origin has for a model would run code when it is opened."""
+
+    code = "unsafe-content"
+    retry = Retry.NEVER
+    title = "The origin has nothing that is safe to open"
 
 
 class OriginUnavailableError(OriginError):

@@ -11,8 +11,11 @@ the Hugging Face Hub look into, and PyTorch's SECURITY.md, which calls TorchScri
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+
+from cache_protocol.errors import UnsafeContentError
+from cache_protocol.names import shown
 
 
 class Hazard(StrEnum):
@@ -64,12 +67,33 @@ def left_out(path: str, allow: Collection[Hazard]) -> Hazard | None:
     return None if found in allow else found
 
 
-def lacks_weights(kept: Collection[str], out: Collection[Hazard]) -> bool:
-    """Return whether a model that lost ``out`` has pickles for its only weights.
+def check_weights(
+    source: str, kept: Collection[str], out: Mapping[str, Hazard], switch: str
+) -> None:
+    """Refuse a model that lost its only weights: what is left of it cannot be loaded.
 
-    What is left of it cannot be loaded, so that it is better refused than pulled.
+    Args:
+        source: where it is from, for the message.
+        kept: the paths that belong to it.
+        out: those that were left out, and why.
+        switch: how its owner allows them, such as ``allow_{}``.
+
+    Raises:
+        UnsafeContentError: says what was left out, and the switch.
     """
-    return Hazard.PICKLE in out and not any(_split(path.lower())[1] in WEIGHTS for path in kept)
+    why = Hazard.PICKLE if Hazard.PICKLE in out.values() else Hazard.CODE
+    if not out or (kept and (why is Hazard.CODE or any(map(_is_weights, kept)))):
+        return
+    gone = [path for path, each in out.items() if each is why]
+    raise UnsafeContentError(
+        f"{source}: {len(gone)} files run what their author wrote when they are opened, such as "
+        f"{shown(min(gone))}, and were left out; no weights remain. Take a source with "
+        f"safetensors, or, if you trust this one, say {switch.format(why)}"
+    )
+
+
+def _is_weights(path: str) -> bool:
+    return _split(path.lower())[1] in WEIGHTS
 
 
 def _split(name: str) -> tuple[str, str]:

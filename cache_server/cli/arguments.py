@@ -184,6 +184,14 @@ def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:
     put.add_argument("--include", action="append", metavar="GLOB", help="only these files")
     put.add_argument("--exclude", action="append", metavar="GLOB", help="all but these files")
     put.add_argument("--credentials", metavar="NAME", help="a secret that the operator configured")
+    put.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="also weights that run their author's code when they are loaded (.bin, .pt, …)",
+    )
+    put.add_argument(
+        "--allow-code", action="store_true", help="also the repository's own code (.py, …)"
+    )
     put.add_argument("--pinned", action="store_true", help="never evicted by the policy")
     put.add_argument("--warm", action="store_true", help="pull it now, before anybody asks")
     put.add_argument("--file", metavar="YAML", help="a pipelines.yaml with many of them")

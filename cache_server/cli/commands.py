@@ -18,7 +18,7 @@ from cache_server.cli.show import (
     FillBars,
     boots_table,
     chip,
-    files_table,
+    pipeline_tables,
     pipelines_table,
     scrub_line,
     status_table,
@@ -57,7 +57,7 @@ def ls(api: NodeApi, args: Namespace) -> None:
 def show(api: NodeApi, args: Namespace) -> None:
     """``pipelines show``."""
     answer = api.call("GET", routes.pipeline(args.id))
-    show_tables(args, answer, pipelines_table([answer]), files_table(answer))
+    show_tables(args, answer, *pipeline_tables(answer))
 
 
 def rm(api: NodeApi, args: Namespace) -> None:
@@ -152,7 +152,7 @@ def _model(text: str, args: Namespace) -> dict[str, Any]:
     if not separator:
         raise MalformedError(f"--model {text!r} is not NAME=SOURCE")
     model: dict[str, Any] = {"name": name, "source": source}
-    for field in ("include", "exclude", "credentials"):
+    for field in ("include", "exclude", "credentials", "allow_pickle", "allow_code"):
         if value := getattr(args, field):
             model[field] = value
     return model

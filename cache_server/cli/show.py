@@ -55,6 +55,24 @@ def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
     return table
 
 
+def pipeline_tables(pipeline: dict[str, Any]) -> list[Table]:
+    """Return all that is known of one pipeline."""
+    tables = [pipelines_table([pipeline]), files_table(pipeline)]
+    left_out = left_out_table(pipeline)
+    return [*tables, left_out] if left_out.row_count else tables
+
+
+def left_out_table(pipeline: dict[str, Any]) -> Table:
+    """Return one row per file that stayed at its origin because of what it can do."""
+    table = Table("model", "left out", "size", "it is", "allowed by", box=None)
+    for model in pipeline["models"]:
+        for file in model.get("left_out", []):
+            path = file["path"] if file["path"].isprintable() else ascii(file["path"])
+            size, why = show_size(file["size"]), file["why"]
+            table.add_row(model["name"], Text(path), size, why, f"--allow-{why}")
+    return table
+
+
 def files_table(pipeline: dict[str, Any]) -> Table:
     """Return one row per file of a pipeline."""
     table = Table("model", "file", "size", "filled", "sha256", box=None)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cache_protocol.errors import MalformedError, OriginNotFoundError
+from cache_protocol.formats import Hazard, check_weights, left_out
 from cache_protocol.manifest import MAX_FILE_SIZE, MAX_FILES
 from cache_protocol.names import check_paths, shown
 
@@ -41,6 +42,30 @@ class ModelSpec:
     include: tuple[str, ...] = ()  # globs over the whole path; empty means everything
     exclude: tuple[str, ...] = ()
     credentials: str | None = None  # the name of a secret, never the secret
+    allow_pickle: bool = False  # weights that run their author's code when they are loaded
+    allow_code: bool = False  # the repository's own code
+
+    @property
+    def allow(self) -> frozenset[Hazard]:
+        """What its owner allows."""
+        given = {Hazard.PICKLE: self.allow_pickle, Hazard.CODE: self.allow_code}
+        return frozenset(each for each, yes in given.items() if yes)
+
+    def words(self) -> dict[str, Any]:
+        """Return it as JSON values, without what nobody allowed.
+
+        So a registration from before these switches reads, and is digested, as it was.
+        """
+        return {k: v for k, v in asdict(self).items() if v is not False}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file of the origin that stays there, because of what it can do."""
+
+    path: str  # unchecked: to be shown, never to be opened
+    size: int  # bytes
+    why: Hazard
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +77,7 @@ class ModelContent:
     revision: str
     credentials: str | None
     files: tuple[OriginFile, ...]
+    left_out: tuple[LeftOut, ...] = ()  # for people; follows from the revision and the spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +94,12 @@ class Content:
         """The id: 32 hex digits over everything above.
 
         Tenant and pipeline go in, so that equal content of two pipelines has two ids and is
-        never shared.
+        never shared. What was left out is no content.
         """
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = asdict(self)
+        for model in fields["models"]:
+            del model["left_out"]
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     @property
@@ -89,10 +118,12 @@ def select(spec: ModelSpec, listing: Listing) -> ModelContent:
     """Return the files of ``listing`` that ``spec`` wants, small ones first.
 
     Small files first, because an engine cannot start without config and tokenizer; weights in
-    the order of their names, because that is the order engines read them in.
+    the order of their names, because that is the order engines read them in. Pickles and code
+    are left out, and listed, unless the spec allows them.
 
     Raises:
-        OriginNotFoundError: nothing is left.
+        OriginNotFoundError: nothing of it is wanted.
+        UnsafeContentError: all weights that are wanted are pickles, and those are not allowed.
         MalformedError: a name that is unsafe as a path, or a size or count out of bounds.
     """
     wanted = [f for f in listing.files if _wants(spec, f.path)]
@@ -103,15 +134,40 @@ def select(spec: ModelSpec, listing: Listing) -> ModelContent:
         )
     if len(wanted) > MAX_FILES:
         raise MalformedError(f"{spec.source} has {len(wanted)} files, above {MAX_FILES}")
-    check_paths(f.path for f in wanted)
-    for file in wanted:
+    kept, out = _sift(spec, wanted)
+    where = f"{spec.source} at {listing.revision}"
+    check_weights(where, [f.path for f in kept], {o.path: o.why for o in out}, "allow_{}")
+    check_paths(f.path for f in kept)
+    for file in kept:
         if not 0 <= file.size <= MAX_FILE_SIZE:
             raise MalformedError(
                 f"{shown(file.path)} has {file.size} bytes, not within 0 and {MAX_FILE_SIZE}"
             )
-    wanted.sort(key=lambda f: (f.path.endswith(".safetensors"), f.path))
+    kept.sort(key=lambda f: (f.path.endswith(".safetensors"), f.path))
     source = spec.source.partition("@")[0] if spec.source.startswith("hf://") else spec.source
-    return ModelContent(spec.name, source, listing.revision, spec.credentials, tuple(wanted))
+    return ModelContent(
+        spec.name, source, listing.revision, spec.credentials, tuple(kept), tuple(out)
+    )
+
+
+def is_lawful(content: Content, models: Sequence[ModelSpec]) -> bool:
+    """Return whether ``content`` holds nothing that ``models`` do not allow.
+
+    What a version resolved that knew no such rule may, and is resolved again.
+    """
+    allow = {spec.name: spec.allow for spec in models}
+    return not any(left_out(f.path, allow.get(m.name, ())) for m, f in content.files())
+
+
+def _sift(spec: ModelSpec, wanted: Sequence[OriginFile]) -> tuple[list[OriginFile], list[LeftOut]]:
+    kept: list[OriginFile] = []
+    out: list[LeftOut] = []
+    for file in sorted(wanted, key=lambda f: f.path):
+        if (why := left_out(file.path, spec.allow)) is None:
+            kept.append(file)
+        else:
+            out.append(LeftOut(file.path, file.size, why))
+    return kept, out
 
 
 def _wants(spec: ModelSpec, path: str) -> bool:
@@ -142,4 +198,9 @@ def _load_model(fields: Mapping[str, Any]) -> ModelContent:
         revision=fields["revision"],
         credentials=fields["credentials"],
         files=tuple(OriginFile(**f) for f in files),
+        left_out=tuple(_load_left_out(o) for o in fields.get("left_out", ())),
     )
+
+
+def _load_left_out(fields: Mapping[str, Any]) -> LeftOut:
+    return LeftOut(fields["path"], fields["size"], Hazard(fields["why"]))

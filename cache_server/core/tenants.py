@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cache_protocol.errors import ForbiddenError, MalformedError
+from cache_protocol.formats import Hazard
 from cache_protocol.names import shown
 from cache_server.core.access import DEFAULT_TENANT
 from cache_server.core.content import ModelSpec
@@ -84,9 +85,15 @@ class Tenant:
         """Judge a model by its words.
 
         Raises:
-            ForbiddenError: its source or its secret is not for this tenant. Of a secret it does
-                not tell whether there is one of that name.
+            ForbiddenError: its source, its secret or what it allows is not for this tenant. Of a
+                secret it does not tell whether there is one of that name.
         """
+        if more := spec.allow - self._may_allow():
+            switches = " and ".join(sorted(f"allow_{hazard}" for hazard in more))
+            raise ForbiddenError(
+                f"tenant {self.name} may not say {switches}; have it set for the tenant in "
+                "CACHE_SERVER_TENANTS, or let an admin register the pipeline"
+            )
         source = parse_source(spec.source)
         if not any(place.covers(source) for place in self.origins):
             raise ForbiddenError(
@@ -98,6 +105,10 @@ class Tenant:
                 f"tenant {self.name} has no secret {shown(spec.credentials)}; have it listed "
                 "under its 'secrets' in CACHE_SERVER_TENANTS"
             )
+
+    def _may_allow(self) -> set[Hazard]:
+        may = {Hazard.PICKLE: self.allow_pickle, Hazard.CODE: self.allow_code}
+        return {hazard for hazard, yes in may.items() if yes}
 
     def _knows(self, secret: str) -> bool:
         return self.secrets is None or secret in self.secrets

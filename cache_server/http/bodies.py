@@ -41,6 +41,8 @@ class ModelBody(BaseModel):
     include: list[Glob] = Field(default_factory=list, max_length=100)
     exclude: list[Glob] = Field(default_factory=list, max_length=100)
     credentials: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    allow_pickle: bool = False  # weights that run their author's code when they are loaded
+    allow_code: bool = False  # the repository's own code
 
     def spec(self) -> ModelSpec:
         """Return it in the words of the core."""
@@ -51,6 +53,8 @@ class ModelBody(BaseModel):
             include=tuple(self.include),
             exclude=tuple(self.exclude),
             credentials=self.credentials,
+            allow_pickle=self.allow_pickle,
+            allow_code=self.allow_code,
         )
 
 

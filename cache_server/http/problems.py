@@ -29,6 +29,7 @@ STATUS: dict[type[CacheError], int] = {
     errors.OriginNotFoundError: 502,
     errors.OriginDeniedError: 502,
     errors.OriginChangedError: 502,
+    errors.UnsafeContentError: 502,
     errors.OriginUnavailableError: 503,
     errors.OriginError: 502,
     errors.ServerUnreachableError: 503,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cache_protocol.errors import CacheError, DiskError
 from cache_server.catalogue.registry import Key, Registry
+from cache_server.core.content import is_lawful
 from cache_server.core.ledger import Ledger
 from cache_server.core.recency import recall
 from cache_server.core.slots import SlotEvent
@@ -89,7 +90,12 @@ class Inventory:
         except DiskError as error:
             slot.loaded = not _is_ours(error)
             raise
-        fresh = [g for g in found if g.content.spec == slot.registration.spec]
+        wanted = slot.registration
+        fresh = [
+            g
+            for g in found
+            if g.content.spec == wanted.spec and is_lawful(g.content, wanted.models)
+        ]
         fresh.sort(key=lambda g: g.resolved, reverse=True)
         slot.current = next((g for g in fresh if g.published), None)
         slot.target = fresh[0] if fresh else None

@@ -541,6 +541,7 @@ class Service:
         for view in shown:
             for model in view["models"]:
                 model.pop("files", None)
+                model.pop("left_out", None)
         return shown
 
     def glances(self, tenant: str) -> list[Glance]:
@@ -687,7 +688,6 @@ class Service:
             raise
 
 
-def _found(slot: Slot) -> Found:
 def _continued(was: Registration, wanted: Registration, pinned: bool | None) -> Registration:  # noqa: FBT001
     """Return ``wanted`` with what it leaves as it was."""
     return replace(
@@ -697,6 +697,7 @@ def _continued(was: Registration, wanted: Registration, pinned: bool | None) -> 
     )
 
 
+def _found(slot: Slot) -> Found:
     """Return how a question for a manifest meets ``slot``."""
     if slot.current is not None:
         return Found.HIT

@@ -12,6 +12,9 @@ from cache_server.core.recency import Moment, is_hot
 from cache_server.service.slot import Slot, Work
 from cache_server.store.generation import Generation
 
+# What a view repeats of a registration where it was said.
+_SAID = ("revision", "include", "exclude", "credentials", "allow_pickle", "allow_code")
+
 
 def pipeline_view(
     slot: Slot, *, now: Moment, monotonic: float, hot_window: timedelta
@@ -106,7 +109,7 @@ def eta_of(work: Work, generation: Generation, now: datetime, monotonic: float) 
 
 def _model_view(spec: ModelSpec, generation: Generation | None) -> dict[str, Any]:
     view: dict[str, Any] = {"name": spec.name, "source": spec.source}
-    for name in ("revision", "include", "exclude", "credentials"):
+    for name in _SAID:
         if value := getattr(spec, name):
             view[name] = list(value) if isinstance(value, tuple) else value
     resolved = generation and next(
@@ -115,6 +118,7 @@ def _model_view(spec: ModelSpec, generation: Generation | None) -> dict[str, Any
     if generation and resolved:
         view["resolved"] = resolved.revision
         view["files"] = list(_file_views(generation, spec.name))
+        view["left_out"] = [asdict(each) for each in resolved.left_out]
     return view
 
 

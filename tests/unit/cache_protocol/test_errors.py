@@ -72,12 +72,13 @@ def test_the_title_stands_in_for_a_missing_detail():
     assert str(from_problem({"title": "Bad Gateway"})) == "Bad Gateway"
 
 
-def test_the_four_failures_of_an_origin_can_be_caught_as_one():
+def test_the_failures_of_an_origin_can_be_caught_as_one():
     assert sorted(kind.code for kind in OriginError.__subclasses__()) == [
         "origin-changed",
         "origin-denied",
         "origin-not-found",
         "origin-unavailable",
+        "unsafe-content",
     ]
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_protocol.formats import CODE, PICKLES, TENSORS, Hazard, hazard, lacks_weights, left_out
+from cache_protocol.errors import UnsafeContentError
+from cache_protocol.formats import CODE, PICKLES, TENSORS, Hazard, check_weights, hazard, left_out
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,32 @@ def test_only_what_was_allowed_is_kept():
     assert left_out("a.json", ()) is None
 
 
-def test_a_model_whose_only_weights_are_pickles_cannot_be_loaded_without_them():
-    assert lacks_weights(["config.json"], [Hazard.PICKLE])
-    assert not lacks_weights(["config.json", "a.safetensors"], [Hazard.PICKLE])
-    assert not lacks_weights(["config.json", "a/B.GGUF"], [Hazard.PICKLE])
-    assert not lacks_weights(["config.json"], [Hazard.CODE])
-    assert not lacks_weights(["config.json"], [])
+@pytest.mark.parametrize("kept", [[], ["config.json"]])
+def test_a_model_whose_only_weights_are_pickles_is_refused_with_the_switch(kept: list[str]):
+    out = {"b.bin": Hazard.PICKLE, "a.bin": Hazard.PICKLE, "a.py": Hazard.CODE}
+    with pytest.raises(
+        UnsafeContentError, match=r"hf://o/n: 2 files .*'a.bin'.* say --allow-pickle"
+    ):
+        check_weights("hf://o/n", kept, out, "--allow-{}")
+
+
+def test_a_model_that_is_nothing_but_code_is_refused_with_the_switch():
+    with pytest.raises(UnsafeContentError, match=r"1 files .*'a.py'.* say allow_code"):
+        check_weights("hf://o/n", [], {"a.py": Hazard.CODE}, "allow_{}")
+
+
+@pytest.mark.parametrize("kept", ["a.safetensors", "a/B.GGUF", "model.onnx"])
+def test_a_model_with_other_weights_does_without_its_pickles(kept: str):
+    check_weights("hf://o/n", ["config.json", kept], {"a.bin": Hazard.PICKLE}, "allow_{}")
+
+
+def test_a_model_without_weights_does_without_its_code():
+    check_weights("hf://o/n", ["config.json"], {"a.py": Hazard.CODE}, "allow_{}")
+
+
+@pytest.mark.parametrize("kept", [[], ["config.json"]])
+def test_a_model_that_lost_nothing_is_no_matter_of_ours(kept: list[str]):
+    check_weights("hf://o/n", kept, {}, "allow_{}")
 
 
 @given(st.text(max_size=40), st.text(string.ascii_lowercase, max_size=8))

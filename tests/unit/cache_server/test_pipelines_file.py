@@ -33,6 +33,12 @@ def test_all_pipelines_are_read_in_order(read):
     assert voice.models[0].exclude == ("*.md",)
 
 
+def test_a_model_says_in_its_line_what_it_allows(read):
+    line = "{name: asr, source: hf://org/asr, allow_pickle: true}"
+    (voice,) = read(f"pipelines: [{{id: voice, models: [{line}]}}]")
+    assert (voice.models[0].allow_pickle, voice.models[0].allow_code) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

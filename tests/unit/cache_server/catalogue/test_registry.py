@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,6 +41,15 @@ def test_a_change_replaces_what_was_there(registry):
     changed = Registration(VOICE, (ModelSpec("n", "file:///n"),), pinned=True)
     registry.put(changed, NOW)
     assert registry.all() == {VOICE: changed}
+
+
+def test_a_registration_that_allows_nothing_has_the_digest_that_it_always_had():
+    # Another digest would have every pipeline pulled again after an upgrade.
+    assert Registration(VOICE, (MODEL,)).spec == "be8a3e5c74bdc93e5091803b791f5dfe"
+    assert (
+        Registration(VOICE, (replace(MODEL, allow_code=True),)).spec
+        != "be8a3e5c74bdc93e5091803b791f5dfe"
+    )
 
 
 def test_that_an_admin_vouched_for_a_registration_is_written_down(registry, open_registry):

@@ -126,6 +126,24 @@ def test_ls_and_show_are_tables_for_people_and_json_for_programs(node, bench):
     assert json.loads(node("pipelines", "show", "voice", "--json")[1])["cache"]["warm"]
 
 
+def test_show_lists_what_was_left_out_and_the_switch_that_allows_it(node, bench, origin):
+    origin.files |= {"w.onnx": b"w", "old.bin": b"p", "a\x1b[2Jb.py": b"c"}
+    put(node)
+    bench.warm()
+    shown = node("pipelines", "show", "voice")[1]
+    assert "old.bin" in shown
+    assert "--allow-pickle" in shown
+    assert r"'a\x1b[2Jb.py'" in shown
+    assert "left out" not in node("pipelines", "ls")[1]
+
+
+def test_put_says_what_a_model_allows(node, bench):
+    words = ("--model", f"m={SOURCE}", "--allow-pickle", "--allow-code")
+    assert node("pipelines", "put", "voice", *words)[0] == 0
+    (model,) = bench.slot().registration.models
+    assert (model.allow_pickle, model.allow_code) == (True, True)
+
+
 def test_status_shows_the_figures(node):
     assert "capacity" in node("status")[1]
     assert json.loads(node("status", "--json")[1])["capacity"] == 50 * 2**20

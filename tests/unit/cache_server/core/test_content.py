@@ -6,16 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_protocol.errors import MalformedError, OriginNotFoundError
+from cache_protocol.errors import MalformedError, OriginNotFoundError, UnsafeContentError
+from cache_protocol.formats import Hazard
 from cache_protocol.manifest import MAX_FILE_SIZE
 from cache_server.core import content as module
 from cache_server.core.content import (
     Content,
+    LeftOut,
     Listing,
     ModelContent,
     ModelSpec,
     OriginFile,
     dump_content,
+    is_lawful,
     load_content,
     select,
 )
@@ -94,6 +97,73 @@ def test_a_moving_revision_is_not_part_of_a_resolved_source(source: str, kept: s
 def test_a_selection_does_not_depend_on_the_order_of_the_listing(paths: list[str], random):
     numbered = [f"{n}/{p}" for n, p in enumerate(paths)]
     assert selected(*numbered) == selected(*random.sample(numbered, len(numbered)))
+
+
+MIXED = ("a.safetensors", "a.bin", "modeling.py", "config.json")
+
+
+def test_pickles_and_code_are_left_out_and_listed():
+    chosen = select(ModelSpec("m", "file:///m"), listing(*MIXED))
+    assert [f.path for f in chosen.files] == ["config.json", "a.safetensors"]
+    assert chosen.left_out == (
+        LeftOut("a.bin", 1, Hazard.PICKLE),
+        LeftOut("modeling.py", 1, Hazard.CODE),
+    )
+
+
+def test_what_the_owner_allows_is_kept():
+    assert "a.bin" in selected(*MIXED, allow_pickle=True)
+    assert "modeling.py" not in selected(*MIXED, allow_pickle=True)
+    assert "modeling.py" in selected(*MIXED, allow_code=True)
+    assert "a.bin" not in selected(*MIXED, allow_code=True)
+
+
+def test_what_nobody_wants_is_not_listed_as_left_out():
+    spec = ModelSpec("m", "file:///m", exclude=("*.bin",))
+    assert [o.path for o in select(spec, listing(*MIXED)).left_out] == ["modeling.py"]
+
+
+def test_a_glob_does_not_allow_a_pickle():
+    assert selected(*MIXED, include=("a.*",)) == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("include", [(), ("*.bin",)])
+def test_a_source_with_no_weights_but_pickles_is_refused_with_the_switch(include):
+    with pytest.raises(UnsafeContentError, match=r"at c0ffee: 1 files .*'a.bin'.*say allow_pickle"):
+        selected("a.bin", "config.json", include=include)
+
+
+def test_the_bad_name_of_a_file_that_is_left_out_does_no_harm():
+    assert selected("../x.bin", "a.safetensors") == ["a.safetensors"]
+
+
+def test_content_from_before_the_rule_is_lawful_only_without_pickles_and_code():
+    spec = ModelSpec("m", "file:///m", allow_code=True)
+    content = Content("default", "p", (select(replace(spec, allow_pickle=True), listing(*MIXED)),))
+    assert not is_lawful(content, (spec,))
+    assert not is_lawful(content, ())
+    assert is_lawful(content, (replace(spec, allow_pickle=True),))
+
+
+def test_what_was_left_out_is_shown_but_is_no_content():
+    model = ModelContent("m", "file:///m", "r", None, (file("a"),))
+    shown = replace(model, left_out=(LeftOut("a.bin", 1, Hazard.PICKLE),))
+    one, other = (Content("default", "p", (m,)) for m in (model, shown))
+    assert one.generation == other.generation
+    assert load_content(json.loads(json.dumps(dump_content(other)))) == other
+
+
+def test_content_that_was_written_before_the_rule_is_read():
+    content = Content("default", "p", (ModelContent("m", "file:///m", "r", None, (file("a"),)),))
+    fields = dump_content(content)
+    del fields["models"][0]["left_out"]
+    assert load_content(fields) == content
+
+
+def test_the_words_of_a_model_say_nothing_of_what_nobody_allowed():
+    spec = ModelSpec("m", "file:///m", allow_code=True)
+    assert spec.words()["allow_code"] is True
+    assert "allow_pickle" not in spec.words()
 
 
 files = st.builds(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from cache_protocol.errors import ForbiddenError, MalformedError
@@ -85,7 +87,8 @@ def test_what_is_no_place_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["hf://*", "hf://org/*", "hf://org/name", "s3://*", "s3://weights/team-*", "s3://bucket/a"]
+    "text",
+    ["hf://*", "hf://org/*", "hf://org/name", "s3://*", "s3://weights/team-*", "s3://bucket/a"],
 )
 def test_a_place_is_shown_as_it_is_written(text):
     assert str(parse_place(text)) == text
@@ -94,7 +97,9 @@ def test_a_place_is_shown_as_it_is_written(text):
 def test_a_source_that_is_not_listed_is_refused_with_what_is_listed():
     tenant = Tenant("team-a", (parse_place("hf://team-a/*"),))
     tenant.check(ModelSpec("m", "hf://team-a/x"))
-    with pytest.raises(ForbiddenError, match=r"team-a may not use 's3://bucket/x', but hf://team-a/\*;"):
+    with pytest.raises(
+        ForbiddenError, match=r"team-a may not use 's3://bucket/x', but hf://team-a/\*;"
+    ):
         tenant.check(ModelSpec("m", "s3://bucket/x"))
 
 
@@ -110,6 +115,16 @@ def test_a_secret_must_be_the_tenants():
     tenant.check(ModelSpec("m", "s3://bucket/x", credentials="mine"))
     with pytest.raises(ForbiddenError, match="has no secret 'theirs'"):
         tenant.check(ModelSpec("m", "s3://bucket/x", credentials="theirs"))
+
+
+@pytest.mark.parametrize("switch", ["allow_pickle", "allow_code"])
+def test_what_a_tenants_models_may_allow_is_the_operators_to_say(switch):
+    tenant = Tenant("a", origins=ANYWHERE)
+    spec = ModelSpec("m", "hf://o/n", **{switch: True})
+    with pytest.raises(ForbiddenError, match=f"tenant a may not say {switch};"):
+        tenant.check(spec)
+    replace(tenant, **{switch: True}).check(spec)
+    tenant.vouched().check(spec)
 
 
 def test_what_an_admin_vouches_for_may_use_anything_within_the_tenants_quotas():
