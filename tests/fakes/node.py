@@ -59,6 +59,7 @@ class FakeNode:
         self.know_sha256 = know_sha256
         self.generation = 1
         self.ticket = 1  # those below have run out
+        self.ticket_life = 900  # seconds, as manifests say
         self.faults = Faults()
         self.lock = threading.Lock()
         self.seen: list[Seen] = []
@@ -142,19 +143,29 @@ class FakeNode:
         with self.lock:
             return [s for s in self.seen if s.path.endswith("/manifest")]
 
+    def manifests_of_pipelines(self):
+        return [s for s in self.manifests() if s.path.startswith(routes.PIPELINES)]
+
     # What the handler asks.
 
-    def manifest(self):
+    def manifest(self, lease=None):
         with self.lock:
-            self._count += 1
-            lease = f"lease-{self._count}"
-            self.leases.add(lease)
+            if lease is None:
+                self._count += 1
+                lease = f"lease-{self._count}"
+                self.leases.add(lease)
             models = {
                 name: Model(f"file:///{name}", "1", tuple(self._file(name, p) for p in files))
                 for name, files in self.models.items()
             }
             expires = datetime.now(UTC) + timedelta(seconds=120)
-            return Manifest(self.pipeline, self.generation_id, Lease(lease, expires), models)
+            return Manifest(
+                self.pipeline,
+                self.generation_id,
+                Lease(lease, expires),
+                models,
+                ticket_life=self.ticket_life,
+            )
 
     def _file(self, model, path):
         content = self.models[model][path]
@@ -248,10 +259,20 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(401)
         if node.faults.manifest_error:
             raise _RefusedError(*node.faults.manifest_error)
+        if self.path.startswith(routes.LEASES):
+            self._manifest_of_lease(self.path.split("/")[3])
+            return
         if self.path != routes.pipeline(node.pipeline, "manifest"):
             raise _RefusedError(404, UnknownPipelineError(f"no pipeline at {self.path}"))
         body = node.faults.manifest
         self._answer(200, body or json.dumps(dump_manifest(node.manifest())).encode())
+
+    def _manifest_of_lease(self, lease):
+        with self.node.lock:
+            self.node.lease_calls.append((self.command, lease))
+            if lease not in self.node.leases:
+                raise _RefusedError(410)
+        self._answer(200, json.dumps(dump_manifest(self.node.manifest(lease))).encode())
 
     def _lease(self):
         name = self.path.rpartition("/")[2]

@@ -297,6 +297,39 @@ def test_the_lease_is_renewed_while_the_pull_runs(node, monkeypatch):
     assert ("PUT", "lease-1") in node.lease_calls
 
 
+def test_tickets_are_renewed_through_the_lease_before_they_run_out(node, monkeypatch):
+    monkeypatch.setattr("replica_agent.pull.RENEWAL", 0.01)
+    node.ticket_life = 1
+    gate = node.gate("asr", "w.dat", chunk=0)
+    with pulling(node) as pull:
+        assert node.asked.wait(10)
+        first = pull.current.version
+        with pull._changed:
+            pull._changed.wait_for(lambda: pull.current.version > first, 10)
+            lease = pull.current.manifest.lease.id
+        gate.set()
+        pull.wait()
+    assert ("GET", lease) in node.lease_calls
+    assert (lease, len(node.manifests_of_pipelines())) == ("lease-1", 1)
+    assert node.leases == set()
+
+
+def test_tickets_of_a_lease_that_is_gone_come_with_a_new_manifest(node, monkeypatch):
+    monkeypatch.setattr("replica_agent.pull.RENEWAL", 0.01)
+    node.ticket_life = 1
+    gate = node.gate("asr", "w.dat", chunk=0)
+    with pulling(node) as pull:
+        assert node.asked.wait(10)
+        with node.lock:
+            node.leases.discard("lease-1")
+        with pull._changed:
+            transfer = pull.current
+            pull._changed.wait_for(lambda: transfer.manifest.lease.id != "lease-1", 10)
+        gate.set()
+        pull.wait()
+    assert node.leases == set()
+
+
 def test_a_forgotten_lease_is_replaced_by_a_new_manifest(node, monkeypatch):
     monkeypatch.setattr("replica_agent.pull.RENEWAL", 0.01)
     gate = node.gate("asr", "w.dat", chunk=0)
