@@ -220,7 +220,7 @@ def test_a_secret_that_is_gone_is_told_and_nothing_stays_open(full, origin, monk
     readable(full)
     full.service._passing.close()
 
-    def broken(spec):
+    def broken(spec, terms):
         raise OriginDeniedError("no such secret")
 
     full.service._passing._open_origin = broken
