@@ -3,7 +3,8 @@
 uvicorn by itself waits for ever for the first request of a connection and for the rest of a slow
 one, and takes as many connections as there are descriptors. Here a connection that has no request
 under way is waiting: not for longer than ``HEAD_LIMIT``, and where it grows crowded the one that
-waited longest goes, so that whoever has something to ask gets in.
+waited longest goes, so that whoever has something to ask gets in. One that still reads its answer
+is not waiting: see ``unread``.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cache_server.http.unread import Unread
 
 MAX_CONNECTIONS = 4096  # some 20 kB each; a region's replicas ask one call each, and leave
 HEAD_LIMIT = 10.0  # seconds from the connection, or the last answer, to the end of a head
@@ -24,6 +27,7 @@ class Crowd:
     patience: float = HEAD_LIMIT  # seconds
     turned_away: int = 0  # connections that had to go for others, or said nothing for too long
     waiting: "dict[BoundedProtocol, asyncio.TimerHandle]" = field(default_factory=dict)
+    unread: Unread = field(default_factory=Unread)
 
     def protocol(self) -> type[H11Protocol]:
         """Return the class of connections that uvicorn is to make."""
@@ -42,6 +46,19 @@ class BoundedProtocol(H11Protocol):
         if len(self.connections) > self.crowd.limit:
             next(iter(self.crowd.waiting)).turn_away()
 
+    def pause_writing(self) -> None:
+        """Write no more for now: the peer takes less than it asked for."""
+        super().pause_writing()
+        self._wait_no_longer()
+        self.crowd.unread.begin(self)
+
+    def resume_writing(self) -> None:
+        """Go on: the peer has taken what it asked for."""
+        super().resume_writing()
+        self.crowd.unread.end(self)
+        if not self._is_busy():
+            self._wait()
+
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that is not whole yet gets no more time for them."""
         super().data_received(data)
@@ -50,7 +67,8 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Go on: the next request may be there already, or has to come in time."""
-        self._wait()
+        if self not in self.crowd.unread:
+            self._wait()
         super().on_response_complete()
         if self._is_busy():
             self._wait_no_longer()
@@ -58,6 +76,7 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._wait_no_longer()
+        self.crowd.unread.end(self)
         super().connection_lost(exc)
 
     def turn_away(self) -> None:
