@@ -90,6 +90,7 @@ class Node:
             _boots(registry, settings),
             settings.auth,
             check_models=self._admission.check,
+            lanes=lambda: self._data.stats,
         )
         config = uvicorn.Config(
             build(self.service, wiring),

@@ -5,11 +5,12 @@ them can wait; all others are plain functions, which FastAPI runs on its threads
 """
 
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 
 from cache_server.catalogue.boots import Boots
 from cache_server.core.attempts import FailedAttempts
@@ -18,11 +19,15 @@ from cache_server.http.access import Viewer, check_rules
 from cache_server.http.auth import Check, bearer, everybody, or_session
 from cache_server.http.door import PROBES, Door
 from cache_server.http.front import Front
+from cache_server.http.metrics import metric_routes
 from cache_server.http.pipelines import CheckModels, pipeline_routes
 from cache_server.http.policy import policy_routes
 from cache_server.http.replicas import DataAddress, replica_routes
 from cache_server.http.tickets import ticket_routes
+from cache_server.http.timing import Timing
 from cache_server.http.tokens import token_routes
+from cache_server.metrics.exposition import Metrics
+from cache_server.metrics.node import LaneCounts
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
 
@@ -38,6 +43,7 @@ class Wiring:
     attempts: FailedAttempts = field(default_factory=FailedAttempts)  # with wrong tokens
     _: KW_ONLY
     check_models: CheckModels
+    lanes: Callable[[], LaneCounts] | None = None  # of the data plane, for metrics
 
 
 def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastAPI:
@@ -57,15 +63,16 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
     )
     problems.install(app)
     _add_probes(app, service)
+    metrics = Metrics(service, wiring.boots, wiring.attempts, wiring.lanes)
     app.add_middleware(Door, check=_check(wiring, front), front=front)
+    app.add_middleware(Timing, times=metrics.requests)
     app.include_router(pipeline_routes(service, wiring.check_models))
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))
     app.include_router(ticket_routes(wiring.data.tickets))
     app.include_router(token_routes(wiring.identities))
-    app.include_router(
-        boots.router(wiring.boots, lambda: datetime.now(UTC), service.options.region)
-    )
+    app.include_router(metric_routes(metrics))
+    app.include_router(_boot_routes(service, wiring, metrics))
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(_caller: Viewer) -> dict[str, Any]:
@@ -76,6 +83,13 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
         app.include_router(front.routes)
     check_rules(app.routes, open_to_all=(*PROBES, *(front.open_to_all if front else ())))
     return app
+
+
+def _boot_routes(service: Service, wiring: Wiring, metrics: Metrics) -> APIRouter:
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    return boots.router(wiring.boots, now, service.options.region, metrics.count_boot)
 
 
 def _check(wiring: Wiring, front: Front | None) -> Check:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cache_server.catalogue.boots import Boots
+from cache_server.catalogue.registry import Key
 from cache_server.core.boot_stats import summarise
 from cache_server.http.access import Reporter, Viewer
 from cache_server.http.boot_figures import stats_view
@@ -59,15 +60,25 @@ class BootBody(BaseModel):
         return fields if self.notes else {k: v for k, v in fields.items() if k != "notes"}
 
 
-def router(boots: Boots, now: Callable[[], datetime], region: str) -> APIRouter:
-    """Return the routes of boot reports; ``region`` is noted with each, since hosts move."""
+def router(
+    boots: Boots,
+    now: Callable[[], datetime],
+    region: str,
+    kept: Callable[[Key, dict[str, Any]], None],
+) -> APIRouter:
+    """Return the routes of boot reports.
+
+    ``region`` is noted with each, since hosts move; ``kept`` is told what was.
+    """
     routes = APIRouter(prefix="/v1", tags=["boots"])
 
     @routes.post("/boots", status_code=201)
     def add(body: BootBody, caller: Reporter) -> dict[str, Any]:
         """Keep the report of one boot; also of a pipeline that nobody registered."""
         report = body.report() | {"region": region}
-        boots.add(caller.key(body.pipeline), report, now())
+        key = caller.key(body.pipeline)
+        boots.add(key, report, now())
+        kept(key, report)
         return report
 
     @routes.get("/boots")

@@ -18,6 +18,7 @@ from cache_server.core.tenants import Tenant, Tenants
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
 from cache_server.http.replicas import DataAddress
+from cache_server.metrics.node import LaneCounts
 from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
 from cache_server.service.identities import Identities
@@ -90,6 +91,7 @@ def control_plane(
     auth: bool = True,
     crowd: Crowd | None = None,
     tenants: Callable[[str], Tenant] = NO_LIST,
+    lanes: Callable[[], LaneCounts] | None = None,
     **data: Any,
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end."""
@@ -100,7 +102,7 @@ def control_plane(
     boots = Boots(service._registry)
     admission = Admission(tenants, OriginSettings(), closed=[service._root.path])
     address = DataAddress(**{**fields, **data})
-    wiring = Wiring(identities, address, boots, auth, check_models=admission.check)
+    wiring = Wiring(identities, address, boots, auth, check_models=admission.check, lanes=lanes)
     config = uvicorn.Config(
         build(service, wiring),
         http=(crowd or Crowd()).protocol(),
