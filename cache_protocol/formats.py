@@ -11,7 +11,7 @@ the Hugging Face Hub look into, and PyTorch's SECURITY.md, which calls TorchScri
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 
 from cache_protocol.errors import UnsafeContentError
@@ -65,6 +65,19 @@ def left_out(path: str, allow: Collection[Hazard]) -> Hazard | None:
     """
     found = hazard(path)
     return None if found in allow else found
+
+
+def sift(source: str, paths: Iterable[str], allow: Collection[Hazard], switch: str) -> list[str]:
+    """Return those of ``paths`` that belong to the model; raises as ``check_weights`` does."""
+    out: dict[str, Hazard] = {}
+    kept: list[str] = []
+    for path in paths:
+        if (why := left_out(path, allow)) is None:
+            kept.append(path)
+        else:
+            out[path] = why
+    check_weights(source, kept, out, switch)
+    return kept
 
 
 def check_weights(

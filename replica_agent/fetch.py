@@ -1,16 +1,18 @@
 """The child of ``origin``: one model off its origin, with the library that knows it.
 
-    stdin   {"source", "revision", "files", "room"}
+    stdin   {"source", "revision", "files", "allow", "room"}
     stdout  {"directory": …}, or a problem document
 
-Everything that is not the standard library is imported only for the origin that needs it.
+Everything that is not the standard library is imported only for the origin that needs it. What
+can run code is not even downloaded, unless it was asked for by its name or is allowed.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ from cache_protocol.errors import (
     OriginUnavailableError,
     to_problem,
 )
+from cache_protocol.formats import Hazard, sift
+from cache_protocol.names import check_paths
+from replica_agent.origin import SWITCH
+
+Choose = Callable[[Iterable[str]], list[str]]  # from all names to those that are wanted
 
 
 def main() -> int:
@@ -40,12 +47,13 @@ def main() -> int:
 
 def _fetch(wanted: dict[str, Any]) -> Path:
     scheme, _, name = wanted["source"].partition("://")
+    choose = partial(_choose, wanted)
     if scheme == "file":
         return _directory(Path(name))
     if scheme == "hf":
-        return _hugging_face(name, wanted["revision"], wanted["files"])
+        return _hugging_face(name, wanted["revision"], choose)
     if scheme == "s3":
-        return _bucket(name, wanted["files"], Path(wanted["room"]))
+        return _bucket(name, choose, Path(wanted["room"]))
     raise MalformedError(f"source {wanted['source']!r} is none of hf://, s3://, file://")
 
 
@@ -55,22 +63,59 @@ def _directory(directory: Path) -> Path:
     return directory
 
 
-def _hugging_face(name: str, revision: str | None, files: list[str] | None) -> Path:
+def _choose(wanted: dict[str, Any], there: Iterable[str]) -> list[str]:
+    """Return what of a source belongs to the model: what was asked for, or all that is safe.
+
+    Raises:
+        MalformedError: a name of it would leave the model's directory.
+        UnsafeContentError: it has no weights but what can run code.
+    """
+    if wanted["files"] is not None:
+        return sorted(set(there).intersection(wanted["files"]))
+    allow = [Hazard(each) for each in wanted["allow"]]
+    chosen = sift(wanted["source"], there, allow, SWITCH)
+    check_paths(chosen)
+    return chosen
+
+
+def _hugging_face(name: str, revision: str | None, choose: Choose) -> Path:
     """Download through the library's own cache, as an engine without us would."""
     try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415 - see above
+        from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - see above
     except ImportError as error:
         raise _missing("huggingface_hub") from error
     repository, _, written = name.partition("@")
+    revision = revision or written or None
     try:
-        found = snapshot_download(repository, revision=revision or written or None,
-                                  allow_patterns=_literally(files))  # fmt: skip
+        there = HfApi().model_info(repository, revision=revision)
+    except Exception as error:  # noqa: BLE001 - of any library under the library
+        return _cached(repository, revision, error)
+    try:
+        chosen = choose([each.rfilename for each in there.siblings or ()])
+        # By the name that was asked for: the library then knows it when the hub is down.
+        found = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=_literally(chosen))
+        )
+    except CacheError:
+        raise
     except Exception as error:
         raise _failure(f"hf://{repository}", error) from error
-    return Path(found)
+    if found.name != there.sha:  # the branch moved between the two
+        return _hugging_face(name, revision, choose)
+    return found
 
 
-def _bucket(name: str, files: list[str] | None, room: Path) -> Path:
+def _cached(repository: str, revision: str | None, why: Exception) -> Path:
+    """Return what the library has of a repository that does not answer; else say why."""
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - see above
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+    except Exception:  # noqa: BLE001 - the reason of both is the one before
+        raise _failure(f"hf://{repository}", why) from why
+
+
+def _bucket(name: str, choose: Choose, room: Path) -> Path:
     try:
         import boto3  # noqa: PLC0415 - see above
     except ImportError as error:
@@ -80,9 +125,11 @@ def _bucket(name: str, files: list[str] | None, room: Path) -> Path:
     try:
         room.mkdir(parents=True, exist_ok=True)
         client = boto3.client("s3")  # endpoint, region and keys as boto3 finds them
-        objects = dict(_objects(client, bucket, f"{prefix}/" if prefix else "", files))
-        _check_room(sum(size for size, _ in objects.values()), room)
-        for path, (_, key) in objects.items():
+        objects = dict(_objects(client, bucket, f"{prefix}/" if prefix else ""))
+        chosen = choose(objects)
+        _check_room(sum(objects[path][0] for path in chosen), room)
+        for path in chosen:
+            key = objects[path][1]
             (room / path).parent.mkdir(parents=True, exist_ok=True)
             client.download_file(bucket, key, str(room / path))
     except CacheError:
@@ -96,12 +143,11 @@ def _objects(
     client: Any,  # noqa: ANN401 - made by boto3 at run time
     bucket: str,
     prefix: str,
-    files: list[str] | None,
 ) -> Iterator[tuple[str, tuple[int, str]]]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             path = entry["Key"].removeprefix(prefix)
-            if path and not path.endswith("/") and (files is None or path in files):
+            if path and not path.endswith("/"):
                 yield path, (entry["Size"], entry["Key"])
 
 
@@ -111,10 +157,8 @@ def _check_room(need: int, room: Path) -> None:
         raise OriginError(f"{need} bytes do not fit into {room}: {free} bytes are free")
 
 
-def _literally(files: list[str] | None) -> list[str] | None:
+def _literally(files: list[str]) -> list[str]:
     """Return patterns that match exactly these names. Source: fnmatch."""
-    if files is None:
-        return None
     return ["".join(f"[{c}]" if c in "*?[" else c for c in name) for name in files]
 
 

@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cache_protocol.errors import OriginNotFoundError, OriginUnavailableError, from_problem
+from cache_protocol.formats import Hazard, sift
+
+SWITCH = "--allow-{}"  # of ``boot``, for an origin that its command line names
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Wanted:
 
     source: str  # hf://org/name[@revision], s3://bucket/prefix, file:///directory
     revision: str | None = None  # a commit, which only hf:// has
-    files: tuple[str, ...] | None = None  # paths that belong to the model; None: all
+    files: tuple[str, ...] | None = None  # paths that belong to the model; None: all that are safe
+    allow: tuple[Hazard, ...] = ()  # of what can run code, what belongs to the model all the same
 
 
 def bring(wanted: Wanted, to: Path, room: Path) -> None:
@@ -35,10 +39,13 @@ def bring(wanted: Wanted, to: Path, room: Path) -> None:
         room: a directory on a disk with room, for what no cache of the library's own keeps.
 
     Raises:
-        CacheError: the origin refuses, has no such thing, or does not answer.
+        CacheError: the origin refuses, has no such thing, does not answer, or has no weights but
+            what can run code.
     """
     directory = _fetch(wanted, room)
-    names = list(wanted.files if wanted.files is not None else _names(directory))
+    names = wanted.files
+    if names is None:
+        names = tuple(sift(wanted.source, _names(directory), wanted.allow, SWITCH))
     for name in names:
         if not (directory / name).is_file():
             raise OriginNotFoundError(f"{wanted.source} has no file {name!r} any more")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.formats import hazard
 from cache_protocol.manifest import Manifest
 from replica_agent.arenas.host import HostMemory
 from replica_agent.boot.small import write_small_files
@@ -84,8 +85,10 @@ class MemoryWay(Pulling):
         model = manifest.models[name]
         origins = self._trip.options.origins or {}
         source, revision = model.source, model.revision
+        # What is in the manifest was allowed where the pipeline was registered.
+        allow = {found for file in model.files if (found := hazard(file.path))}
         if name in origins:
-            source, revision = origins[name], ""
+            source, revision, allow = origins[name], "", set(self._trip.options.allow)
         known_revision = revision if source.startswith("hf://") and revision else None
         return Place(
             socket=self._handover.path,
@@ -93,7 +96,7 @@ class MemoryWay(Pulling):
             pipeline=manifest.pipeline,
             generation=manifest.generation,
             fallback=cast("Literal['origin', 'fail']", self._trip.settings.fallback),
-            origin=Origin(source, known_revision),
+            origin=Origin(source, known_revision, tuple(sorted(allow))),
         )
 
     def _note_outcome(self, known: tuple[Consumer, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cache_protocol.errors import CacheError
@@ -59,7 +60,10 @@ class OriginWay:
 
     def _wanted(self) -> Mapping[str, Wanted]:
         options = self._trip.options
-        told = {name: Wanted(source) for name, source in (options.origins or {}).items()}
+        told = {
+            name: Wanted(source, allow=options.allow)
+            for name, source in (options.origins or {}).items()
+        }
         wanted = {**recall(self._trip.state, options.pipeline), **told}
         if not wanted:
             kind = type(self._why) if isinstance(self._why, CacheError) else CacheError
@@ -72,8 +76,9 @@ class OriginWay:
     def _bring(self, name: str, wanted: Wanted) -> Path:
         directory = self._trip.home.path / name
         directory.mkdir(parents=True, exist_ok=True)
-        revision = wanted.revision if wanted.source.startswith("hf://") else None
-        bring(Wanted(wanted.source, revision, wanted.files), directory, self._disk() / name)
+        if not wanted.source.startswith("hf://"):
+            wanted = replace(wanted, revision=None)
+        bring(wanted, directory, self._disk() / name)
         return directory
 
     def _disk(self) -> Path:

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache_protocol.errors import MalformedError
+from cache_protocol.formats import Hazard
 from cache_protocol.names import check_model, check_pipeline
 from replica_agent.core.urls import parse_url
 from replica_agent.pull import LANES
 
 PATIENCE = 30.0  # seconds without progress; an engine that downloads itself is not far behind
+_HAZARDS = {
+    Hazard.PICKLE: "weights that run their author's code (.bin, .pt, …)",
+    Hazard.CODE: "the repository's own code (.py, …)",
+}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?")
 
 
@@ -29,6 +34,7 @@ class Options:
     warm_up: bool = False
     report: Path | None = None
     origins: Mapping[str, str] | None = None  # model -> source
+    allow: tuple[Hazard, ...] = ()  # what of ``origins`` is taken although it can run code
     health: str | None = None  # URL
     lanes: int = LANES
     patience: float = PATIENCE  # seconds
@@ -56,6 +62,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=SOURCE",
         help="where a model comes from when the cache cannot serve it; repeatable",
     )
+    for hazard, what in _HAZARDS.items():
+        parser.add_argument(
+            f"--allow-{hazard}",
+            dest="allow",
+            action="append_const",
+            const=hazard,
+            help=f"take {what} from an --origin, too",
+        )
     parser.add_argument(
         "--health",
         type=_url,
@@ -92,6 +106,7 @@ def read_options(given: Namespace, command: Sequence[str]) -> Options:
         warm_up=given.warm_up,
         report=given.report,
         origins=dict(_origin(text) for text in given.origin),
+        allow=tuple(given.allow or ()),
         health=given.health,
         patience=given.patience,
         tmpfs=not given.no_tmpfs,

@@ -2,18 +2,13 @@
 
 from pathlib import Path, PurePosixPath
 
+from cache_protocol.formats import WEIGHTS
 from replica_agent.arenas.host import HostMemory
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
 
-# Formats that hold weights, and hardly anything that an engine needs before it loads them: some
-# models keep small things in .bin and .pt, such as the voices of a speech model.
-WEIGHTS = frozenset(
-    (
-        ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".onnx", ".h5",
-        ".msgpack", ".npz", ".tflite", ".nemo",
-    )
-)  # fmt: skip
+# Of a form that holds weights, an engine needs hardly anything before it loads them: some models
+# keep small things in .bin and .pt, such as the voices of a speech model.
 _TRIFLE = 2**20  # bytes
 MOST = 64 * 2**20  # bytes; the largest tokenizer.json of a public model has about 35 MB
 

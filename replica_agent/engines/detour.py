@@ -43,7 +43,8 @@ def locate(origin: Origin, directory: Path) -> Location:
     with _alone(directory):
         if not (directory / _WHOLE).exists():
             (directory / _ROOM).mkdir(exist_ok=True)
-            bring(Wanted(origin.source, origin.revision), directory, directory / _ROOM)
+            wanted = Wanted(origin.source, origin.revision, allow=origin.allow)
+            bring(wanted, directory, directory / _ROOM)
             (directory / _WHOLE).touch()
     return Location(str(directory))
 

@@ -2,7 +2,8 @@
 
     <base>/<pipeline>/<model>/.warmline.json      0600, in a directory of 0700
     {"socket": "…", "pipeline": "voice", "model": "llm", "generation": "…",
-     "fallback": "origin" | "fail", "origin": {"source": "hf://org/name", "revision": "…"}}
+     "fallback": "origin" | "fail",
+     "origin": {"source": "hf://org/name", "revision": "…", "allow": ["pickle"]}}
 
 The model's path is the one thing that every engine is given anyway, so that no variable of the
 environment is needed and several engines run side by side. There is no secret in it.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from cache_protocol.errors import MalformedError
+from cache_protocol.formats import Hazard
 
 NAME = ".warmline.json"
 Fallback = Literal["origin", "fail"]
@@ -27,6 +29,7 @@ class Origin:
 
     source: str  # hf://org/name, s3://bucket/prefix, file:///directory
     revision: str | None = None  # the commit, for hf
+    allow: tuple[Hazard, ...] = ()  # of what can run code, what belongs to the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,11 @@ def _parse(fields: dict[str, object]) -> Place:
 
 def _origin(fields: dict[str, object]) -> Origin:
     revision = fields.get("revision")
-    return Origin(_text(fields["source"]), None if revision is None else _text(revision))
+    allow = fields.get("allow", [])
+    if not isinstance(allow, list):
+        raise TypeError("a field that must be a list is not")
+    known = None if revision is None else _text(revision)
+    return Origin(_text(fields["source"]), known, tuple(map(Hazard, allow)))
 
 
 def _text(value: object) -> str:

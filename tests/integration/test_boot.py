@@ -125,6 +125,48 @@ def test_an_origin_that_refuses_too_is_said_with_its_own_code(
     assert not boot.events()
 
 
+def test_with_the_node_dead_pickles_and_code_stay_at_the_hub(
+    dead: str, hub: Hub, repo: str, scratch: Path
+) -> None:
+    files = {"config.json": b"{}", "model.safetensors": safetensors(1)}
+    hub.commit(repo, {**files, "pytorch_model.bin": b"p" * 99, "modeling.py": b"import os"})
+    env = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "hf")}
+    with Booting(scratch / "boot", dead, f"--origin=m=hf://{repo}", env=env) as boot:
+        assert boot.finished() == 0, boot.words()
+    assert got(boot) == digests(files)
+    assert not hub.sent[f"{repo}/pytorch_model.bin"]
+    assert not hub.sent[f"{repo}/modeling.py"]
+
+
+def test_with_the_node_dead_a_repository_of_pickles_names_the_switch_that_takes_them(
+    dead: str, hub: Hub, repo: str, scratch: Path
+) -> None:
+    files = {"config.json": b"{}", "pytorch_model.bin": b"p" * 99}
+    hub.commit(repo, files)
+    env = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "hf")}
+    flags = [f"--origin=m=hf://{repo}"]
+    with Booting(scratch / "boot", dead, *flags, env=env) as boot:
+        assert boot.finished() == 1, boot.words()
+        assert "say --allow-pickle" in boot.words()
+    assert not hub.sent[f"{repo}/pytorch_model.bin"]
+    with Booting(scratch / "again", dead, *flags, "--allow-pickle", env=env) as boot:
+        assert boot.finished() == 0, boot.words()
+    assert got(boot) == digests(files)
+
+
+def test_with_node_and_hub_dead_a_model_comes_from_what_the_library_has(
+    dead: str, hub: Hub, repo: str, scratch: Path
+) -> None:
+    files = {"config.json": b"{}", "model.safetensors": safetensors(1)}
+    hub.commit(repo, files)
+    env = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(scratch / "hf")}
+    for name in ("boot", "again"):
+        with Booting(scratch / name, dead, f"--origin=m=hf://{repo}", env=env) as boot:
+            assert boot.finished() == 0, boot.words()
+        assert got(boot) == digests(files)
+        env["HF_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
+
+
 @pytest.fixture
 def s3(scratch: Path) -> Iterator[Swift]:
     require_swift()
@@ -138,7 +180,7 @@ def test_with_the_node_dead_a_model_comes_from_a_bucket_and_leaves_nothing(
     files = {"config.json": b"{}", "sub/model.safetensors": safetensors(2)}
     client = s3.client()
     client.create_bucket(Bucket="models")
-    for path, data in files.items():
+    for path, data in {**files, "sub/modeling.py": b"import os"}.items():
         client.put_object(Bucket="models", Key=f"llm/{path}", Body=data)
     client.close()
     env = {

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cache_protocol.errors import OriginUnavailableError
+from cache_protocol.formats import Hazard
 from replica_agent.engines import detour
 from replica_agent.engines.detour import Location, locate
 from replica_agent.handover.place import Origin
@@ -40,6 +41,7 @@ class Bucket:
                 self.failures -= 1
                 raise OriginUnavailableError("the bucket is down")
             self.brought += 1
+            self.allow = wanted.allow
             (room / "model.safetensors").write_text(wanted.source)
             (to / "model.safetensors").symlink_to(room / "model.safetensors")
         finally:
@@ -68,3 +70,8 @@ def test_a_download_that_failed_is_tried_again_by_the_next_rank(bucket, tmp_path
 def test_what_was_downloaded_goes_with_the_models_directory(bucket, tmp_path):
     locate(Origin("s3://b/p"), tmp_path)
     assert Path(tmp_path / "model.safetensors").resolve().is_relative_to(tmp_path)
+
+
+def test_a_download_takes_what_the_pipelines_owner_allowed(bucket, tmp_path):
+    locate(Origin("s3://b/p", allow=(Hazard.PICKLE,)), tmp_path)
+    assert bucket.allow == (Hazard.PICKLE,)

@@ -4,12 +4,19 @@ from pathlib import Path
 import pytest
 
 from cache_protocol.errors import MalformedError
+from cache_protocol.formats import Hazard
 from replica_agent.handover.place import NAME, Origin, Place, read_place, write_place
 
 PLACE = Place(Path("/run/s"), "llm", "voice", "g", "origin", Origin("hf://org/name", "abc"))
 
 
-@pytest.mark.parametrize("place", [PLACE, Place(Path("/run/s"), "llm")])
+PICKLES = Origin("s3://b/p", allow=(Hazard.PICKLE,))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [PLACE, Place(Path("/run/s"), "llm"), Place(Path("/run/s"), "llm", origin=PICKLES)],
+)
 def test_a_place_comes_back(tmp_path, place):
     write_place(tmp_path, place)
     assert read_place(tmp_path) == place
@@ -40,6 +47,8 @@ def test_what_is_no_directory_of_ours_names_no_place(tmp_path, name):
         "{}",
         '{"socket": 1, "model": "llm"}',
         '{"socket": "/s", "model": "m", "origin": {}}',
+        '{"socket": "/s", "model": "m", "origin": {"source": "s3://b/p", "allow": ["all"]}}',
+        '{"socket": "/s", "model": "m", "origin": {"source": "s3://b/p", "allow": "pickle"}}',
     ],
 )
 def test_a_place_in_another_form_is_refused(tmp_path, text):
