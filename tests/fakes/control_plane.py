@@ -92,9 +92,13 @@ def control_plane(
     crowd: Crowd | None = None,
     tenants: Callable[[str], Tenant] = NO_LIST,
     lanes: Callable[[], LaneCounts] | None = None,
+    send_buffer: int = 0,
     **data: Any,
 ) -> Iterator[ControlPlane]:
-    """Serve ``service``; nothing is left listening at the end."""
+    """Serve ``service``; nothing is left listening at the end.
+
+    ``send_buffer`` has the kernel keep so many bytes for each peer, about; 0: as it likes.
+    """
     fields = {"tickets": TicketKeys(service._root.path), "advertise": None, "port": 8081}
     identities = Identities(
         Tokens(service._registry), TOKEN, key=b"i" * 32, now=lambda: datetime.now(UTC)
@@ -113,6 +117,8 @@ def control_plane(
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    if send_buffer:  # accepted sockets inherit it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
