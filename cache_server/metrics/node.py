@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 
 from cache_server.core.counted import Found, Leaving, Liar, Purpose
 from cache_server.core.slots import SlotState
+from cache_server.core.sources import Scheme
 from cache_server.metrics.families import (
     by_word,
     counter,
@@ -19,6 +20,8 @@ from cache_server.metrics.families import (
 from cache_server.service.counters import Counters
 from cache_server.service.glance import Glance
 from cache_server.service.service import Service
+
+SCHEMES = [scheme.value for scheme in Scheme]
 
 
 class LaneCounts(Protocol):
@@ -146,6 +149,18 @@ def _origins(counts: Counters, status: Mapping[str, Any]) -> Iterator[Metric]:
         "Bytes from origins by what they were for.",
         ("purpose",),
         by_word(Purpose, counts.pulled_for),
+    )
+    yield counters(
+        "origin_requests",
+        "Listings and ranges that origins were asked for.",
+        ("scheme",),
+        by_word(SCHEMES, counts.origin_requests),
+    )
+    yield counters(
+        "origin_errors",
+        "Requests to origins that failed, at once or on the way, by the error's code.",
+        ("scheme", "code"),
+        dict(counts.origin_errors).items(),
     )
     yield gauge("fills", "Fills that run or wait for their turn.", status["fills"])
     yield histograms(

@@ -20,6 +20,8 @@ class Counters:
         # Those that the event loop answers by itself: its thread alone counts here, so that the
         # way that every warm start takes needs no lock.
         self.hits = 0
+        self.origin_requests: Counter[str] = Counter()  # by scheme
+        self.origin_errors: Counter[tuple[str, str]] = Counter()  # by scheme and the error's code
         self.evictions: Counter[Leaving] = Counter()  # slots
         self.evicted: Counter[Leaving] = Counter()  # bytes
         self.wrong: Counter[Liar] = Counter()  # files or chunks that did not have their digest
@@ -42,6 +44,16 @@ class Counters:
         """Add one question for a manifest."""
         with self._lock:
             self.found[found] += 1
+
+    def count_origin_request(self, scheme: str) -> None:
+        """Add one question to an origin, for a listing or for bytes."""
+        with self._lock:
+            self.origin_requests[scheme] += 1
+
+    def count_origin_error(self, scheme: str, code: str) -> None:
+        """Add one that failed, at once or on the way."""
+        with self._lock:
+            self.origin_errors[scheme, code] += 1
 
     def count_evicted(self, why: Leaving, slots: int, freed: int) -> None:
         """Add ``slots`` of ``freed`` bytes in all; what held no room was not evicted."""

@@ -47,6 +47,7 @@ from cache_server.service.room import Room
 from cache_server.service.scrub import Scrub, Target, scrub_name
 from cache_server.service.slot import Slot, Work
 from cache_server.service.views import pipeline_view, plan_view
+from cache_server.service.watched_origins import WatchedOrigins
 from cache_server.store.generation import Generation
 from cache_server.store.root import Root
 
@@ -86,6 +87,7 @@ class Service:
         self._ledger = Ledger(options.capacity)
         self._lock = lock = threading.RLock()
         self.counters = Counters()
+        open_origin = WatchedOrigins(open_origin, self.counters)
         self._disk = DiskWatch(root.probe, self._disk_changed)
         by_key: dict[Key, Slot] = {}  # the inventory's; others look into it
         self._requests = Requests(registry, self.library, by_key, clocks)

@@ -5,6 +5,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cache_protocol.errors import OriginUnavailableError
 from tests.fakes.control_plane import control_plane
 from tests.fakes.service import SOURCE, VOICE
 
@@ -98,6 +99,24 @@ def test_bytes_of_origins_and_the_fills_time_are_there(warm, origin):
     assert value(warm, "warmline_origin_bytes_total", purpose="fill") == size
     assert value(warm, "warmline_fill_duration_seconds_count") == 1
     assert value(warm, "warmline_fill_duration_seconds_bucket", le="+Inf") == 1
+
+
+def test_origins_are_counted_by_what_they_said(api, bench, origin):
+    origin.fail_resolve(OriginUnavailableError("busy"))
+    api.ask("PUT", "/v1/pipelines/voice", BODY)
+    api.ask("GET", "/v1/pipelines/voice/manifest")
+    assert bench.settle() is None
+    assert value(api, "warmline_origin_requests_total", scheme="file") == 4
+    failed = {"scheme": "file", "code": "origin-unavailable"}
+    assert value(api, "warmline_origin_errors_total", **failed) == 1
+
+
+def test_a_stream_that_breaks_is_an_error_of_its_origin(api, bench, origin):
+    origin.break_after("w.dat", 1)
+    api.ask("PUT", "/v1/pipelines/voice", BODY)
+    api.ask("GET", "/v1/pipelines/voice/manifest")
+    assert bench.settle() is None
+    assert value(api, "warmline_origin_errors_total", scheme="file") == 1
 
 
 def test_room_is_told_apart_into_what_is_used_and_what_may_go(warm, bench):
