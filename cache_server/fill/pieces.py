@@ -15,8 +15,10 @@ from cache_protocol.errors import OriginUnavailableError
 from cache_protocol.ranges import Span
 from cache_server.core.backoff import delay
 from cache_server.core.content import OriginFile
+from cache_server.core.drip import DripError
 from cache_server.ports import Origin, Stream
 
+DRIPS = 3  # connections that drip, for one span, until the origin is given up
 T = TypeVar("T")
 Pause = Callable[[float], None]  # waits that many seconds; raises to end the whole work
 
@@ -42,9 +44,9 @@ def pieces(
     The bytes lie in ``buffer`` and stay good until the next step.
 
     Raises:
-        OriginError: the origin says no, or has not sent one byte for too many tries.
+        OriginError: the origin says no, has not sent one byte for too many tries, or drips.
     """
-    at, failures = span.begin, 0
+    at, failures, drips = span.begin, 0, 0
     while at < span.end:
         try:
             with remote.open(Span(at, span.end)) as stream:
@@ -60,6 +62,10 @@ def pieces(
                         raise broken
         except OriginUnavailableError as error:
             failures += 1
+            # Apart from other failures: a drip is progress, byte by byte, without an end.
+            drips += isinstance(error, DripError)
+            if drips == DRIPS:
+                raise
             _back_off(error, failures, pause)
 
 

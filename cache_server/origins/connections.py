@@ -25,6 +25,7 @@ from cache_server.origins.redirects import place
 
 MAX_IDLE = 16  # connections kept per host; the fill uses 8 per file
 _DRAIN = 64 * 2**10  # bytes; a longer rest of a body costs more than a new connection
+_DRAIN_TIME = 0.5  # seconds; so does waiting for it
 FAILURES = (OSError, http.client.HTTPException, UnicodeError)
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
@@ -178,7 +179,10 @@ class Exchange:
     def readinto(self, into: memoryview) -> int:
         """Read what is there, at least one byte; 0 at the end of the body."""
         if self._response.chunked:
-            return self._response.readinto(into)
+            # Not readinto here either: it goes on until ``into`` is full.
+            data = self._response.read1(len(into))
+            into[: len(data)] = data
+            return len(data)
         if self._left is not None:
             into = into[: self._left]
         # Not HTTPResponse.readinto: it waits until all of ``into`` is full, and a stall in the
@@ -204,10 +208,13 @@ class Exchange:
         """Read the rest of the body if it is short and already announced as such."""
         if self._response.chunked or self._left is None or self._left > _DRAIN:
             return False
-        scratch = memoryview(bytearray(self._left))
+        scratch, sock = memoryview(bytearray(self._left)), self._connection.sock
+        usual, until = sock.gettimeout(), time.monotonic() + _DRAIN_TIME
         while self._left:
-            if self.readinto(scratch) == 0:
+            sock.settimeout(max(until - time.monotonic(), 0.001))
+            if self.readinto(scratch) == 0 or time.monotonic() >= until:
                 return False
+        sock.settimeout(usual)
         return True
 
     def __enter__(self) -> Self:

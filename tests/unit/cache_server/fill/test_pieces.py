@@ -1,11 +1,14 @@
+from contextlib import contextmanager
+
 import pytest
 
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import OriginDeniedError, OriginUnavailableError
 from cache_protocol.ranges import Span
 from cache_server.core.backoff import ATTEMPTS
+from cache_server.core.drip import DripError
 from cache_server.fill.fill import FillStoppedError
-from cache_server.fill.pieces import RemoteFile, pieces, until_it_answers
+from cache_server.fill.pieces import DRIPS, RemoteFile, pieces, until_it_answers
 from tests.fakes.origin import MemoryOrigin
 from tests.fakes.service import chunks
 
@@ -105,3 +108,29 @@ def test_a_question_is_asked_until_it_is_answered(origin):
     origin.fail_resolve(OriginUnavailableError("busy"), times=2)
     until_it_answers(origin.resolve, Pauses())
     assert origin.resolves == 3
+
+
+class Dripping(MemoryOrigin):
+    """Sends one byte on each connection, and is then found to be too slow."""
+
+    @contextmanager
+    def open(self, revision, file, span):
+        with super().open(revision, file, Span(span.begin, span.begin + 1)) as stream:
+            yield Drop(stream)
+
+
+class Drop:
+    def __init__(self, stream):
+        self.stream = stream
+
+    def readinto(self, into):
+        if count := self.stream.readinto(into[:1]):
+            return count
+        raise DripError("1 bytes came in 30 s")
+
+
+def test_an_origin_that_drips_is_given_up_although_some_bytes_come():
+    origin = Dripping({"w": DATA})
+    with pytest.raises(DripError):
+        pulled(origin)
+    assert len(origin.requests) == DRIPS
