@@ -19,6 +19,8 @@ EVICTION_PLAN = "/v1/eviction-plan"
 TOKENS = "/v1/tokens"
 SCRUB = "/v1/scrub"
 BOOTS = "/v1/boots"
+BOOT_STATS = "/v1/boots/stats"
+LIVE, READY = "/healthz", "/readyz"
 ROTATE_TICKETS = "/v1/tickets/rotate"
 FILES, DIGESTS, VERDICTS = "files", "digests", "verdicts"
 

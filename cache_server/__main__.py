@@ -5,49 +5,69 @@ import logging
 import os
 import resource
 import sys
-from argparse import Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from cache_protocol import errors
+from cache_protocol import routes
 from cache_protocol.errors import CacheError, MalformedError
 from cache_server import crash_points
-from cache_server.cli.api import NodeApi
+from cache_server.cli import completion, exits
+from cache_server.cli.api import TIMEOUT, NodeApi
 from cache_server.cli.arguments import SERVE_FLAGS, parser
 from cache_server.settings import Settings
 
 log = logging.getLogger("cache_server")
 
-EXIT: dict[type[CacheError], int] = {
-    errors.MalformedError: 2,
-    errors.ServerUnreachableError: 3,
-    errors.UnknownPipelineError: 4,
-    errors.UnauthorizedError: 4,
-    errors.ForbiddenError: 4,
-    errors.UnknownTokenError: 4,
-    errors.OriginError: 5,
-    errors.IntegrityError: 6,
-    errors.CapacityError: 7,
-    CacheError: 1,
-}
+COMPLETION_TIMEOUT = 1.0  # seconds; somebody waits with a finger on the key
 
 
 def main() -> None:
     """Run the command line; exits with a code of ``cache-server --help``."""
+    if sys.argv[1:2] == [completion.FLAG]:
+        _complete(sys.argv[2:], os.environ)
+        return
     args = parser().parse_args()
     try:
-        if args.verb == "serve":
-            serve(args, os.environ)
-        else:
-            args.run(_api(args, os.environ), args)
+        _run(args, os.environ)
     except CacheError as error:
-        print(f"cache-server: {error}", file=sys.stderr)  # noqa: T201 - a command talks to its terminal
-        sys.exit(next(EXIT[kind] for kind in type(error).__mro__ if kind in EXIT))
+        as_json = getattr(args, "json", False)
+        said = json.dumps(exits.document(error)) if as_json else exits.complaint(error)
+        print(said, file=sys.stderr)  # noqa: T201 - a command talks to its terminal
+        sys.exit(exits.exit_code(error))
     except OSError as error:
         print(f"cache-server: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run(args: Namespace, env: Mapping[str, str]) -> None:
+    if args.verb == "serve":
+        serve(args, env)
+    elif args.verb == "completion":
+        print(completion.SCRIPTS[args.shell], end="")  # noqa: T201
+    else:
+        args.run(_api(args, env), args)
+
+
+def _complete(words: list[str], env: Mapping[str, str]) -> None:
+    """Answer a shell's question what may come next; in doubt nothing."""
+    for line in completion.answer(parser(), words, lambda: _pipelines(words, env)):
+        print(line)  # noqa: T201
+
+
+def _pipelines(words: list[str], env: Mapping[str, str]) -> list[str]:
+    """Return the ids of the pipelines of the node that ``words`` name; none if it is not there."""
+    typed = ArgumentParser(add_help=False, exit_on_error=False)
+    for flag in ("--server", "--root", "--tenant"):
+        typed.add_argument(flag)
+    try:
+        args, _ = typed.parse_known_args(words[:-1])
+        pipelines = _api(args, env, COMPLETION_TIMEOUT).call("GET", routes.PIPELINES)["pipelines"]
+    except (CacheError, ArgumentError):
+        return []
+    return [each["id"] for each in pipelines]
 
 
 def serve(args: Namespace, env: Mapping[str, str]) -> None:
@@ -80,7 +100,7 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _api(args: Namespace, env: Mapping[str, str]) -> NodeApi:
+def _api(args: Namespace, env: Mapping[str, str], timeout: float = TIMEOUT) -> NodeApi:
     """Return a client of the node that the command line, ROOT or the environment names.
 
     ROOT's own token goes to the node of that ROOT and to nobody else: whoever is named by
@@ -93,7 +113,7 @@ def _api(args: Namespace, env: Mapping[str, str]) -> NodeApi:
     token = env.get("CACHE_SERVER_ADMIN_TOKEN")
     if not token and server.rstrip("/") == of_root:
         token = _read(root / "admin-token")
-    return NodeApi(server, token, args.tenant)
+    return NodeApi(server, token, args.tenant, timeout=timeout)
 
 
 def _default_server(args: Namespace, root: Path) -> str:

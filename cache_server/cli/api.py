@@ -15,8 +15,15 @@ TENANT_HEADER = "Warmline-Tenant"
 class NodeApi:
     """Calls one node. A connection per call: commands make few."""
 
-    def __init__(self, server: str, token: str | None, tenant: str | None = None) -> None:
-        """Remember where the node is.
+    def __init__(
+        self,
+        server: str,
+        token: str | None,
+        tenant: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """Remember where the node is; ``timeout`` is in seconds without a byte.
 
         Raises:
             MalformedError: ``server`` is not an http URL, or ``token`` cannot be sent.
@@ -29,6 +36,7 @@ class NodeApi:
         if url.scheme != "http" or not host:
             raise MalformedError(f"server {server!r} is not of the form http://host:port")
         self._server = server.rstrip("/")
+        self._timeout = timeout
         self._host, self._port = host, port or 80
         self._prefix = url.path.rstrip("/")
         if token and not token.isprintable():
@@ -44,28 +52,44 @@ class NodeApi:
             ServerUnreachableError: nobody answered.
             CacheError: the node's own error.
         """
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+        return _checked(*self._ask(method, path, body))
+
+    def probe(self, path: str) -> tuple[bool, dict[str, Any]]:
+        """Return whether a probe of the node is well, and what it says.
+
+        Raises:
+            ServerUnreachableError: nobody answered.
+        """
+        status, content = self._ask("GET", path, None)
+        return status == 200, _fields(status, content)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         headers = {**self._headers, "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body)
         try:
             connection.request(method, self._prefix + path, data, headers)
             answer = connection.getresponse()
-            content = answer.read(MAX_ANSWER)
+            return answer.status, answer.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
             why = str(error) or repr(error)
             raise ServerUnreachableError(f"no node answers at {self._server}: {why}") from error
         finally:
             connection.close()
-        return _checked(answer.status, content)
 
 
 def _checked(status: int, content: bytes) -> dict[str, Any]:
+    fields = _fields(status, content)
+    if status >= 400:
+        raise from_problem(fields)
+    return fields
+
+
+def _fields(status: int, content: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(content) if content else {}
     except ValueError as error:
         raise CacheError(f"the node answered {status} with something that is not JSON") from error
     if not isinstance(fields, dict):
         raise CacheError(f"the node answered {status} with {type(fields).__name__}")
-    if status >= 400:
-        raise from_problem(fields)
     return fields

@@ -10,16 +10,9 @@ from collections.abc import Callable
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_pipeline
-from cache_server.cli import commands, policy, tickets, tokens
+from cache_server.cli import boot_stats, commands, completion, policy, status, tickets, tokens
+from cache_server.cli.exits import EXIT_CODES
 from cache_server.core.access import ALL_TENANTS, Role
-
-EXIT_CODES = """\
-exit codes:
-  0  done                          5  the origin refuses or has nothing of this name
-  2  wrong usage or settings       6  the bytes are not the promised bytes
-  3  no node answers               7  no room
-  4  no such pipeline, no right    1  anything else; the message says what
-"""
 
 SETTINGS = """\
 settings (environment; flags win):
@@ -101,13 +94,23 @@ def parser() -> ArgumentParser:
     boots = _client(verbs, "boots", commands.boots, "show what replicas reported of their boots")
     boots.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
     boots.add_argument("--limit", type=int, default=20, metavar="N", help="newest [%(default)s]")
+    boots.add_argument(
+        "--stats",
+        dest="run",
+        action="store_const",
+        const=boot_stats.stats,
+        help="percentiles by region and start path instead, and what became slower",
+    )
     scrub = _client(verbs, "scrub", commands.scrub, "check every byte on disk, and repair it")
     scrub.add_argument("id", nargs="?", type=_pipeline, metavar="ID", help="of one pipeline only")
     scrub.add_argument("--wait", action="store_true", help="until the pass is over")
     _add_policy(verbs)
     _add_tokens(verbs)
     _add_tickets(verbs)
-    _client(verbs, "status", commands.status, "show the node's figures")
+    _client(verbs, "status", status.status, "show the node's figures, and how each pipeline stands")
+    health = _client(verbs, "health", status.health, "say whether the node should be sent work")
+    health.add_argument("--live", action="store_true", help="only whether its process runs")
+    _add_completion(verbs)
     return top
 
 
@@ -116,7 +119,7 @@ def _add_serve(verbs: "_SubParsersAction[ArgumentParser]") -> None:
         "serve",
         help="start a node",
         description="Start a node. It runs until SIGTERM or Ctrl-C.",
-        epilog=SETTINGS,
+        epilog=f"{SETTINGS}\n{EXIT_CODES}",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -139,7 +142,12 @@ def _add_policy(verbs: "_SubParsersAction[ArgumentParser]") -> None:
 
 
 def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
-    group = verbs.add_parser("tokens", help="make, list and revoke tokens; admins only")
+    group = verbs.add_parser(
+        "tokens",
+        help="make, list and revoke tokens; admins only",
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = _client(inner, "create", tokens.create, "make a token of --tenant and show it, once")
     create.description = "Make a token of --tenant and show it, once; of '*' only a viewer's."
@@ -159,16 +167,33 @@ def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
     )
     _client(inner, "ls", tokens.ls, "list the tokens of all tenants, without their secrets")
     revoke = _client(inner, "revoke", tokens.revoke, "end a token at once")
-    revoke.add_argument("id", type=_pipeline, metavar="ID")
+    revoke.add_argument("id", type=_pipeline, metavar="TOKEN-ID")
 
 
 def _add_tickets(verbs: "_SubParsersAction[ArgumentParser]") -> None:
-    group = verbs.add_parser("tickets", help="rotate the keys that sign URLs; admins only")
+    group = verbs.add_parser(
+        "tickets",
+        help="rotate the keys that sign URLs; admins only",
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     inner = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     rotate = _client(inner, "rotate", tickets.rotate, "sign with a fresh key; running pulls go on")
     rotate.add_argument(
         "--revoke", action="store_true", help="refuse every URL that was given out, at once"
     )
+
+
+def _add_completion(verbs: "_SubParsersAction[ArgumentParser]") -> None:
+    about = "print a script that has a shell complete these commands"
+    script = verbs.add_parser(
+        "completion",
+        help=about,
+        description=about.capitalize() + ".",
+        epilog=EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    script.add_argument("shell", choices=list(completion.SCRIPTS))
 
 
 def _add_put(inner: "_SubParsersAction[ArgumentParser]") -> None:

@@ -14,16 +14,14 @@ from cache_protocol import routes
 from cache_protocol.errors import CacheError, IntegrityError, MalformedError, from_problem
 from cache_protocol.units import show_size
 from cache_server.cli.api import NodeApi
+from cache_server.cli.chips import chip_words
 from cache_server.cli.show import (
     FillBars,
     boots_table,
-    chip,
     pipeline_tables,
     pipelines_table,
     scrub_line,
-    status_table,
 )
-from cache_server.pipelines_file import read_pipelines
 
 POLL = 0.2  # seconds between two looks at a running fill
 
@@ -33,6 +31,9 @@ def put(api: NodeApi, args: Namespace) -> None:
     if args.file is not None:
         if args.id or args.model:
             raise MalformedError("give either ID --model NAME=SOURCE or --file, not both")
+        # Imported here: it brings pydantic, half of what another command takes to start.
+        from cache_server.pipelines_file import read_pipelines  # noqa: PLC0415
+
         for entry in read_pipelines(Path(args.file)):
             body = entry.body.model_dump(exclude_none=True)
             say(args, api.call("PUT", routes.pipeline(entry.id), body), f"{entry.id}: registered")
@@ -71,17 +72,11 @@ def warm(api: NodeApi, args: Namespace) -> None:
     body = {"refresh": True} if args.refresh else {}
     answer = api.call("POST", routes.pipeline(args.id, "warm"), body)
     if not args.wait:
-        say(args, answer, f"{args.id}: {chip(answer['cache'])}")
+        say(args, answer, f"{args.id}: {chip_words(answer['cache'])}")
     elif args.json or not sys.stdout.isatty():
         _wait_in_lines(api, args)
     else:
         _wait_with_bars(api, args)
-
-
-def status(api: NodeApi, args: Namespace) -> None:
-    """``status``."""
-    answer = api.call("GET", routes.STATUS)
-    show_tables(args, answer, status_table(answer))
 
 
 def boots(api: NodeApi, args: Namespace) -> None:

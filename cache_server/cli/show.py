@@ -17,20 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cache_protocol.units import show_size
+from cache_server.cli.chips import Chips
 from cache_server.core.access import DEFAULT_TENANT
-
-COLOURS = {"warm": "green", "filling": "yellow", "cold": "blue", "evicting": "magenta"}
-
-
-def chip(cache: dict[str, Any]) -> Text:
-    """Return the state of a pipeline as a few coloured words."""
-    state = cache["state"]
-    words = state
-    if state == "filling" and cache["size"]:
-        words = f"filling {100 * cache['filled'] // cache['size']} %"
-    if cache.get("pinned"):
-        words += ", pinned"
-    return Text(words, style=COLOURS.get(state, ""))
 
 
 def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
@@ -44,7 +32,7 @@ def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
         error = cache.get("last_error")
         table.add_row(
             each["id"],
-            chip(cache),
+            Chips(cache),
             "" if cache["size"] is None else show_size(cache["size"]),
             # Text: what stands in brackets in somebody's names is no markup.
             Text("\n".join(f"{m['name']} = {m['source']}" for m in each["models"])),
@@ -103,20 +91,6 @@ def plan_line(plan: dict[str, Any]) -> str:
     if not plan["victims"]:
         return f"{need} needed, {free} free: nobody has to go"
     return f"{need} needed, {free} free: {show_size(plan['freed'])} would be freed"
-
-
-def status_table(status: dict[str, Any]) -> Table:
-    """Return the node's figures, one per row."""
-    table = Table("figure", "value", box=None, show_header=False)
-    for name in ("capacity", "used", "free", "disk_free", "origin_bytes"):
-        table.add_row(name.replace("_", " "), show_size(status[name]))
-    for state, count in status["pipelines"].items():
-        table.add_row(Text(state, style=COLOURS.get(state, "")), str(count))
-    for name in ("region", "fills", "leases", "repaired_chunks", "lost_files"):
-        table.add_row(name.replace("_", " "), Text(str(status[name])))
-    if walk := status["scrub"] if status["scrub"]["running"] else status["scrub"].get("last"):
-        table.add_row("scrub", scrub_line(walk, over=not status["scrub"]["running"]))
-    return table
 
 
 def boots_table(boots: list[dict[str, Any]]) -> Table:

@@ -1,0 +1,105 @@
+"""What a shell offers, from the parser and from real shells."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cache_server.cli.arguments import parser
+from cache_server.cli.completion import FILES, SCRIPTS, answer
+
+IDS = ["chat", "voice", "vision"]
+
+
+def offered(*words: str) -> list[str]:
+    return [line.partition("\t")[0] for line in answer(parser(), words, lambda: IDS)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("sta",), ["status"]),
+        (("pipelines", ""), ["put", "ls", "show", "rm"]),
+        (("pipelines", "r"), ["rm"]),
+        (("warm", "v"), ["voice", "vision"]),
+        (("warm", "voice", "v"), []),  # there is but one
+        (("warm", "voice", "--w"), ["--wait"]),
+        (("warm", "--wait", "--w"), []),  # once is enough
+        (
+            ("pipelines", "put", "x", "--model", "m=s", "--mod"),
+            ["--model"],
+        ),  # as often as one likes
+        (("tokens", "create", "--role", "v"), ["viewer"]),
+        (("tokens", "create", "--role", "=", "v"), ["viewer"]),  # bash cuts words at =
+        (("tokens", "create", "--pipeline", "c"), ["chat"]),
+        (("tokens", "revoke", ""), []),  # no pipeline's
+        (("status", "--server", "http://x", "--j"), ["--json"]),
+        (("status", "--server", ""), []),
+        (("pipelines", "put", "--file", ""), [FILES]),
+        (("status", "--root", ""), [FILES]),
+        (("completion", ""), ["bash", "zsh", "fish"]),
+        (("no-such-command", ""), []),
+    ],
+    ids=lambda value: " ".join(value) or "nothing",
+)
+def test_what_may_stand_at_the_cursor_is_offered(words, expected):
+    assert sorted(offered(*words)) == sorted(expected)
+
+
+def test_every_command_is_offered_with_its_help():
+    lines = answer(parser(), [""], lambda: IDS)
+    assert "status\tshow the node's figures, and how each pipeline stands" in lines
+    assert len(lines) == len(set(lines)) > 10
+
+
+def test_the_node_is_asked_only_where_an_id_may_stand():
+    def never() -> list[str]:
+        raise AssertionError
+
+    assert answer(parser(), ["warm", "--"], never)
+    assert answer(parser(), ["pip"], never)
+
+
+def test_the_ids_of_the_node_are_offered(plane, run, bench):
+    bench.put()
+    assert run("--complete", "warm", "--server", plane.url, "") == (0, "voice\n", "")
+
+
+def test_without_a_node_nothing_is_offered(run):
+    assert run("--complete", "warm", "--server", "http://127.0.0.1:1", "") == (0, "", "")
+    assert run("--complete", "warm", "--server", "") == (0, "", "")
+
+
+ASKS = {
+    "bash": "source {script}; COMP_WORDS=(cache-server pipelines s); COMP_CWORD=2; "
+    'complete -p cache-server; _cache_server; echo "${{COMPREPLY[@]}}"',
+    "zsh": "compdef() {{ }}; compadd() {{ print -r -- $found }}; source {script}; "
+    "words=(cache-server pipelines s); CURRENT=3; _cache_server",
+    "fish": "source {script}; complete -C 'cache-server pipelines s'",
+}
+
+
+@pytest.mark.parametrize("shell", list(SCRIPTS))
+def test_a_real_shell_offers_it(shell, run, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script, program = tmp_path / "script", tmp_path / "cache-server"
+    script.write_text(run("completion", shell)[1])
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cache_server "$@"\n')
+    program.chmod(0o700)
+    env = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "HOME": str(tmp_path),
+    }
+    norc = {"zsh": ["-f"], "bash": ["--norc"], "fish": ["--no-config"]}[shell]
+    said = subprocess.run(
+        [shell, *norc, "-c", ASKS[shell].format(script=script)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines()[-1].split()[0] == "show", said.stderr
