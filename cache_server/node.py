@@ -16,6 +16,7 @@ from cache_server.catalogue.registry import Key, Registry
 from cache_server.catalogue.tokens import Tokens
 from cache_server.core.access import DEFAULT_TENANT
 from cache_server.core.tenants import Terms
+from cache_server.dashboard.front import dashboard
 from cache_server.data.plane import DataPlane
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
@@ -93,7 +94,7 @@ class Node:
             lanes=lambda: self._data.stats,
         )
         config = uvicorn.Config(
-            build(self.service, wiring),
+            build(self.service, wiring, dashboard(self.service, wiring)),
             http=Crowd().protocol(),
             log_config=None,
             access_log=False,

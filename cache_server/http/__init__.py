@@ -3,6 +3,7 @@
 Reading order: ``problems`` (which error is which status) · ``bodies`` (what may be sent) ·
 ``sessions`` (a browser's cookie) · ``auth`` (who asks) · ``access`` (what is theirs to ask) ·
 ``crowd`` (connections, bounded) · ``front`` (what pages add) · ``door`` (what is looked at first) ·
-``pipelines``, ``policy``, ``replicas``, ``boots``, ``tokens`` (the routes) · ``manifests`` (signed
-URLs for a generation) · ``api`` (all of it put together).
+``pipelines``, ``policy``, ``replicas``, ``boots``, ``tokens`` (the routes) · ``streams``,
+``recent``, ``events`` (what goes on) · ``manifests`` (signed URLs for a generation) · ``api`` (all
+of it put together).
 """

@@ -16,13 +16,16 @@ from cache_server.catalogue.boots import Boots
 from cache_server.core.attempts import FailedAttempts
 from cache_server.http import boots, problems
 from cache_server.http.access import Viewer, check_rules
-from cache_server.http.auth import Check, bearer, everybody, or_session
+from cache_server.http.auth import Check, bearer, everybody, or_session, still_known
 from cache_server.http.door import PROBES, Door
+from cache_server.http.events import event_routes
 from cache_server.http.front import Front
 from cache_server.http.metrics import metric_routes
 from cache_server.http.pipelines import CheckModels, pipeline_routes
 from cache_server.http.policy import policy_routes
+from cache_server.http.recent import Recent
 from cache_server.http.replicas import DataAddress, replica_routes
+from cache_server.http.streams import Streams
 from cache_server.http.tickets import ticket_routes
 from cache_server.http.timing import Timing
 from cache_server.http.tokens import token_routes
@@ -73,6 +76,7 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
     app.include_router(token_routes(wiring.identities))
     app.include_router(metric_routes(metrics))
     app.include_router(_boot_routes(service, wiring, metrics))
+    app.include_router(event_routes(streams(service, wiring), Recent(service.glances)))
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(_caller: Viewer) -> dict[str, Any]:
@@ -83,6 +87,12 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
         app.include_router(front.routes)
     check_rules(app.routes, open_to_all=(*PROBES, *(front.open_to_all if front else ())))
     return app
+
+
+def streams(service: Service, wiring: Wiring) -> Streams:
+    """Return streams of events that end with the token they were opened by, and with the node."""
+    known = still_known(wiring.identities, auth=wiring.auth)
+    return Streams(known, lambda: service.closing)
 
 
 def _boot_routes(service: Service, wiring: Wiring, metrics: Metrics) -> APIRouter:

@@ -54,6 +54,13 @@ def or_session(check: Check, sessions: Sessions) -> Check:
     return check_both
 
 
+def still_known(identities: Identities, *, auth: bool) -> Callable[[Identity], bool]:
+    """Return whether somebody's token is still valid, for answers that go on for hours."""
+    if not auth:
+        return lambda who: who == ROOT
+    return lambda who: identities.by_id(who.id) == who
+
+
 def judge(
     token: str, request: Request, identities: Identities, attempts: FailedAttempts
 ) -> Identity:

@@ -17,6 +17,7 @@ from cache_server.catalogue.tokens import Tokens
 from cache_server.core.tenants import Tenant, Tenants
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
+from cache_server.http.front import Front
 from cache_server.http.replicas import DataAddress
 from cache_server.metrics.node import LaneCounts
 from cache_server.origins.admission import Admission
@@ -93,6 +94,7 @@ def control_plane(
     tenants: Callable[[str], Tenant] = NO_LIST,
     lanes: Callable[[], LaneCounts] | None = None,
     send_buffer: int = 0,
+    pages: Callable[[Service, Wiring], Front] | None = None,
     **data: Any,
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end.
@@ -108,7 +110,7 @@ def control_plane(
     address = DataAddress(**{**fields, **data})
     wiring = Wiring(identities, address, boots, auth, check_models=admission.check, lanes=lanes)
     config = uvicorn.Config(
-        build(service, wiring),
+        build(service, wiring, None if pages is None else pages(service, wiring)),
         http=(crowd or Crowd()).protocol(),
         log_config=None,
         access_log=False,

@@ -1,0 +1,108 @@
+"""The few words by which an operator sees how a pipeline stands: ``cache: warm``, ``pinned``.
+
+Pure: the caller brings the clock. Colour and markup are for who shows it; the words alone carry
+the meaning.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from cache_protocol.units import show_size
+from cache_server.core.slots import SlotState
+from cache_server.service.glance import Fill, Glance
+
+LINK = 125_000_000  # bytes a second: 1 Gbit/s, what a re-warm is reckoned by
+
+
+class Chip(NamedTuple):
+    """One label."""
+
+    kind: str  # its look: a class of the style sheet
+    text: str
+    title: str = ""  # more of it, where the label is short
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a fill is."""
+
+    filled: int  # bytes
+    size: int  # bytes, above 0
+    left: str | None  # words: the time it takes yet
+
+    @property
+    def percent(self) -> int:
+        """The share that is there, rounded down: 100 % is never said of what is not whole."""
+        return 100 * self.filled // self.size
+
+    @property
+    def words(self) -> str:
+        """Say it: ``4.1 GB of 16.1 GB``."""
+        return f"{show_size(self.filled)} of {show_size(self.size)}"
+
+
+def chips(glance: Glance) -> list[Chip]:
+    """Return the labels of a pipeline, the state first."""
+    return [_state(glance), *_more(glance)]
+
+
+def progress(fill: Fill | None, now: datetime) -> Progress | None:
+    """Return how far ``fill`` is; None where none runs or its size is not known yet."""
+    if fill is None or not fill.size:
+        return None
+    left = None if fill.ends is None else f"about {span((fill.ends - now).total_seconds())} left"
+    return Progress(fill.filled, fill.size, left)
+
+
+def _state(glance: Glance) -> Chip:
+    if not glance.looked_at:
+        return Chip("unknown", "cache: looking", "the node has just started and looks at its disk")
+    if glance.state is SlotState.FILLING:
+        return Chip("filling", f"cache: filling{_share(glance.fill)}")
+    return Chip(glance.state.value, f"cache: {glance.state.value}")
+
+
+def _share(fill: Fill | None) -> str:
+    return f" {100 * fill.filled // fill.size} %" if fill is not None and fill.size else ""
+
+
+def _more(glance: Glance) -> Iterator[Chip]:
+    if glance.warm and glance.fill is not None:
+        yield Chip("filling", f"refreshing{_share(glance.fill)}", "a newer generation is filling")
+    if glance.pinned:
+        yield Chip("pinned", "pinned", "the policy never evicts it")
+    if glance.hot and glance.hot_until is not None:
+        yield Chip(
+            "hot", f"hot until {moment(glance.hot_until)}", "requested within the hot window"
+        )
+    if glance.error is not None and glance.fill is None:
+        yield Chip("failed", "last fill failed", glance.error.error.title)
+
+
+def moment(at: datetime) -> str:
+    """Return an instant as people read it, in UTC: ``21 Nov 07:15``."""
+    at = at.astimezone(UTC)
+    return f"{at.day} {at:%b %H:%M}"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in two units at most: ``7.8 s``, ``2 min 05 s``, ``1 h 20 min``."""
+    if seconds < 59.95:
+        return f"{max(seconds, 0):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def count(number: int, thing: str) -> str:
+    """Return ``1 file``, ``2 files``, ``1 204 files``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def cost(size: int) -> str:
+    """Return what it takes to pull ``size`` bytes again."""
+    return f"{show_size(size)}, at 1 Gbit/s about {span(size / LINK)}"

@@ -1,0 +1,100 @@
+"""Server-sent events: answers that go on, and say what has changed since they last said something.
+
+Every second each stream looks anew, on threads of its own: the ones that answer calls must not be
+taken by pages that are left open. A stream ends with the token it was opened by, and with the node.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from fastapi.responses import StreamingResponse
+
+from cache_protocol.errors import BusyError, CacheError
+from cache_server.core.access import Identity
+
+EVERY = 1.0  # seconds between two looks
+QUIET = 15.0  # seconds after which an empty line keeps proxies from cutting a silent connection
+MAX_STREAMS = 200  # each is a connection and a look a second
+THREADS = 2  # that look; a service that waits for a hung disk holds these, and no others
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx: pass on at once
+
+
+class Event(NamedTuple):
+    """One thing that is said."""
+
+    name: str
+    data: str  # one line
+
+
+Look = Callable[[], Iterable[Event]]  # what has changed since the last look
+
+
+class Streams:
+    """All streams of a node, of one event loop."""
+
+    def __init__(
+        self,
+        known: Callable[[Identity], bool],
+        ending: Callable[[], bool],
+        *,
+        every: float = EVERY,
+        limit: int = MAX_STREAMS,
+    ) -> None:
+        """Stream nothing yet.
+
+        Args:
+            known: whether somebody's token is still valid.
+            ending: whether the node is about to end.
+            every: seconds between two looks.
+            limit: streams at once.
+        """
+        self._known = known
+        self._ending = ending
+        self._every = every
+        self._limit = limit
+        self._open = 0
+        self._lookers = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
+
+    def open(self, identity: Identity, look: Look) -> StreamingResponse:
+        """Return an answer that says what ``look`` sees, for as long as ``identity`` is known.
+
+        Raises:
+            BusyError: there are too many already.
+        """
+        if self._open >= self._limit:
+            raise BusyError(f"{self._open} streams of events are open, as many as there may be")
+        return StreamingResponse(
+            self._events(identity, look), 200, HEADERS, media_type="text/event-stream"
+        )
+
+    async def _events(self, identity: Identity, look: Look) -> AsyncIterator[str]:
+        self._open += 1
+        try:
+            # The first line tells a browser how soon to come back after a break, in milliseconds.
+            yield "retry: 2000\n\n"
+            async for text in self._said(identity, look):
+                yield text
+        finally:
+            self._open -= 1
+
+    async def _said(self, identity: Identity, look: Look) -> AsyncIterator[str]:
+        loop, quiet = asyncio.get_running_loop(), 0.0
+        while self._known(identity) and not self._ending():
+            try:
+                events = await loop.run_in_executor(self._lookers, lambda: list(look()))
+            except CacheError as error:  # what it looked at is not there any more
+                yield _line(Event("over", error.code))
+                return
+            if events:
+                yield "".join(map(_line, events))
+            elif quiet >= QUIET:
+                yield ":\n\n"
+            quiet = 0.0 if events or quiet >= QUIET else quiet + self._every
+            await asyncio.sleep(self._every)
+        yield _line(Event("over", "ended"))
+
+
+def _line(event: Event) -> str:
+    return f"event: {event.name}\ndata: {event.data}\n\n"
