@@ -7,6 +7,7 @@ It moves no byte of a model and decides nothing about the pull: it only looks at
 A consumer is a process of the engine, a rank; a second load in it is a consumer of its own.
 """
 
+import errno
 import fcntl
 import os
 import select
@@ -38,6 +39,9 @@ from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
 
 SOCKET = "handover.sock"
+CONSUMER = "handover consumer"  # the name of a thread that serves one
+BREATH = 0.1  # seconds without a look at consumers when there is no descriptor for one
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PULSE = 5.0  # seconds between two signs of life; consumers give an agent up after 30
 # Source: linux/fcntl.h, Linux 5.1: from now on nobody can write to the memory, nor map it shared
 # and writable; our own mapping stays as it is.
@@ -102,6 +106,7 @@ class HandoverServer:
         self._consumers: dict[int, Consumer] = {}
         self._lines: dict[int, Lines] = {}
         self._threads: list[threading.Thread] = []
+        self._welcomed = 0  # consumers so far; the number of the last one
         self._closed = False
         _private(directory)
         self._listener = _listen(self.path)
@@ -167,25 +172,41 @@ class HandoverServer:
             ready = {fd for fd, _ in poll.poll(PULSE * 1000)}
             if self._wake in ready:
                 return
-            if ready:
-                self._welcome()
+            if ready and not self._welcome() and _readable(self._wake, BREATH):
+                return
             self._show_life()
 
-    def _welcome(self) -> None:
+    def _welcome(self) -> bool:
+        """Take the next consumer; False when this process has no descriptor left for it.
+
+        It then waits in the kernel's line, where ``poll`` sees it again at once: looking again
+        without a pause would take a core from the pull for nothing.
+        """
         try:
             sock, _ = self._listener.accept()
-        except OSError:  # it went before we came
-            return
-        number = len(self._threads)
+        except OSError as error:  # or it went before we came
+            return error.errno not in _EXHAUSTED
         lines = Lines(sock)
         with self._changed:
+            number = self._welcomed = self._welcomed + 1
             self._lines[number] = lines
             closed = self._closed
         if closed:
             lines.cut()
-        thread = threading.Thread(target=self._serve, args=(number, sock, lines), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._begin(number, sock, lines)
+        return True
+
+    def _begin(self, number: int, sock: socket.socket, lines: Lines) -> None:
+        thread = threading.Thread(
+            target=self._serve, args=(number, sock, lines), name=CONSUMER, daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left: its load goes another way
+            self._leave(number)
+            lines.close()
+        else:
+            self._threads.append(thread)
 
     def _show_life(self) -> None:
         with self._changed:
@@ -348,6 +369,12 @@ def _private(directory: Path) -> None:
     found = directory.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise PermissionError(f"{directory} must be ours alone: mode 0700, owner {os.geteuid()}")
+
+
+def _readable(fd: int, timeout: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
 
 
 def _listen(path: Path) -> socket.socket:

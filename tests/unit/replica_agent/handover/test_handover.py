@@ -1,8 +1,12 @@
+import errno
 import gc
 import os
+import queue
 import signal
 import socket
 import stat
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from cache_protocol.errors import (
     OriginUnavailableError,
 )
 from replica_agent.core.schedule import EXTENT
+from replica_agent.handover import server
 from replica_agent.handover.client import HandoverError, attach
 from replica_agent.handover.lines import Lines
 from replica_agent.handover.messages import Hello, Outcome, hello
@@ -26,6 +31,7 @@ from tests.fakes.acting_agent import acting_agent
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 
+LIMIT = 30.0  # seconds; nothing here takes one
 WEIGHTS = {f"layer.{n}": torch.randn(1024, 1024) for n in range(9)}  # 4 MiB each
 SAVED = safetensors.torch.save(WEIGHTS)  # five chunks: more than one lane asks for at a time
 MODEL = {"config.json": b"{}", "model.safetensors": SAVED}
@@ -430,6 +436,68 @@ def test_a_socket_left_behind_by_a_killed_agent_is_replaced(tmp_path):
         attach(server.path, "llm") as attached,
     ):
         attached.wait_confirmed()
+
+
+class Exhausted:
+    """A listener of a process that has no descriptor left, until ``some_left`` is set."""
+
+    def __init__(self, listener):
+        self._listener = listener
+        self.fileno, self.close = listener.fileno, listener.close
+        self.some_left = threading.Event()
+        self.refusals = queue.SimpleQueue()
+
+    def accept(self):
+        if self.some_left.is_set():
+            return self._listener.accept()
+        self.refusals.put(time.monotonic())
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.fixture
+def exhausted(monkeypatch):
+    """Have the next server begin without descriptors."""
+
+    def listen(path):
+        listeners.append(Exhausted(_listen(path)))
+        return listeners[-1]
+
+    listeners, _listen = [], server._listen
+    monkeypatch.setattr(server, "_listen", listen)
+    return listeners
+
+
+def test_a_consumer_that_finds_no_descriptor_left_is_served_when_there_is_one(exhausted):
+    with node() as there, host(there) as here, raw(here.path) as lines:
+        (listener,) = exhausted
+        first, second = (listener.refusals.get(timeout=LIMIT) for _ in range(2))
+        assert second - first >= 0.9 * server.BREATH  # it does not spin
+        listener.some_left.set()
+        lines.write(hello(Hello("llm")))
+        message, fd = lines.read_with_descriptor()
+        os.close(fd)
+        assert message["files"] == len(MODEL)
+
+
+def test_a_server_without_descriptors_can_be_closed(exhausted):
+    with node() as there, host(there) as here, raw(here.path):
+        exhausted[0].refusals.get(timeout=LIMIT)
+
+
+def test_a_consumer_that_finds_no_thread_left_is_sent_away(monkeypatch):
+    def start(thread):
+        if thread.name == server.CONSUMER:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    begin = threading.Thread.start
+    with node() as there, host(there) as here:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(HandoverError):
+                attach(here.path, "llm")
+        with attach(here.path, "llm") as attached:
+            attached.wait_confirmed()
 
 
 def test_a_waiting_agent_shows_that_it_lives(monkeypatch):
