@@ -10,6 +10,8 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from replica_agent.core.reasons import reason
+
 ANSWER = 5.0  # seconds that the engine may take to say how it is
 WARM_UP = 300.0  # seconds that a first request may take: it may compile
 _JSON = {"Content-Type": "application/json"}
@@ -33,7 +35,7 @@ def warm_up(health_url: str) -> WarmUp | str:
         model = json.loads(connection.getresponse().read())["data"][0]["id"]
         return _complete(connection, model)
     except _TROUBLE as error:
-        return f"the warm-up request failed: {error!r}"
+        return f"the warm-up request failed: {reason(error)}"
     finally:
         connection.close()
 
