@@ -25,6 +25,7 @@ from cache_protocol.manifest import MAX_MANIFEST, Manifest, parse_manifest
 from cache_protocol.names import check_pipeline, shown
 from replica_agent.connection import dial, hang_up
 from replica_agent.core.answers import MAX_PROBLEM
+from replica_agent.core.reasons import reason
 from replica_agent.core.urls import parse_url
 
 LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
@@ -141,7 +142,9 @@ class ControlClient:
                 if answer.length and len(content) <= limit:
                     raise http.client.IncompleteRead(content, answer.length)
         except (OSError, http.client.HTTPException) as error:
-            raise ServerUnreachableError(f"{self._server} does not answer: {error!r}") from error
+            raise ServerUnreachableError(
+                f"{self._server} does not answer: {reason(error)}"
+            ) from error
         if len(content) > limit:
             raise MalformedError(f"{self._server} sent more than {limit} bytes")
         return _Answer(answer.status, content)
