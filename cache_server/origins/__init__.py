@@ -4,7 +4,7 @@ Reading order: ``admission`` (whose pipelines may use what) · ``open`` (from a 
 adapter) · ``settings`` and ``credentials`` (what the operator configured) · ``directory`` (file://,
 the simplest one) with ``grounds`` (where it may really lie) · ``s3`` ·
 ``huggingface`` (hf://) with ``hub_session`` (metadata through huggingface_hub, one attempt) and
-``locations`` (where the hub's redirects lead). Bytes of hf:// come through our own client:
+``locations`` (where the hub's redirects lead); ``question`` bounds what a listing may bring. Bytes of hf:// come through our own client:
 ``ranged_http`` (one GET, redirects included) · ``redirects`` (which may be followed) ·
 ``connections`` (keep-alive and time limits) · ``answers`` (from statuses and headers to errors).
 ``spans`` cuts exactly one span out of whatever an origin sends.

@@ -74,6 +74,17 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     return max(0.0, (then - now).total_seconds())
 
 
+def check_encoding(headers: Mapping[str, str], what: str) -> None:
+    """Refuse an encoded body, which nobody asked for: nothing here is ever decompressed.
+
+    Raises:
+        OriginUnavailableError: it is encoded.
+    """
+    encoding = headers.get("Content-Encoding") or "identity"
+    if encoding.strip().lower() != "identity":
+        raise OriginUnavailableError(f"{what} came encoded as {shown(encoding)}")
+
+
 def place_in_body(status: int, headers: Mapping[str, str], span: Span, size: int, what: str) -> int:
     """Return how many bytes of the body come before ``span`` of a file of ``size`` bytes.
 
@@ -87,9 +98,7 @@ def place_in_body(status: int, headers: Mapping[str, str], span: Span, size: int
     """
     if status not in (200, 206):
         raise refusal(status, headers, what)
-    encoding = headers.get("Content-Encoding") or "identity"
-    if encoding.strip().lower() != "identity":
-        raise OriginUnavailableError(f"{what} came encoded as {shown(encoding)}")
+    check_encoding(headers, what)
     length = headers.get("Content-Length")
     if status == 200 and (length is None or length == str(size)):
         return span.begin

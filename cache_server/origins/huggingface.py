@@ -21,6 +21,7 @@ from cache_protocol.names import check_path, shown
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, OriginFile
 from cache_server.origins.locations import Locations
+from cache_server.origins.question import asking, bounded
 from cache_server.origins.ranged_http import Answer, Download, RangedClient
 from cache_server.origins.redirects import same_origin
 
@@ -47,6 +48,10 @@ class HuggingFaceOrigin:
 
     def resolve(self) -> Listing:
         """Implement ``ports.Origin``; the revision is a commit."""
+        with asking(self._endpoint):
+            return self._resolve()
+
+    def _resolve(self) -> Listing:
         try:
             info = self._api.model_info(self._repo, revision=self._revision)
             if info.gated:  # its listing is public, its files are not: say so before any fill
@@ -54,9 +59,11 @@ class HuggingFaceOrigin:
             commit = info.sha or ""
             if not _COMMIT.fullmatch(commit):
                 raise OriginUnavailableError(f"{self._repo}: the hub named no commit")
-            tree = self._api.list_repo_tree(self._repo, revision=commit, recursive=True)
+            tree = bounded(
+                self._api.list_repo_tree(self._repo, revision=commit, recursive=True), self._repo
+            )
             files = tuple(_file(entry) for entry in tree if isinstance(entry, RepoFile))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise OriginUnavailableError(
                 f"{self._repo}: the hub's answer has not the form of one ({error!r})"
             ) from error

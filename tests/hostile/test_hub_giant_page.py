@@ -1,0 +1,41 @@
+"""A hub whose page of a listing has no end, or comes byte by byte, to fill memory or hold us."""
+
+import pytest
+
+from cache_protocol.errors import MalformedError, OriginUnavailableError
+from cache_server.origins import question
+from tests.fakes.hub_peer import listed_by
+from tests.fakes.peer import trickle
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_page_without_end_is_not_read_on(monkeypatch):
+    monkeypatch.setattr(question, "MOST", 10**6)
+
+    def tree(_head, sock):
+        sock.sendall(CHUNKED)
+        trickle(sock, b"10000\r\n" + b" " * 2**16 + b"\r\n", pause=0)
+
+    with listed_by(tree) as origin, pytest.raises(MalformedError, match="above 1000000 bytes"):
+        origin.resolve()
+
+
+def test_a_page_that_drips_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(question, "LONGEST", 0.3)
+
+    def tree(_head, sock):
+        sock.sendall(CHUNKED)
+        trickle(sock, b"1\r\n \r\n")
+
+    with listed_by(tree) as origin, pytest.raises(OriginUnavailableError, match="not whole after"):
+        origin.resolve()
+
+
+def test_a_page_nested_without_end_is_no_answer():
+    def tree(_head, sock):
+        body = b"[" * 10**6
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + body)
+
+    with listed_by(tree) as origin, pytest.raises(OriginUnavailableError, match="not the form"):
+        origin.resolve()
