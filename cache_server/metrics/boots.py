@@ -8,6 +8,7 @@ than a Prometheus should be given. What a pipeline's own starts were like says t
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -30,6 +31,8 @@ PHASES = frozenset(
     )
 )
 START_PATHS = frozenset(("cold",))
+SOURCES = ("cache", "pass-through", "origin")
+RESULTS = ("ok", "failed")
 OTHER = "other"
 
 
@@ -43,7 +46,9 @@ class BootTimes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._boots: Counter[tuple[str, str, str]] = Counter()
+        # There before they happen for the first time: an increase from nothing at all is none.
+        nothing = dict.fromkeys(product(START_PATHS, SOURCES, RESULTS), 0)
+        self._boots: Counter[tuple[str, str, str]] = Counter(nothing)
         self._ready: defaultdict[tuple[str, str], Histogram] = _histograms()
         self._phases: defaultdict[tuple[str, str], Histogram] = _histograms()
 

@@ -64,7 +64,7 @@ def by_word(words: Iterable[Word], counts: Mapping[Word, float]) -> Values:
     A graph of what has not happened yet is a line at nought, and the first time it happens is an
     increase that an alert sees.
     """
-    return [((str(word),), counts.get(word, 0)) for word in words]
+    return [((str(word),), counts.get(word, 0)) for word in sorted(words)]
 
 
 def _bound(bound: float) -> str:

@@ -2,10 +2,20 @@
 
 import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Protocol
 
 from prometheus_client.core import Metric
 
+from cache_protocol.errors import (
+    CapacityError,
+    DiskError,
+    IntegrityError,
+    OriginChangedError,
+    OriginDeniedError,
+    OriginNotFoundError,
+    OriginUnavailableError,
+)
 from cache_server.core.counted import Found, Leaving, Liar, Purpose
 from cache_server.core.slots import SlotState
 from cache_server.core.sources import Scheme
@@ -22,6 +32,14 @@ from cache_server.service.glance import Glance
 from cache_server.service.service import Service
 
 SCHEMES = [scheme.value for scheme in Scheme]
+# What alerts look for is there before it happens for the first time: an increase from nothing at
+# all is none. Other words come when they do.
+ORIGIN_CODES = [
+    kind.code
+    for kind in (OriginNotFoundError, OriginDeniedError, OriginChangedError, OriginUnavailableError)
+]
+FILL_CODES = [*ORIGIN_CODES, CapacityError.code, DiskError.code, IntegrityError.code]
+CUTS = ("disk", "fill-failed", "reader-left", "stalled", "truncated", "unexpected")
 
 
 class LaneCounts(Protocol):
@@ -73,7 +91,7 @@ def lane_families(lanes: LaneCounts) -> Iterator[Metric]:
         "data_failures",
         "Answers of the data plane that were refused (a status) or cut (a word).",
         ("reason",),
-        [((reason,), count) for reason, count in lanes.refused.items()],
+        by_word({*CUTS, *lanes.refused}, lanes.refused),
     )
 
 
@@ -144,6 +162,8 @@ def _asked(service: Service) -> Iterator[Metric]:
 
 
 def _origins(counts: Counters, status: Mapping[str, Any]) -> Iterator[Metric]:
+    failures = dict(counts.fill_failures)
+    nothing = dict.fromkeys(product(SCHEMES, ORIGIN_CODES), 0)
     yield counters(
         "origin_bytes",
         "Bytes from origins by what they were for.",
@@ -160,7 +180,7 @@ def _origins(counts: Counters, status: Mapping[str, Any]) -> Iterator[Metric]:
         "origin_errors",
         "Requests to origins that failed, at once or on the way, by the error's code.",
         ("scheme", "code"),
-        dict(counts.origin_errors).items(),
+        (nothing | counts.origin_errors).items(),
     )
     yield gauge("fills", "Fills that run or wait for their turn.", status["fills"])
     yield histograms(
@@ -173,7 +193,7 @@ def _origins(counts: Counters, status: Mapping[str, Any]) -> Iterator[Metric]:
         "fill_failures",
         "Attempts at a fill that failed, by the error's code.",
         ("code",),
-        [((code,), count) for code, count in dict(counts.fill_failures).items()],
+        by_word({*FILL_CODES, *failures}, failures),
     )
     yield gauge(
         "passing_pipelines",

@@ -116,7 +116,8 @@ def test_a_stream_that_breaks_is_an_error_of_its_origin(api, bench, origin):
     api.ask("PUT", "/v1/pipelines/voice", BODY)
     api.ask("GET", "/v1/pipelines/voice/manifest")
     assert bench.settle() is None
-    assert value(api, "warmline_origin_errors_total", scheme="file") == 1
+    failed = {"scheme": "file", "code": "origin-unavailable"}
+    assert value(api, "warmline_origin_errors_total", **failed) == 1
 
 
 def test_room_is_told_apart_into_what_is_used_and_what_may_go(warm, bench):
@@ -223,6 +224,8 @@ def test_wrong_tokens_are_counted(api):
 def test_metrics_of_a_node_that_has_done_nothing_are_whole(api):
     assert value(api, "warmline_evictions_total", reason="room") == 0
     assert value(api, "warmline_digest_failures_total", **{"from": "origin"}) == 0
+    assert value(api, "warmline_boots_total", source="origin", result="failed") == 0
+    assert value(api, "warmline_fill_failures_total", code="capacity") == 0
     assert value(api, "warmline_ready") == 1
 
 
