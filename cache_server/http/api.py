@@ -17,6 +17,7 @@ from cache_server.core.attempts import FailedAttempts
 from cache_server.http import boots, problems
 from cache_server.http.access import Viewer, check_rules
 from cache_server.http.auth import Check, bearer, everybody, or_session, still_known
+from cache_server.http.described import describe
 from cache_server.http.door import PROBES, Door
 from cache_server.http.events import event_routes
 from cache_server.http.front import Front
@@ -81,7 +82,9 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(_caller: Viewer) -> dict[str, Any]:
         """Return the description of this API."""
-        return app.openapi()
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app)
+        return app.openapi_schema
 
     if front is not None:
         app.include_router(front.routes)
@@ -116,7 +119,7 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         """Say that the process runs."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses={503: {"description": "no new work should be sent here"}})
     async def readyz(response: Response) -> dict[str, str]:
         """Say whether new work should be sent here: all is looked at, and the disk is well."""
         reason = service.unready

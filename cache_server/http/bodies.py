@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from cache_protocol.errors import MalformedError
-from cache_protocol.names import check_model, check_pipeline
+from cache_protocol.names import MODEL, PIPELINE, check_model, check_pipeline
 from cache_server.core.content import ModelSpec
-from cache_server.core.sources import parse_source
+from cache_server.core.sources import Scheme, parse_source
 
 
 def lawful(check: Callable[[str], object]) -> AfterValidator:
@@ -24,9 +24,14 @@ def lawful(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-PipelineId = Annotated[str, lawful(check_pipeline)]
-ModelName = Annotated[str, lawful(check_model)]
-SourceText = Annotated[str, lawful(parse_source)]
+def shape(pattern: str) -> WithJsonSchema:
+    """Return what the description of the API says of a text; ``lawful`` is what judges it."""
+    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
+
+
+PipelineId = Annotated[str, lawful(check_pipeline), shape(PIPELINE.pattern)]
+ModelName = Annotated[str, lawful(check_model), shape(MODEL.pattern)]
+SourceText = Annotated[str, lawful(parse_source), shape(f"({'|'.join(Scheme)})://.+")]
 Glob = Annotated[str, Field(min_length=1, max_length=255)]
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
@@ -16,8 +16,25 @@ from cache_server.http.boot_figures import stats_view
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 Short = Annotated[str, Field(max_length=255)]
 Words = Annotated[str, Field(max_length=4096)]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Size = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _number(value: object) -> object:
+    # Strictness of pydantic's would refuse 1.0 as a count, which is one in JSON.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("is no number")  # noqa: TRY004 - pydantic wants it so
+    return value
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("is no text")  # noqa: TRY004 - pydantic wants it so
+    return value
+
+
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
+# The bound is what a number of JSON carries: RFC 8259, section 6.
+Size = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_number)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_text)]  # RFC 3339, and no seconds since 1970
 FIGURED = 100  # last boots of each pipeline that figures are made of, for many pipelines at once
 FIGURED_OF_ONE = 1000
 
@@ -41,8 +58,8 @@ class BootBody(BaseModel):
     host: Short
     device: Short
     start_path: Short
-    ok: bool
-    started: AwareDatetime
+    ok: Annotated[bool, Field(strict=True)]
+    started: Instant
     phases: Annotated[list[PhaseBody], Field(max_length=100)]
     bytes: Size
     verified_bytes: Size

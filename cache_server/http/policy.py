@@ -8,7 +8,7 @@ from cache_server.http.access import Changer, Operator
 from cache_server.http.bodies import EvictBody
 from cache_server.service.service import Service
 
-MAX_NEED = 2**63 - 1  # bytes
+MAX_NEED = 2**53 - 1  # bytes; what a number of JSON carries, 9 PB
 
 
 def policy_routes(service: Service) -> APIRouter:

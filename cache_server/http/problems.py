@@ -6,7 +6,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from cache_protocol import errors
 from cache_protocol.errors import CacheError, Retry, to_problem
@@ -36,6 +38,7 @@ STATUS: dict[type[CacheError], int] = {
     CacheError: 500,
 }
 RETRY_AFTER = 5  # seconds a client is asked to wait where ``retry`` is ``later``
+RETRY_LATER = (429, 503, 507)  # answers that say so in a header
 
 
 def status_of(error: CacheError) -> int:
@@ -46,7 +49,7 @@ def status_of(error: CacheError) -> int:
 def answer(error: CacheError) -> JSONResponse:
     """Return ``error`` as a response."""
     status = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER)} if status in (429, 503, 507) else {}
+    headers = {"Retry-After": str(RETRY_AFTER)} if status in RETRY_LATER else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _problem(to_problem(error, status), status, headers)
@@ -75,12 +78,26 @@ def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _on_http(_request: Request, error: Exception) -> JSONResponse:
+def _on_http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
-        return _on_bug(_request, error)
+        return _on_bug(request, error)
+    if error.status_code == 405:
+        return _http(HTTPException(405, error.detail, {"Allow": _allowed(request)}))
     if error.status_code == 400:  # FastAPI's word for a body that is not text, or nested too deep
         return answer(errors.MalformedError(f"body: {error.detail}"))
     return _http(error)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of this path; the router itself names those of the first route alone."""
+    routes = (context.original_route for context in iter_route_contexts(request.app.routes))
+    methods = {
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return ", ".join(sorted(methods))
 
 
 def _on_bug(_request: Request, _error: Exception) -> JSONResponse:

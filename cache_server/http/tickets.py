@@ -12,7 +12,7 @@ from cache_server.store.ticket_keys import TicketKeys
 class RotateBody(BaseModel):
     """How to rotate."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     revoke: bool = False  # refuse every ticket that was given out
 

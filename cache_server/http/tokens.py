@@ -11,11 +11,14 @@ from cache_protocol.units import parse_duration
 from cache_server.catalogue.tokens import Token
 from cache_server.core.access import Role
 from cache_server.http.access import Operator
-from cache_server.http.bodies import PipelineId, lawful
+from cache_server.http.bodies import PipelineId, lawful, shape
 from cache_server.service.identities import Identities
 from cache_server.service.views import stamp
 
 MAX_PIPELINES = 1000  # that one token names
+Lifetime = Annotated[
+    str, Field(max_length=40), lawful(parse_duration), shape("P.*[0-9].*")  # ISO 8601
+]
 
 
 class TokenBody(BaseModel):
@@ -28,7 +31,7 @@ class TokenBody(BaseModel):
         None  # all of the tenant
     )
     name: str = Field("", max_length=100)
-    lifetime: Annotated[str, Field(max_length=40), lawful(parse_duration)] | None = None  # ISO 8601
+    lifetime: Lifetime | None = None  # None: until it is revoked
 
 
 def token_routes(identities: Identities) -> APIRouter:
