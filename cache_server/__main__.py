@@ -89,6 +89,11 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     # Imported here: the other commands start without a web framework.
     from cache_server.node import Node  # noqa: PLC0415
 
+    if os.geteuid() == 0:
+        log.warning(
+            "this node runs as root: a fault in it could reach every file of the machine, where a "
+            "user of its own reaches ROOT alone. Make one that owns ROOT, and run it as that"
+        )
     node = Node(settings, env)
     log.info("control plane %(control)s, data plane %(data)s", node.addresses)
     node.run()

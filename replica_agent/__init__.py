@@ -1,8 +1,8 @@
 """The replica agent: a pipeline's verified weights in memory before the engine asks for them.
 
 Reading order: ``core`` (what is decided, pure) · ``ports`` (where bytes land) · ``arenas`` ·
-``settings`` · ``client`` (the control call) · ``connection`` and ``lanes`` (bytes off the wire)
-· ``transfer`` (one generation on its way) · ``verdicts`` · ``recovery`` (failures) · ``pull``
+``settings`` · ``client`` (the control call) · ``reasons`` (why one failed) · ``connection`` and
+``lanes`` (bytes off the wire) · ``transfer`` (one generation on its way) · ``verdicts`` · ``recovery`` (failures) · ``pull``
 (all of it together) · ``files`` and ``tensors`` (what callers get) · ``report`` · ``handover``
 (memory to an engine's process) · ``engines`` (vLLM, and any that reads files) · ``origin`` and
 ``fetch`` (around the cache) · ``boot`` (an engine's start, from the first request to its end) ·

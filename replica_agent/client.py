@@ -25,8 +25,8 @@ from cache_protocol.manifest import MAX_MANIFEST, Manifest, parse_manifest
 from cache_protocol.names import check_pipeline, shown
 from replica_agent.connection import dial, hang_up
 from replica_agent.core.answers import MAX_PROBLEM
-from replica_agent.core.reasons import reason
 from replica_agent.core.urls import parse_url
+from replica_agent.reasons import reason
 
 LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
 CALL_TIMEOUT = 10.0  # seconds, for calls that need no origin

@@ -9,5 +9,6 @@
     ROOT/trash/                 generations on their way out, emptied at start and after each
 
 Reading order: ``durable`` (writes that survive) · ``stored_file`` (one file, whole or filling) ·
-``generation`` (its files, publication, removal) · ``root`` (the directory, and who owns it).
+``generation`` (its files, publication, removal) · ``root`` (the directory, one process') ·
+``private`` (whose it is, and who may look into it) · ``ticket_keys`` (what signs URLs).
 """

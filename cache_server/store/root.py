@@ -4,12 +4,16 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from cache_protocol.errors import DiskError
 from cache_server.store.durable import delete, disk_errors, read_direct, write_bytes
+from cache_server.store.private import check_root, close_to_others
 
 PROBE_SIZE = 4096  # bytes
+# What nobody else may read: keys, tokens' hashes, and by their directories all weights.
+PRIVATE = ("admin-token", "identity-key", "ticket-keys.json", "catalogue.db*", "slots", "trash")
 
 
 class Root:
@@ -19,18 +23,20 @@ class Root:
         """Take the directory, making it if needed.
 
         Raises:
-            DiskError: another node has it, it cannot be written, or everybody can write to it.
+            DiskError: another node has it, it cannot be written, it is somebody else's, or
+                everybody can write to it.
         """
         self.path = path.absolute()
         with disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.path.stat().st_mode & 0o002:
-                raise DiskError(f"{self.path} is writable by everybody; chmod o-w it")
+            check_root(self.path)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._take_lock()
             self.slots.mkdir(mode=0o700, exist_ok=True)
             # Now: a full disk may have no room left for it when something has to leave.
             self.trash.mkdir(mode=0o700, exist_ok=True)
+            for each in chain.from_iterable(map(self.path.glob, PRIVATE)):
+                close_to_others(each)
 
     @property
     def slots(self) -> Path:

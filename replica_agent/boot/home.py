@@ -61,7 +61,8 @@ def private(base: Path) -> Path:
     Raises:
         CacheError: it is somebody else's, others can enter it, or it is no directory.
     """
-    base.parent.mkdir(parents=True, exist_ok=True)
+    # Manifests are remembered there, and name where an engine's weights come from.
+    base.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         base.mkdir(mode=0o700)
     private_already(base)

@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from replica_agent.core.reasons import reason
+from replica_agent.reasons import reason
 
 ANSWER = 5.0  # seconds that the engine may take to say how it is
 WARM_UP = 300.0  # seconds that a first request may take: it may compile

@@ -2,5 +2,5 @@
 
 Reading order: ``urls`` (where the manifest may send us) · ``schedule`` (what to ask for next) ·
 ``answers`` (what a node may answer) · ``backoff`` (when to try again) · ``assembly`` (which
-tensors are whole) · ``reasons`` (why a call failed, in words).
+tensors are whole).
 """

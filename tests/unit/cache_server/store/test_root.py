@@ -1,4 +1,5 @@
 import os
+import stat
 import subprocess
 import sys
 
@@ -40,6 +41,33 @@ def test_a_directory_that_everybody_can_write_to_is_refused(tmp_path):
     tmp_path.chmod(0o777)
     with pytest.raises(DiskError, match="writable by everybody"):
         Root(tmp_path)
+
+
+def test_a_directory_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    if os.getuid() == 0:
+        os.chown(tmp_path, 4321, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    owner = tmp_path.stat().st_uid
+    with pytest.raises(DiskError, match=rf"belongs to user {owner}, .* runs as 12345: chown it"):
+        Root(tmp_path)
+
+
+def test_a_directory_that_a_group_can_write_to_is_taken_with_a_warning(tmp_path, caplog):
+    tmp_path.chmod(0o775)
+    Root(tmp_path).close()
+    assert "writable by its group" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["admin-token", "identity-key", "catalogue.db-wal", "slots"])
+def test_what_somebody_opened_to_others_is_closed_again_with_a_warning(tmp_path, caplog, name):
+    root = Root(tmp_path)
+    root.admin_token(), root.identity_key(), (tmp_path / "catalogue.db-wal").touch()
+    root.close()
+    before = stat.S_IMODE((tmp_path / name).stat().st_mode)
+    (tmp_path / name).chmod(before | 0o044)
+    Root(tmp_path).close()
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == before & 0o700
+    assert f"{tmp_path / name} was open to others" in caplog.text
 
 
 def test_secrets_are_made_once_and_kept(root):

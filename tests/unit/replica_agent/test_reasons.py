@@ -6,7 +6,7 @@ from http.client import BadStatusLine, IncompleteRead, LineTooLong, RemoteDiscon
 
 import pytest
 
-from replica_agent.core.reasons import reason
+from replica_agent.reasons import reason
 
 
 @pytest.mark.parametrize(
