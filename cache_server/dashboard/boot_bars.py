@@ -8,9 +8,12 @@ beside what the engine does.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from cache_server.core.boot_stats import Report, percentile
 
 # In the order in which they begin; the contract's names.
 PHASES = (
@@ -21,7 +24,9 @@ WEIGHTS = ("manifest", "pull")  # the lane of the bytes; all others are the engi
 WIDTH = 1000  # units of a whole time line
 THIN = 2.0  # units: a phase of a millisecond can still be seen
 STEPS = (1, 2, 2.5, 5, 10)  # what people read off an axis
-BINS = 24  # of a distribution, at most
+BINS = 30  # of a distribution
+FAR = 1.5  # times the 90th percentile: what took longer shares the last bin
+SHORTEST = 0.1  # seconds that a distribution spans at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ class Tick:
     x: float  # units
     seconds: float
 
+    @property
+    def words(self) -> str:
+        """Say it, without zeros that say nothing."""
+        return f"{self.seconds:g} s"
+
 
 @dataclass(frozen=True, slots=True)
 class Bin:
@@ -59,9 +69,6 @@ class Bin:
     x: float  # units
     width: float  # units
     height: float  # 0 to 1, of the fullest bin
-
-
-Report = Mapping[str, Any]  # a boot report's fields, see the contract
 
 
 def longest(reports: Iterable[Report]) -> float:
@@ -76,27 +83,45 @@ def pieces(report: Report, length: float) -> list[Piece]:
     return [_piece(phase, length) for phase in phases]
 
 
-def ticks(length: float) -> list[Tick]:
-    """Return the lines of a time line of ``length`` seconds: four to nine, at round numbers."""
+def ticks(end: float, begin: float = 0.0) -> list[Tick]:
+    """Return the lines of a time line from ``begin`` to ``end``: at round numbers, nine at most."""
+    length = end - begin
     power = 10.0 ** math.floor(math.log10(length / 5))
-    step = next(s for s in (s * power for s in STEPS) if length / s <= 8)
-    return [Tick(n * step / length * WIDTH, n * step) for n in range(int(length / step) + 1)]
+    step = next(s * power for s in STEPS if length / (s * power) <= 8)
+    marks = range(math.ceil(begin / step), math.floor(end / step + 1e-9) + 1)
+    return [Tick((n * step - begin) / length * WIDTH, round(n * step, 6)) for n in marks]
 
 
 def distribution(reports: Sequence[Report]) -> list[Bin]:
-    """Return how often starts that were ok took how long, from 0 on, in bins of one width."""
-    times = [r["time_to_ready"] for r in reports if r["ok"]]
+    """Return how often starts that were ok took how long, in bins of one width.
+
+    The last bin has whatever took longer as well: one start that hung for ten minutes must not
+    press all others into one bar.
+    """
+    times = sorted(r["time_to_ready"] for r in reports if r["ok"])
     if not times:
         return []
-    width = max(*times, 0.001) / BINS
-    counts = [0] * BINS
-    for time in times:
-        counts[min(int(time / width), BINS - 1)] += 1  # the slowest belongs to the last bin
-    unit = WIDTH / BINS
+    begin = 0.9 * times[0]
+    end = max(min(times[-1], FAR * percentile(times, 0.9)), begin + SHORTEST)
+    width = (end - begin) / BINS
+    counts = Counter(min(int((time - begin) / width), BINS - 1) for time in times)
+    fullest, unit = max(counts.values()), WIDTH / BINS
     return [
-        Bin(n * width, (n + 1) * width, count, n * unit, unit, count / max(counts))
-        for n, count in enumerate(counts)
+        Bin(
+            begin + n * width,
+            begin + (n + 1) * width if n < BINS - 1 else max(end, times[-1]),
+            counts[n],
+            n * unit,
+            unit,
+            counts[n] / fullest,
+        )
+        for n in range(BINS)
     ]
+
+
+def axis(bins: Sequence[Bin]) -> list[Tick]:
+    """Return the lines below ``bins``."""
+    return ticks(bins[0].begin + (bins[0].end - bins[0].begin) * BINS, bins[0].begin)
 
 
 def _piece(phase: Mapping[str, Any], length: float) -> Piece:

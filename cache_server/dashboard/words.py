@@ -52,7 +52,7 @@ def progress(fill: Fill | None, now: datetime) -> Progress | None:
     """Return how far ``fill`` is; None where none runs or its size is not known yet."""
     if fill is None or not fill.size:
         return None
-    left = None if fill.ends is None else f"about {span((fill.ends - now).total_seconds())} left"
+    left = None if fill.ends is None else f"{about(max((fill.ends - now).total_seconds(), 0))} left"
     return Progress(fill.filled, fill.size, left)
 
 
@@ -90,12 +90,17 @@ def moment(at: datetime) -> str:
 def span(seconds: float) -> str:
     """Return a length of time in two units at most: ``7.8 s``, ``2 min 05 s``, ``1 h 20 min``."""
     if seconds < 59.95:
-        return f"{max(seconds, 0):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{max(seconds, 0):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def about(seconds: float) -> str:
+    """Return a length of time that is only reckoned: without tenths."""
+    return f"about {seconds:.0f} s" if seconds < 59.5 else f"about {span(seconds)}"
 
 
 def count(number: int, thing: str) -> str:
@@ -105,4 +110,4 @@ def count(number: int, thing: str) -> str:
 
 def cost(size: int) -> str:
     """Return what it takes to pull ``size`` bytes again."""
-    return f"{show_size(size)}, at 1 Gbit/s about {span(size / LINK)}"
+    return f"{show_size(size)}, at 1 Gbit/s {about(size / LINK)}"
