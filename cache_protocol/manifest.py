@@ -20,6 +20,7 @@ from typing import Any
 
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import MalformedError
+from cache_protocol.json_bounds import check_marks
 from cache_protocol.names import check_model, check_path, check_paths, check_pipeline, shown
 
 WIRE = 1
@@ -142,11 +143,13 @@ def parse_manifest(data: bytes) -> Manifest:
     """Return the manifest that ``data`` holds.
 
     Raises:
-        MalformedError: not JSON, another wire version or chunk size, a field missing or of the
-            wrong type, a name that is unsafe as a path, or a size or count above its bound.
+        MalformedError: not JSON, or of too many values; another wire version or chunk size, a
+            field missing or of the wrong type, a name that is unsafe as a path, or a size or count
+            above its bound.
     """
     if len(data) > MAX_MANIFEST:
         raise MalformedError(f"a manifest of {len(data)} bytes is above {MAX_MANIFEST}")
+    check_marks(data)
     try:
         fields = json.loads(data.decode())
         if fields["wire"] != WIRE or fields["chunk_size"] != CHUNK_SIZE:

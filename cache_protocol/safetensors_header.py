@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cache_protocol.errors import MalformedError
+from cache_protocol.json_bounds import check_marks
 from cache_protocol.names import shown
 from cache_protocol.ranges import Span
 
@@ -67,9 +68,11 @@ def parse_header(header: bytes, *, file_size: int) -> tuple[TensorEntry, ...]:
         file_size: bytes in the whole file, prefix and header included.
 
     Raises:
-        MalformedError: not JSON of the right form, or the spans do not tile the data exactly.
+        MalformedError: not JSON of the right form, or of too many values, or the spans do not
+            tile the data exactly.
     """
     base = PREFIX + len(header)
+    check_marks(header)
     try:
         # decode() first: json.loads would also take UTF-16 and UTF-32.
         text = header.decode()
