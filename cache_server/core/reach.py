@@ -6,7 +6,8 @@ all who ask from the inside. So every address is judged, at the moment it is con
 """
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from cache_protocol.errors import MalformedError
@@ -23,6 +24,10 @@ class Reach:
 
     hosts: frozenset[str] = frozenset()  # lower case; whatever address they have
     networks: tuple[Network, ...] = ()
+
+    def with_hosts(self, hosts: Iterable[str]) -> "Reach":
+        """Return it with more ``hosts``; an empty name is none."""
+        return replace(self, hosts=self.hosts | {h.lower() for h in hosts if h})
 
     def permits(self, host: str, address: str) -> bool:
         """Whether ``host``, which resolves to ``address``, may be connected to."""

@@ -109,7 +109,7 @@ class Connections:
 
     def _connect(self, host: _Host) -> http.client.HTTPConnection:
         connection = self._of(host)
-        connection.response_class = _PromptResponse
+        connection.response_class = PromptResponse
         connection.connect()
         connection.sock.settimeout(self.stall_timeout)
         return connection
@@ -248,7 +248,7 @@ def broken(what: str, error: BaseException) -> OriginUnavailableError:
     return OriginUnavailableError(f"{what}: {reason[:200]}")
 
 
-class _PromptResponse(http.client.HTTPResponse):
+class PromptResponse(http.client.HTTPResponse):
     """An answer whose headers must all be there within the stall timeout.
 
     A socket's timeout starts anew with every byte: an origin that sends one byte of header each

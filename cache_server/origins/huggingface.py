@@ -59,10 +59,8 @@ class HuggingFaceOrigin:
             commit = info.sha or ""
             if not _COMMIT.fullmatch(commit):
                 raise OriginUnavailableError(f"{self._repo}: the hub named no commit")
-            tree = bounded(
-                self._api.list_repo_tree(self._repo, revision=commit, recursive=True), self._repo
-            )
-            files = tuple(_file(entry) for entry in tree if isinstance(entry, RepoFile))
+            tree = self._api.list_repo_tree(self._repo, revision=commit, recursive=True)
+            files = tuple(_file(entry) for entry in bounded(tree) if isinstance(entry, RepoFile))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise OriginUnavailableError(
                 f"{self._repo}: the hub's answer has not the form of one ({error!r})"

@@ -61,8 +61,7 @@ def _s3(
         source.name,
         source.prefix,
         secret=secret,
-        connect_timeout=settings.connect_timeout,
-        stall_timeout=settings.stall_timeout,
+        settings=settings,
     )
 
 

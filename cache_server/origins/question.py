@@ -60,7 +60,7 @@ def current() -> Question:
     return _current.get() or Question(None)
 
 
-def bounded(listed: Iterable[T], what: str) -> Iterator[T]:
+def bounded(listed: Iterable[T]) -> Iterator[T]:
     """Yield what is ``listed`` as long as it is not too much.
 
     Raises:
@@ -68,5 +68,5 @@ def bounded(listed: Iterable[T], what: str) -> Iterator[T]:
     """
     for count, each in enumerate(listed):
         if count == MAX_LISTED:
-            raise MalformedError(f"{what} lists more than {MAX_LISTED} files")
+            raise MalformedError(f"the origin lists more than {MAX_LISTED} files")
         yield each

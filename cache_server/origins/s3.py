@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import UNSIGNED
@@ -21,6 +22,8 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.response import StreamingBody
+from botocore.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError
 
 from cache_protocol.errors import (
     MalformedError,
@@ -32,8 +35,12 @@ from cache_protocol.errors import (
 from cache_protocol.names import check_path, shown
 from cache_protocol.ranges import Span, range_header
 from cache_server.core.content import Listing, OriginFile
+from cache_server.core.tracing import trace_headers
 from cache_server.origins.answers import CaseBlind, place_in_body, refusal
 from cache_server.origins.directory import listing_digest
+from cache_server.origins.question import asking, bounded
+from cache_server.origins.s3_session import JudgedSession, install
+from cache_server.origins.settings import OriginSettings
 from cache_server.origins.spans import Read, SpanStream
 
 if TYPE_CHECKING:
@@ -68,7 +75,7 @@ class S3Origin:
 
     def __init__(
         self, bucket: str, prefix: str, *, secret: Mapping[str, str] | None,
-        connect_timeout: float, stall_timeout: float,
+        settings: OriginSettings,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -77,15 +84,12 @@ class S3Origin:
             prefix: without slashes around it.
             secret: as ``credentials`` reads it; an empty one leaves it to boto3's own search,
                 with None nothing is signed or searched for.
-            connect_timeout: seconds.
-            stall_timeout: seconds.
+            settings: of all origins.
         """
         self._bucket, self._prefix = bucket, prefix
         self._secret = dict(secret or {})
+        self._settings = settings
         self._config = Config(
-            connect_timeout=connect_timeout,
-            read_timeout=stall_timeout,
-            max_pool_connections=MAX_CONNECTIONS,
             signature_version=UNSIGNED if secret is None else None,
             retries={"total_max_attempts": 1},  # the fill decides
             # Off where the service does not demand them: many dialects have none.
@@ -93,11 +97,15 @@ class S3Origin:
             response_checksum_validation="when_required",
         )
         self._client = self._connect()
+        self._client.meta.events.register("before-call.s3", _trace)
+        self._session = self._http(self._client.meta.endpoint_url)
+        install(self._client, self._session)
 
     def resolve(self) -> Listing:
         """Implement ``ports.Origin``; the revision is a digest of keys and pins."""
         try:
-            files = tuple(sorted(self._files(), key=lambda f: f.path))
+            with asking():
+                files = tuple(sorted(self._files(), key=lambda f: f.path))
         except (ClientError, BotoCoreError) as error:
             raise _translated(error, self._what("")) from error
         if not files:
@@ -137,6 +145,7 @@ class S3Origin:
 
     def close(self) -> None:
         """Implement ``ports.Origin``."""
+        self._session.close()
         self._client.close()
 
     def _connect(self) -> "S3Client":
@@ -153,6 +162,23 @@ class S3Origin:
             )
         except (BotoCoreError, ValueError) as error:
             raise MalformedError(f"{self._what('')}: boto3's settings: {error}") from error
+
+    def _http(self, endpoint: str) -> JudgedSession:
+        proxies = get_environ_proxies(endpoint)  # as boto3 finds them
+        host = urlsplit(endpoint).hostname or ""
+        # The operator named the endpoint; a bucket may be a part of its host's name.
+        named = {
+            host,
+            f"{self._bucket}.{host}",
+            *(urlsplit(p).hostname or "" for p in proxies.values()),
+        }
+        return JudgedSession(
+            self._settings.reach.with_hosts(named),
+            proxies,
+            verify=self._settings.ca_bundle or True,
+            timeout=(self._settings.connect_timeout, self._settings.stall_timeout),
+            max_pool_connections=MAX_CONNECTIONS,
+        )
 
     @property
     def _folder(self) -> str:
@@ -182,11 +208,14 @@ class S3Origin:
         """Return the newest version of each object; None where they may not be listed."""
         pages = self._client.get_paginator("list_object_versions")
         try:
-            return [
-                self._file(row["Key"], row["Size"], row["ETag"], row["VersionId"])
+            rows = bounded(
+                row
                 for page in pages.paginate(Bucket=self._bucket, Prefix=self._folder)
                 for row in page.get("Versions", [])
                 if row["IsLatest"] and not row["Key"].endswith("/")
+            )
+            return [
+                self._file(row["Key"], row["Size"], row["ETag"], row["VersionId"]) for row in rows
             ]
         except ClientError as error:
             if _status(error) in (403, 405, 501):
@@ -195,12 +224,13 @@ class S3Origin:
 
     def _objects(self) -> list[OriginFile]:
         pages = self._client.get_paginator("list_objects_v2")
-        return [
-            self._file(row["Key"], row["Size"], row["ETag"], None)
+        rows = bounded(
+            row
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._folder)
             for row in page.get("Contents", [])
             if not row["Key"].endswith("/")  # a folder marker
-        ]
+        )
+        return [self._file(row["Key"], row["Size"], row["ETag"], None) for row in rows]
 
     def _single(self) -> list[OriginFile]:
         try:
@@ -218,6 +248,10 @@ class S3Origin:
         return OriginFile(path, size, str(_pin("file", etag, version)))
 
 
+def _trace(params: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as botocore calls it
+    params["headers"].update(trace_headers())
+
+
 def _pin(shape: str, etag: str, version: str | None) -> _Pin:
     if version and version != _NO_VERSION:
         return _Pin("version", shape, version)
@@ -227,9 +261,8 @@ def _pin(shape: str, etag: str, version: str | None) -> _Pin:
 def _reader(body: StreamingBody, what: str) -> Read:
     def read(into: memoryview) -> int:
         try:
-            # Pieces, because urllib3 waits until all of it came: a break costs one piece.
             return body.readinto(into[:_PIECE])  # type: ignore[arg-type]  # the stub wants a file
-        except (BotoCoreError, OSError) as error:
+        except (BotoCoreError, HTTPError, OSError) as error:
             raise _translated(error, what) from error
 
     return read

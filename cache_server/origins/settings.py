@@ -26,6 +26,7 @@ class OriginSettings:
     connect_timeout: float = 5.0
     stall_timeout: float = 20.0  # seconds without a byte, and for all headers of an answer
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)  # "https", "no"
+    ca_bundle: str | None = None  # file of certificates that S3's servers are checked against
     private: str = ""  # hosts, addresses and networks that origins may be at though not public
 
     @property
@@ -44,5 +45,6 @@ class OriginSettings:
             hf_token=(env.get("HF_TOKEN") or "").strip() or None,
             secrets_dir=secrets_dir,
             private=private,
+            ca_bundle=env.get("AWS_CA_BUNDLE") or env.get("REQUESTS_CA_BUNDLE") or None,
             proxies={name.removesuffix("_proxy"): value for name, value in named.items()},
         )

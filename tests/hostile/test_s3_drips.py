@@ -1,0 +1,54 @@
+"""An S3 service that sends a byte now and then: never silent, never done."""
+
+import pytest
+
+from cache_protocol.errors import OriginUnavailableError
+from cache_protocol.ranges import Span
+from cache_server.core import drip
+from cache_server.core.drip import DripError
+from tests.fakes.bucket_peer import bucket, page
+from tests.fakes.peer import reply, trickle
+
+SIZE = 10_000_000
+
+
+def listing(_head, sock):
+    sock.sendall(reply(page("llm/w", size=SIZE)))
+
+
+def read_to_the_end(stream) -> None:
+    into, at = memoryview(bytearray(SIZE)), 0
+    while at < SIZE:
+        at += stream.readinto(into[at:])
+
+
+def test_an_object_that_drips_is_given_up(monkeypatch):
+    monkeypatch.setattr(drip, "WINDOW", 0.1)
+
+    def objects(_head, sock):
+        span = f"bytes 0-{SIZE - 1}/{SIZE}"
+        head = reply(status="206 Partial Content", Content_Length=SIZE, Content_Range=span)
+        sock.sendall(head)
+        trickle(sock, b"x")
+
+    with bucket(listing, objects) as origin:
+        found = origin.resolve()
+        with (
+            origin.open(found.revision, found.files[0], Span(0, SIZE)) as stream,
+            pytest.raises(DripError),
+        ):
+            read_to_the_end(stream)
+
+
+def test_headers_that_drip_are_given_up_in_time():
+    def objects(_head, sock):
+        sock.sendall(b"HTTP/1.1 206 Partial Content\r\nX-Long: ")
+        trickle(sock, b"x", pause=0.05)
+
+    with bucket(listing, objects, stall_timeout=0.3) as origin:
+        found = origin.resolve()
+        with (
+            pytest.raises(OriginUnavailableError),
+            origin.open(found.revision, found.files[0], Span(0, SIZE)),
+        ):
+            pass
