@@ -57,8 +57,13 @@ class Node:
         origin_settings = OriginSettings.from_env(
             env, secrets_dir=settings.secrets_dir, private=settings.private_origins
         )
+        tenants = TenantsFile(settings.tenants)
+
+        def connections_of(tenant: str) -> int | None:
+            return tenants.of(tenant).quotas.connections
+
         self._admission = Admission(
-            TenantsFile(settings.tenants).of,
+            tenants.of,
             origin_settings,
             closed=[self._root.path, *filter(None, [settings.secrets_dir])],
         )
@@ -69,13 +74,23 @@ class Node:
             self._root,
             registry,
             self._admission.open,
-            Options(capacity, settings.hot_window, settings.region, settings.scrub_rate),
+            Options(
+                capacity,
+                settings.hot_window,
+                settings.region,
+                settings.scrub_rate,
+                quotas=lambda tenant: tenants.of(tenant).quotas,
+            ),
             system_clocks(),
         )
         tickets = TicketKeys(self._root.path)
         self._upkeep = Upkeep([tickets.keep_fresh])
         self._data = DataPlane(
-            self.service.library, tickets, host=settings.host, port=settings.data_port
+            self.service.library,
+            tickets,
+            host=settings.host,
+            port=settings.data_port,
+            connections_of=connections_of,
         )
         self._control = _listen(settings.host, settings.port)
         identities = Identities(
@@ -91,6 +106,7 @@ class Node:
             _boots(registry, settings),
             settings.auth,
             check_models=self._admission.check,
+            connections_of=connections_of,
             lanes=lambda: self._data.stats,
         )
         config = uvicorn.Config(

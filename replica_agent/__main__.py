@@ -26,6 +26,7 @@ from cache_protocol.errors import (
     IntegrityError,
     MalformedError,
     OriginDeniedError,
+    QuotaError,
     ServerUnreachableError,
     UnauthorizedError,
     UnknownPipelineError,
@@ -46,6 +47,7 @@ _EXIT: tuple[tuple[type[CacheError], int, str], ...] = (
     (OriginDeniedError, 4, "the node, or the origin, refuses access"),
     (IntegrityError, 5, "the bytes are not the promised bytes"),
     (CapacityError, 6, "no room: here, or on the node"),
+    (QuotaError, 6, "no room: here, or on the node"),
     (ServerUnreachableError, 7, "the node does not answer"),
 )
 _CODES = {0: "every file is there and verified", 1: "another failure", 2: "wrong usage"}

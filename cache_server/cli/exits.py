@@ -36,7 +36,7 @@ EXITS = (
     ),
     Exit(5, "the origin refuses, or has nothing of this name", (errors.OriginError,)),
     Exit(6, "the bytes are not the promised bytes", (errors.IntegrityError,)),
-    Exit(7, "no room", (errors.CapacityError,)),
+    Exit(7, "no room, or a quota of the tenant is met", (errors.CapacityError, errors.QuotaError)),
     Exit(
         8,
         "not now: the node is busy, is being stopped, or its disk is sick",
@@ -58,6 +58,8 @@ NEXT: dict[type[CacheError], str] = {
     errors.SlotInUseError: "wait until its replicas are done, or take it from them with --force",
     errors.CapacityError: "'cache-server plan-eviction --need SIZE' shows who could go; unpin or "
     "evict a pipeline, or give the node more capacity",
+    errors.QuotaError: "evict or remove a pipeline of this tenant, wait until what runs is over, or "
+    "ask the operator for a larger quota",
     errors.BusyError: "try again in a moment",
     errors.DrainingError: "ask another node with --server URL, or this one when it is back",
     errors.DiskError: "look at the node's log and its disk; it goes on by itself once that is well",

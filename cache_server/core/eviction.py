@@ -78,6 +78,38 @@ def plan_eviction(
     return EvictionPlan(shortfall=need - freed, held=_held(slots, coldest_hot))
 
 
+class Plans(NamedTuple):
+    """Whom of its own a tenant gives up, and whom the node gives up besides."""
+
+    own: EvictionPlan
+    others: EvictionPlan  # not looked for where ``own`` falls short
+
+
+def plan_for_tenant(  # noqa: PLR0913 - all by name
+    slots: Iterable[SlotUse],
+    *,
+    tenant: str,
+    own_need: int,
+    need: int,
+    now: float,
+    hot_window: timedelta,
+) -> Plans:
+    """Choose as ``plan_eviction``: ``own_need`` bytes of ``tenant``, then what ``need`` lacks yet.
+
+    A tenant at the end of its quota makes room among what is its own; what goes there is free for
+    the node as well.
+    """
+    slots = list(slots)
+    of_tenant = (s for s in slots if s.key[0] == tenant)
+    own = plan_eviction(of_tenant, need=own_need, now=now, hot_window=hot_window)
+    if own.shortfall:
+        return Plans(own, EvictionPlan())
+    going = set(own.victims)
+    left = (s for s in slots if s not in going) if going else slots
+    others = plan_eviction(left, need=need - own.freed, now=now, hot_window=hot_window)
+    return Plans(own, others)
+
+
 def _may_go(slot: SlotUse) -> bool:
     return slot.size > 0 and not (slot.pinned or slot.leases or slot.filling)
 

@@ -4,6 +4,9 @@ A generation is booked with its whole size from the moment its fill is admitted 
 are gone, so that a burst of fills cannot outrun the limit. Pure and not locked.
 """
 
+from collections import Counter
+from typing import NamedTuple
+
 from cache_protocol.errors import CapacityError
 from cache_protocol.units import show_size
 
@@ -15,12 +18,18 @@ def room(sizes: list[int]) -> int:
     return sum(-(-size // BLOCK) * BLOCK + BLOCK for size in sizes)
 
 
+class _Booking(NamedTuple):
+    size: int  # bytes
+    tenant: str
+
+
 class Ledger:
-    """Room by generation."""
+    """Room by generation, and the sum of each tenant."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity  # bytes
-        self._booked: dict[str, int] = {}
+        self._booked: dict[str, _Booking] = {}
+        self._used_by: Counter[str] = Counter()  # bytes of each tenant
         self._used = 0  # bytes; the sum, kept because it is asked for with every plan
 
     @property
@@ -33,14 +42,18 @@ class Ledger:
         """Bytes that can still be booked; 0 when a smaller capacity was set than is in use."""
         return max(0, self.capacity - self.used)
 
-    def book(self, generation: str, size: int, *, disk_free: int) -> None:
+    def used_by(self, tenant: str) -> int:
+        """Return the bytes booked for generations of ``tenant``."""
+        return self._used_by[tenant]
+
+    def book(self, generation: str, size: int, *, tenant: str, disk_free: int) -> None:
         """Book ``size`` bytes for ``generation``; booking again what is booked changes nothing.
 
         Raises as ``check`` does; then nothing was booked.
         """
         self.check(generation, size, disk_free=disk_free)
         if generation not in self._booked:
-            self._set(generation, size)
+            self._set(generation, _Booking(size, tenant))
 
     def check(self, generation: str, size: int, *, disk_free: int) -> None:
         """Say whether ``size`` bytes could be booked for ``generation`` now.
@@ -62,7 +75,8 @@ class Ledger:
 
     def size(self, generation: str) -> int:
         """Return the bytes booked for ``generation``; 0 if it is not."""
-        return self._booked.get(generation, 0)
+        booking = self._booked.get(generation)
+        return 0 if booking is None else booking.size
 
     def lack(self, size: int, *, disk_free: int) -> int:
         """Return the bytes that have to go before ``size`` more fit within both limits."""
@@ -77,17 +91,23 @@ class Ledger:
             limit = f"{show_size(disk_free)} free on the file system"
         return CapacityError(f"{show_size(size)} needed, {limit}", **numbers)
 
-    def adopt(self, generation: str, size: int) -> None:
+    def adopt(self, generation: str, size: int, *, tenant: str) -> None:
         """Book what already lies on disk, whatever the limit says: it cannot be refused."""
         self.release(generation)
-        self._set(generation, size)
+        self._set(generation, _Booking(size, tenant))
 
     def release(self, generation: str) -> int:
         """Give the room of ``generation`` back; return the bytes, 0 for one that had none."""
-        size = self._booked.pop(generation, 0)
-        self._used -= size
-        return size
+        booking = self._booked.pop(generation, None)
+        if booking is None:
+            return 0
+        self._used -= booking.size
+        self._used_by[booking.tenant] -= booking.size
+        if not self._used_by[booking.tenant]:
+            del self._used_by[booking.tenant]  # tenants come and go
+        return booking.size
 
-    def _set(self, generation: str, size: int) -> None:
-        self._booked[generation] = size
-        self._used += size
+    def _set(self, generation: str, booking: _Booking) -> None:
+        self._booked[generation] = booking
+        self._used += booking.size
+        self._used_by[booking.tenant] += booking.size

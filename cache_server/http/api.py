@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, Response
 
 from cache_server.catalogue.boots import Boots
 from cache_server.core.attempts import FailedAttempts
+from cache_server.core.shares import LimitOf, no_limit
 from cache_server.http import boots, problems
 from cache_server.http.access import Viewer, check_rules
 from cache_server.http.auth import Check, bearer, everybody, or_session, still_known
@@ -47,6 +48,7 @@ class Wiring:
     attempts: FailedAttempts = field(default_factory=FailedAttempts)  # with wrong tokens
     _: KW_ONLY
     check_models: CheckModels
+    connections_of: LimitOf = no_limit  # how many requests of a tenant may be under way
     lanes: Callable[[], LaneCounts] | None = None  # of the data plane, for metrics
 
 
@@ -68,7 +70,8 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
     problems.install(app)
     _add_probes(app, service)
     metrics = Metrics(service, wiring.boots, wiring.attempts, wiring.lanes)
-    app.add_middleware(Door, check=_check(wiring, front), front=front)
+    check, limit_of = _check(wiring, front), wiring.connections_of
+    app.add_middleware(Door, check=check, front=front, connections_of=limit_of)
     app.add_middleware(Timing, times=metrics.requests)
     app.include_router(pipeline_routes(service, wiring.check_models))
     app.include_router(policy_routes(service))

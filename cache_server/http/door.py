@@ -11,7 +11,8 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache_protocol.errors import CacheError, MalformedError
-from cache_server.core.access import Identity
+from cache_server.core.access import Identity, Role
+from cache_server.core.shares import LimitOf, Shares, no_limit
 from cache_server.http import problems
 from cache_server.http.front import Front
 
@@ -24,12 +25,24 @@ class Door:
     """ASGI: lets through to ``app`` what may ask and is not too large."""
 
     def __init__(
-        self, app: ASGIApp, check: Callable[[Request], Identity], front: Front | None = None
+        self,
+        app: ASGIApp,
+        check: Callable[[Request], Identity],
+        front: Front | None = None,
+        connections_of: LimitOf = no_limit,
     ) -> None:
-        """Stand before ``app``; ``check`` tells who asks, or raises CacheError."""
+        """Stand before ``app``.
+
+        Args:
+            app: what is behind.
+            check: tells who asks, or raises CacheError.
+            front: pages, where there are any.
+            connections_of: how many requests of a tenant may be under way; a connection has one.
+        """
         self._app = app
         self._check = check
         self._front = front
+        self._shares = Shares("requests under way", connections_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -38,11 +51,34 @@ class Door:
             return
         request = Request(scope)
         try:
-            if not self._opens(scope["path"]):
-                request.state.identity = self._check(request)
+            tenant = self._admit(request)
         except CacheError as error:
             await self._refusal(request, error)(scope, receive, send)
             return
+        try:
+            await self._let_in(request, receive, send)
+        finally:
+            if tenant is not None:
+                self._shares.give_back(tenant)
+
+    def _admit(self, request: Request) -> str | None:
+        """Learn who asks; return the tenant that this request is counted for, None for nobody.
+
+        An admin is not: whoever runs the node can act while a tenant uses all that it may.
+
+        Raises:
+            CacheError: nobody who may ask; or QuotaError, too many of its tenant do at once.
+        """
+        if self._opens(request.scope["path"]):
+            return None
+        identity = request.state.identity = self._check(request)
+        if identity.role is Role.ADMIN:
+            return None
+        self._shares.take(identity.tenant)
+        return identity.tenant
+
+    async def _let_in(self, request: Request, receive: Receive, send: Send) -> None:
+        scope = request.scope
         try:
             async with asyncio.timeout(BODY_LIMIT):
                 body = await _read(request, receive)

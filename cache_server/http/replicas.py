@@ -21,12 +21,13 @@ from cache_server.catalogue.registry import Key
 from cache_server.http.access import Caller, Reader
 from cache_server.http.manifests import Signer, manifest_of
 from cache_server.service.library import Readable
+from cache_server.service.room import TenantFullError
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
 from cache_server.store.ticket_keys import TicketKeys
 
 MAX_AT_ONCE = 64  # files whose URLs the event loop signs itself: 50 µs each
-_NOT_KEPT = (CapacityError, DiskError)  # why a pipeline is passed through
+_NOT_KEPT = (CapacityError, TenantFullError, DiskError)  # why a pipeline is passed through
 
 
 @dataclass(frozen=True, slots=True)

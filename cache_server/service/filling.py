@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from cache_protocol.errors import (
@@ -36,9 +36,10 @@ from cache_server.service.clocks import Clocks
 from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch, SickDiskError
+from cache_server.service.fill_turns import FillTurns
 from cache_server.service.library import Library
 from cache_server.service.repairs import Repairs
-from cache_server.service.room import Room
+from cache_server.service.room import Room, TenantFullError
 from cache_server.service.slot import LastError, Resolution, Slot, Work
 from cache_server.store.generation import Generation
 from cache_server.store.root import Root
@@ -46,8 +47,7 @@ from cache_server.store.stored_file import StoredFile
 
 log = logging.getLogger(__name__)
 
-MAX_FILLS = 4  # at once, 8 connections each; further ones wait their turn
-TICK = 0.5  # seconds within which a stopped attempt is noticed while it waits its turn
+TICK = 0.5  # seconds within which a stopped attempt is noticed while its origins are asked
 
 
 class Filling:
@@ -65,6 +65,7 @@ class Filling:
         open_origin: OpenOrigin,
         clocks: Clocks,
         disk: DiskWatch,
+        turns: FillTurns,
     ) -> None:
         self.lock = lock
         self.reconciled = threading.Event()  # the ledger knows all that lies on disk
@@ -76,7 +77,7 @@ class Filling:
         self._open_origin = open_origin
         self._clocks = clocks
         self._disk = disk
-        self._turns = threading.BoundedSemaphore(MAX_FILLS)
+        self._turns = turns
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._running: set[Work | Resolution] = set()
@@ -119,6 +120,7 @@ class Filling:
             self._spawn(f"fill {slot.registration.key.id}", lambda: self._run(slot, work))
             slot.work = work
             self._running.add(work)
+            self._turns.begins(slot.registration.key.tenant)
         # Also when joining: a slot whose content was found damaged may be refreshing already.
         if slot.current is None and slot.state is SlotState.COLD:
             slot.happens(SlotEvent.FILL)
@@ -130,11 +132,17 @@ class Filling:
             self._departures.retire(slot.target)
         slot.target, slot.content = slot.current, None
 
+    def check_turn(self, slot: Slot) -> None:
+        """Refuse an attempt that would have to wait behind too many of its tenant; QuotaError."""
+        if slot.work is None:
+            self._turns.check(slot.registration.key.tenant)
+
     def check_room(self, slot: Slot) -> None:
         """Refuse at once what cannot be booked, where the size is known already.
 
         Raises:
             CapacityError: it does not fit; its numbers are in the text.
+            TenantFullError: as much of its tenant is kept as may be.
         """
         # Also where an attempt was refused before, and nothing of it was kept.
         content = slot.target.content if slot.target is not None else slot.content
@@ -188,7 +196,7 @@ class Filling:
     def _run(self, slot: Slot, work: Work) -> None:
         try:
             generation = self._open(slot, work)
-            with self._turn(work), self._origins(slot, generation) as origins:
+            with self._turn(slot, work), self._origins(slot, generation) as origins:
                 self._fill(generation, origins, work)
             self._publish(slot, work, generation)
         except CacheError as error:
@@ -198,6 +206,7 @@ class Filling:
             self._fail(slot, work, CacheError(f"the fill failed: {error!r}"))
         finally:
             with self.lock:
+                self._turns.is_over(slot.registration.key.tenant)
                 self._running.discard(work)
 
     def _open(self, slot: Slot, work: Work) -> Generation:
@@ -226,7 +235,7 @@ class Filling:
     def _lay_out(self, slot: Slot, generation: Generation) -> None:
         try:
             self._room.lay_out(generation)
-        except CapacityError:
+        except (CapacityError, TenantFullError):
             # Nothing was pulled that could be kept; empty files would keep others out.
             self._discard(slot, generation)
             raise
@@ -375,15 +384,12 @@ class Filling:
             for origin in origins.values():
                 origin.close()
 
-    @contextmanager
-    def _turn(self, work: Work) -> Iterator[None]:
-        while not self._turns.acquire(timeout=TICK):
+    def _turn(self, slot: Slot, work: Work) -> AbstractContextManager[None]:
+        def check() -> None:
             if work.stopped.is_set() or self._stopping.is_set():
                 raise FillStoppedError("the fill was stopped before its turn")
-        try:
-            yield
-        finally:
-            self._turns.release()
+
+        return self._turns.turn(slot.registration.key.tenant, check)
 
     def _pause(self, seconds: float) -> None:
         if self._stopping.wait(seconds):

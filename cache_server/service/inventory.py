@@ -106,7 +106,7 @@ class Inventory:
         for generation in found:
             if generation in (slot.current, slot.target):
                 if generation.begun:
-                    self._ledger.adopt(generation.id, generation.room)
+                    self._ledger.adopt(generation.id, generation.room, tenant=key.tenant)
             else:
                 self._root.discard(generation.directory)
 

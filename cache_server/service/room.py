@@ -5,7 +5,8 @@
     delete    without the lock; their room counts until their files are gone
     book      now it is there; nobody could take it meanwhile, since one fill at a time comes here
 
-Capacity and the file system's own free space are two limits; a plan satisfies both.
+Capacity and the file system's own free space are two limits; a plan satisfies both. A tenant may
+have a third, its quota: there its own slots go first, and nobody else's for it.
 """
 
 import logging
@@ -14,13 +15,21 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 
-from cache_protocol.errors import CapacityError
+from cache_protocol.errors import CapacityError, QuotaError
 from cache_protocol.units import show_size
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import Content
 from cache_server.core.counted import Leaving
-from cache_server.core.eviction import NEVER, EvictionPlan, Held, SlotUse, plan_eviction
+from cache_server.core.eviction import (
+    NEVER,
+    EvictionPlan,
+    Held,
+    SlotUse,
+    plan_eviction,
+    plan_for_tenant,
+)
 from cache_server.core.ledger import Ledger, room
+from cache_server.core.shares import LimitOf
 from cache_server.core.slots import SlotEvent, SlotState
 from cache_server.service.clocks import Clocks
 from cache_server.service.counters import Counters
@@ -32,6 +41,10 @@ from cache_server.store.generation import Generation
 from cache_server.store.root import Root
 
 log = logging.getLogger(__name__)
+
+
+class TenantFullError(QuotaError):
+    """As much of a tenant is kept as may be; what is not kept can still pass through."""
 
 
 class Room:
@@ -50,6 +63,7 @@ class Room:
         counters: Counters,
         clocks: Clocks,
         hot_window: timedelta,
+        limit_of: LimitOf,
     ) -> None:
         # Held while room is made and given away, and while a slot is evicted. Taken before the
         # service's lock, never inside it.
@@ -64,6 +78,7 @@ class Room:
         self._counters = counters
         self._clocks = clocks
         self._hot_window = hot_window
+        self._limit_of = limit_of  # bytes of one tenant
 
     def lay_out(self, generation: Generation) -> None:
         """Book ``generation`` and allocate its files; others go where that is permitted.
@@ -71,20 +86,21 @@ class Room:
         Raises:
             CapacityError: there is no room, and giving up what may go would not be enough;
                 nobody went. Or the disk was full although it said otherwise.
+            TenantFullError: the same, within the quota of its tenant.
             DiskError: the disk failed.
         """
         if self._ledger.has(generation.id):  # it goes on
             generation.allocate()
             return
         with self.alone:
-            self._make(generation.id, generation.room)
+            self._make(generation)
             # Before the next one looks how much room the file system has.
             generation.allocate()
 
     def check(self, content: Content) -> None:
-        """Refuse at once what there can be no room for; CapacityError with its numbers."""
+        """Refuse at once what there can be no room for; raises as ``lay_out``."""
         if not self._ledger.has(content.generation):
-            self._plan_or_refuse(room([f.size for _, f in content.files()]))
+            self._victims(content.tenant, room([f.size for _, f in content.files()]))
 
     @property
     def free(self) -> int:
@@ -101,12 +117,8 @@ class Room:
 
     def plan(self, need: int) -> EvictionPlan:
         """Return who would go for a fill of ``need`` bytes; nothing happens."""
-        with self._lock:
-            self._requests.note_reads()
-            slots = list(self._slots.values())
-        readers = self._leases.readers_by_key()
         return plan_eviction(
-            [self._use(slot, readers) for slot in slots],
+            self._uses(),
             need=self._ledger.lack(need, disk_free=self._root.disk_free),
             now=self._clocks.boottime(),
             hot_window=self._hot_window,
@@ -140,26 +152,61 @@ class Room:
             log.info("%s was evicted", slot.registration.key.id)
         return freed
 
-    def _make(self, generation: str, size: int) -> None:
+    def _make(self, generation: Generation) -> None:
+        tenant, size = generation.content.tenant, generation.room
         self._departures.give_up_unheld(self._leases.held())
-        while (plan := self._plan_or_refuse(size)).victims:
+        while planned := self._victims(tenant, size):
             with self._lock:
-                victims = self._as_planned(plan)
-                going = self.mark(victims)
-            if victims:
-                self.delete(victims, going, Leaving.ROOM)
+                slots = self._as_planned(planned)
+                going = self.mark(slots)
+            if slots:
+                self.delete(slots, going, Leaving.ROOM)
                 break
         with self._lock:
-            self._ledger.book(generation, size, disk_free=self._root.disk_free)
+            free = self._root.disk_free
+            self._ledger.book(generation.id, size, tenant=tenant, disk_free=free)
 
-    def _plan_or_refuse(self, size: int) -> EvictionPlan:
-        plan = self.plan(size)
-        if plan.shortfall:
-            raise _refusal(self._ledger.refusal(size, disk_free=self._root.disk_free), plan.held)
-        return plan
+    def _victims(self, tenant: str, size: int) -> tuple[SlotUse, ...]:
+        """Return who goes for ``size`` bytes of ``tenant``; raises as ``lay_out``."""
+        own, others = plan_for_tenant(
+            self._uses(),
+            tenant=tenant,
+            own_need=self._excess(tenant, size),
+            need=self._ledger.lack(size, disk_free=self._root.disk_free),
+            now=self._clocks.boottime(),
+            hot_window=self._hot_window,
+        )
+        if own.shortfall:
+            raise self._full(tenant, size, own.held)
+        if others.shortfall:
+            raise _refusal(self._ledger.refusal(size, disk_free=self._root.disk_free), others.held)
+        return own.victims + others.victims
 
-    def _as_planned(self, plan: EvictionPlan) -> list[Slot]:
-        """Return the victims of ``plan``; none if one has changed since: then plan anew.
+    def _excess(self, tenant: str, size: int) -> int:
+        """Return the bytes by which ``size`` more take ``tenant`` above its quota."""
+        limit = self._limit_of(tenant)
+        return 0 if limit is None else max(0, self._ledger.used_by(tenant) + size - limit)
+
+    def _full(self, tenant: str, size: int, held: Held) -> TenantFullError:
+        limit, used = self._limit_of(tenant) or 0, self._ledger.used_by(tenant)
+        return TenantFullError(
+            f"{show_size(size)} needed, and tenant {tenant} has {show_size(used)} of its quota of "
+            f"{show_size(limit)}; of that may not go: {_words(held)}",
+            needed=size,
+            used=used,
+            limit=limit,
+            **asdict(held),
+        )
+
+    def _uses(self) -> list[SlotUse]:
+        with self._lock:
+            self._requests.note_reads()
+            slots = list(self._slots.values())
+        readers = self._leases.readers_by_key()
+        return [self._use(slot, readers) for slot in slots]
+
+    def _as_planned(self, planned: tuple[SlotUse, ...]) -> list[Slot]:
+        """Return the slots of ``planned``; none if one has changed since: then plan anew.
 
         1. the plan is made on a copy   2. a replica asks for a victim   3. its stamp is no
         longer the planned one, so it stays. A lease always comes with a new stamp.
@@ -167,7 +214,7 @@ class Room:
         self._requests.note_reads()
         readers = self._leases.readers_by_key()
         slots = []
-        for victim in plan.victims:
+        for victim in planned:
             slot = self._slots.get(Key(*victim.key))
             if slot is None or self._use(slot, readers) != victim:
                 return []
@@ -203,5 +250,8 @@ def _come_back(slot: Slot) -> None:
 def _refusal(error: CapacityError, held: Held) -> CapacityError:
     """Return ``error`` with what keeps the slots that are there from going."""
     numbers = {**error.numbers, **asdict(held)}
-    words = ", ".join(f"{show_size(size)} {reason}" for reason, size in asdict(held).items())
-    return CapacityError(f"{error}; of what is there may not go: {words}", **numbers)
+    return CapacityError(f"{error}; of what is there may not go: {_words(held)}", **numbers)
+
+
+def _words(held: Held) -> str:
+    return ", ".join(f"{show_size(size)} {reason}" for reason, size in asdict(held).items())

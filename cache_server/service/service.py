@@ -28,12 +28,15 @@ from cache_server.core.counted import Found, Leaving, Purpose
 from cache_server.core.eviction import NEVER
 from cache_server.core.ledger import Ledger
 from cache_server.core.recency import is_hot
+from cache_server.core.shares import check_share
 from cache_server.core.slots import SlotEvent, SlotState
+from cache_server.core.tenants import QuotasOf, no_quotas
 from cache_server.ports import OpenOrigin
 from cache_server.service.clocks import Clocks
 from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch
+from cache_server.service.fill_turns import FillTurns
 from cache_server.service.filling import Filling
 from cache_server.service.glance import Glance, Now, glance_at
 from cache_server.service.inventory import Inventory
@@ -65,6 +68,7 @@ class Options:
     hot_window: timedelta
     region: str
     scrub_rate: int = 100_000_000  # bytes per second
+    quotas: QuotasOf = no_quotas  # of a tenant
 
 
 class Service:
@@ -103,6 +107,7 @@ class Service:
             counters=self.counters,
             clocks=clocks,
             hot_window=options.hot_window,
+            limit_of=lambda tenant: options.quotas(tenant).bytes,
         )
         self._filling = Filling(
             lock=lock,
@@ -114,6 +119,7 @@ class Service:
             open_origin=open_origin,
             clocks=clocks,
             disk=self._disk,
+            turns=FillTurns(lambda tenant: options.quotas(tenant).fills),
         )
         self._inventory = Inventory(
             by_key,
@@ -226,6 +232,7 @@ class Service:
 
         Raises:
             MalformedError: an id, name or source that cannot be one.
+            QuotaError: it is new, and its tenant has as many as it may.
         """
         check_registration(key, models)
         new = self._register(Registration(key, models, vouched=vouched), pinned)
@@ -258,11 +265,17 @@ class Service:
         return False
 
     def _create(self, registration: Registration) -> None:
+        self._check_count(registration.key.tenant)
         self._disk.check()
         self._registry.put(registration, self._clocks.now())
         slot = Slot(registration, loaded=True)
         self._filling.resolve(slot)
         self._inventory.slots[registration.key] = slot
+
+    def _check_count(self, tenant: str) -> None:
+        if (limit := self.options.quotas(tenant).pipelines) is not None:
+            used = sum(key.tenant == tenant for key in self._inventory.slots)
+            check_share("pipelines", tenant, used, limit)
 
     def _change(self, old: Slot, registration: Registration) -> bool:
         """Take a changed registration; return whether the slot had to be replaced by a new one."""
@@ -395,6 +408,7 @@ class Service:
 
         Raises:
             UnknownPipelineError: there is no such pipeline.
+            QuotaError: too many fills of its tenant wait for their turn.
             DrainingError: the node is about to stop. Whatever else goes wrong is raised by the
                 future.
         """
@@ -409,6 +423,7 @@ class Service:
                 return ready
             if slot.work is None or slot.work.stopped.is_set():
                 self._disk.check()
+                self._filling.check_turn(slot)
             return self._filling.begin(slot).opened
 
     def warm_now(self, key: Key) -> Generation | None:
@@ -469,6 +484,7 @@ class Service:
 
         Raises:
             CapacityError: its size is known, and there is no room for it.
+            QuotaError: the same, within what its tenant may take; or too many fills of it wait.
             DrainingError: the node is about to stop.
         """
         self.check_admission()
@@ -478,6 +494,7 @@ class Service:
                 self._disk.check()
                 if not refresh:
                     self._filling.check_room(slot)
+                self._filling.check_turn(slot)
                 self._filling.begin(slot, refresh=refresh)
 
     def grant(self, key: Key, generation: Readable) -> Lease:

@@ -108,7 +108,15 @@ def control_plane(
     boots = Boots(service._registry)
     admission = Admission(tenants, OriginSettings(), closed=[service._root.path])
     address = DataAddress(**{**fields, **data})
-    wiring = Wiring(identities, address, boots, auth, check_models=admission.check, lanes=lanes)
+    wiring = Wiring(
+        identities,
+        address,
+        boots,
+        auth,
+        check_models=admission.check,
+        lanes=lanes,
+        connections_of=lambda tenant: tenants(tenant).quotas.connections,
+    )
     config = uvicorn.Config(
         build(service, wiring, None if pages is None else pages(service, wiring)),
         http=(crowd or Crowd()).protocol(),

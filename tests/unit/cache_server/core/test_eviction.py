@@ -3,7 +3,14 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_server.core.eviction import NEVER, EvictionPlan, Held, SlotUse, plan_eviction
+from cache_server.core.eviction import (
+    NEVER,
+    EvictionPlan,
+    Held,
+    SlotUse,
+    plan_eviction,
+    plan_for_tenant,
+)
 
 NOW = 10_000_000.0  # seconds
 HOUR = 3600.0
@@ -122,3 +129,31 @@ def test_a_plan_does_not_depend_on_the_order_of_the_table(table, need, random):
     shuffled = list(table)
     random.shuffle(shuffled)
     assert plan(shuffled, need) == plan(table, need)
+
+
+# What a tenant's quota adds.
+
+
+def plans(slots: list[SlotUse], *, own_need: int, need: int) -> tuple[list[str], list[str]]:
+    own, others = plan_for_tenant(
+        slots, tenant="mine", own_need=own_need, need=need, now=NOW, hot_window=HOT
+    )
+    return [v.key[1] for v in own.victims], [v.key[1] for v in others.victims]
+
+
+def test_for_its_quota_a_tenant_gives_up_its_own_however_old_others_are():
+    slots = [slot("old", idle_hours=90), slot("mine", key="mine")]
+    assert plans(slots, own_need=5, need=0) == (["mine"], [])
+
+
+def test_what_a_tenant_gives_up_is_room_for_the_node_as_well():
+    slots = [slot("old", idle_hours=90), slot("mine", key="mine")]
+    assert plans(slots, own_need=5, need=10) == (["mine"], [])
+    assert plans(slots, own_need=5, need=11) == (["mine"], ["old"])
+
+
+def test_where_its_own_do_not_suffice_nobody_is_looked_for():
+    slots = [slot("old", idle_hours=90), slot("mine", key="mine", pinned=True)]
+    own, others = plan_for_tenant(slots, tenant="mine", own_need=5, need=5, now=NOW, hot_window=HOT)
+    assert own == EvictionPlan(shortfall=5, held=Held(pinned=10))
+    assert others == EvictionPlan()

@@ -150,15 +150,15 @@ def test_the_order_of_requests_outlives_a_restart(node):
 
 
 def test_a_slot_asked_for_between_plan_and_eviction_stays(two, monkeypatch):
-    plan = two.service._room.plan
+    plan = two.service._room._victims
 
-    def plan_then_touch(need):
-        made = plan(need)
-        if made.victims and made.victims[0].key == VOICE:
+    def plan_then_touch(tenant, size):
+        victims = plan(tenant, size)
+        if victims and victims[0].key == VOICE:
             two.service.touch(VOICE)
-        return made
+        return victims
 
-    monkeypatch.setattr(two.service._room, "plan", plan_then_touch)
+    monkeypatch.setattr(two.service._room, "_victims", plan_then_touch)
     assert two.warm(THIRD) is None
     assert warm_keys(two) == ["third", "voice"]
 
