@@ -89,7 +89,7 @@ def ticks(end: float, begin: float = 0.0) -> list[Tick]:
     power = 10.0 ** math.floor(math.log10(length / 5))
     step = next(s * power for s in STEPS if length / (s * power) <= 8)
     marks = range(math.ceil(begin / step), math.floor(end / step + 1e-9) + 1)
-    return [Tick((n * step - begin) / length * WIDTH, round(n * step, 6)) for n in marks]
+    return [Tick(min((n * step - begin) / length, 1) * WIDTH, round(n * step, 6)) for n in marks]
 
 
 def distribution(reports: Sequence[Report]) -> list[Bin]:

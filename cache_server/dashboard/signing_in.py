@@ -64,7 +64,8 @@ def sign_in_routes(
 
 def to_sign_in(request: Request, error: CacheError) -> Response | None:
     """Return a browser that is not known to the sign-in page; None for whoever is no browser."""
-    wants_page = "text/html" in request.headers.get("accept", "")
+    of_api = request.url.path.startswith("/v1/")
+    wants_page = not of_api and "text/html" in request.headers.get("accept", "")
     if not (isinstance(error, UnauthorizedError) and wants_page):
         return None
     place = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -100,7 +100,8 @@ def span(seconds: float) -> str:
 
 def about(seconds: float) -> str:
     """Return a length of time that is only reckoned: without tenths."""
-    return f"about {seconds:.0f} s" if seconds < 59.5 else f"about {span(seconds)}"
+    whole = round(seconds)
+    return f"about {whole} s" if whole < 60 else f"about {span(whole)}"
 
 
 def count(number: int, thing: str) -> str:

@@ -40,6 +40,7 @@ class Streams:
         ending: Callable[[], bool],
         *,
         every: float = EVERY,
+        quiet: float = QUIET,
         limit: int = MAX_STREAMS,
     ) -> None:
         """Stream nothing yet.
@@ -48,11 +49,13 @@ class Streams:
             known: whether somebody's token is still valid.
             ending: whether the node is about to end.
             every: seconds between two looks.
+            quiet: seconds of silence after which an empty line is sent.
             limit: streams at once.
         """
         self._known = known
         self._ending = ending
         self._every = every
+        self._quiet = quiet
         self._limit = limit
         self._open = 0
         self._lookers = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
@@ -80,7 +83,7 @@ class Streams:
             self._open -= 1
 
     async def _said(self, identity: Identity, look: Look) -> AsyncIterator[str]:
-        loop, quiet = asyncio.get_running_loop(), 0.0
+        loop, silent = asyncio.get_running_loop(), 0.0
         while self._known(identity) and not self._ending():
             try:
                 events = await loop.run_in_executor(self._lookers, lambda: list(look()))
@@ -89,9 +92,9 @@ class Streams:
                 return
             if events:
                 yield "".join(map(_line, events))
-            elif quiet >= QUIET:
+            elif silent >= self._quiet:
                 yield ":\n\n"
-            quiet = 0.0 if events or quiet >= QUIET else quiet + self._every
+            silent = 0.0 if events or silent >= self._quiet else silent + self._every
             await asyncio.sleep(self._every)
         yield _line(Event("over", "ended"))
 
