@@ -1,6 +1,7 @@
 """Commands about the node itself: how it stands, and whether it does."""
 
 import json
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -29,7 +30,8 @@ def status(api: NodeApi, args: Namespace) -> None:
         print(json.dumps(answer))  # noqa: T201 - a command talks to its terminal
         return
     pipelines = api.call("GET", routes.PIPELINES)["pipelines"]
-    show_tables(args, answer, node_table(answer), Group("", *chips_tables(pipelines)))
+    figures = node_table(answer, on_terminal=sys.stdout.isatty())
+    show_tables(args, answer, figures, Group("", *chips_tables(pipelines)))
 
 
 def health(api: NodeApi, args: Namespace) -> None:
@@ -44,14 +46,16 @@ def health(api: NodeApi, args: Namespace) -> None:
     say(args, said, said.get("status", "ok"))
 
 
-def node_table(status: dict[str, Any]) -> Table:
-    """Return the node's figures, one per row."""
+def node_table(status: dict[str, Any], *, on_terminal: bool) -> Table:
+    """Return the node's figures, one per row; on a terminal also as a bar."""
     table = Table("figure", "value", box=None, show_header=False)
     table.add_row("node", _condition(status))
     table.add_row("region", Text(status["region"]))
-    capacity, used = status["capacity"], status["used"]
-    table.add_row("space", ProgressBar(total=max(1, capacity), completed=used, width=_BAR))
-    for name in ("capacity", "used", "free", "disk_free", "origin_bytes"):
+    capacity, used = max(1, status["capacity"]), status["used"]
+    if on_terminal:
+        table.add_row("space", ProgressBar(total=capacity, completed=used, width=_BAR))
+    table.add_row("used", f"{show_size(used)} ({100 * used // capacity} %)")
+    for name in ("capacity", "free", "disk_free", "origin_bytes"):
         table.add_row(_words(name), show_size(status[name]))
     for state, count in status["pipelines"].items():
         table.add_row(Text(state, style=COLOURS.get(state, "")), str(count))

@@ -1,0 +1,57 @@
+"""docker-compose.yml against what our programs expect; its schema is checked by scripts/lint."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cache_protocol.units import parse_duration
+from cache_server.settings import Settings
+from cache_server.stopping import STOP_LIMIT
+
+ROOT = Path(__file__).resolve().parents[3]
+SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+
+def settings() -> Settings:
+    given = SERVICES["node"]["environment"]
+    ours = {k: v for k, v in given.items() if k.startswith("CACHE_SERVER_")}
+    return Settings.from_env(ours | {"CACHE_SERVER_REGION": "eu-west-1"}, {})
+
+
+def test_the_nodes_settings_are_settings():
+    published = {int(port.split(":")[1]) for port in SERVICES["node"]["ports"]}
+    assert published == {settings().port, settings().data_port}
+    assert f"weights:{settings().root}" in SERVICES["node"]["volumes"]
+
+
+def test_a_node_has_time_to_drain_before_it_is_killed():
+    grace = parse_duration(f"PT{SERVICES['node']['stop_grace_period'].upper()}")
+    assert grace.total_seconds() >= settings().drain.total_seconds() + STOP_LIMIT
+
+
+def test_every_file_that_is_mounted_is_there():
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert not source.startswith(".") or (ROOT / source).exists(), source
+
+
+def test_every_service_gives_up_its_rights():
+    for service in SERVICES.values():
+        assert service["cap_drop"] == ["ALL"]
+        assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_prometheus_asks_the_node_with_the_token_that_is_made_for_it():
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (scrape,) = config["scrape_configs"]
+    assert scrape["static_configs"][0]["targets"] == [f"node:{settings().port}"]
+    (script,) = SERVICES["metrics-token"]["command"]
+    assert scrape["authorization"]["credentials_file"] in script
+    assert "--tenant '*' --role viewer" in script
+
+
+def test_what_only_people_look_at_is_published_on_this_host_alone():
+    for name in ("prometheus", "grafana"):
+        assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])

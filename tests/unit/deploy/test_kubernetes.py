@@ -1,0 +1,112 @@
+"""The manifests, against Kubernetes' own schemas and against what our programs expect."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from cache_server.http.door import PROBES
+from cache_server.settings import Settings
+from cache_server.stopping import STOP_LIMIT
+from replica_agent.boot.command import takes_handover
+from replica_agent.settings import from_environment
+
+FOLDER = Path(__file__).resolve().parents[3] / "deploy/kubernetes"
+OLDEST, NEWEST = "1.29", "1.34"  # ReadWriteOncePod is stable since 1.29
+
+
+def documents() -> Iterator[tuple[str, Any]]:
+    for file in sorted(FOLDER.glob("*.yaml")):
+        for document in yaml.safe_load_all(file.read_text()):
+            yield f"{file.name} {document['kind']}", document
+
+
+EVERY = [pytest.param(document, id=name) for name, document in documents()]
+PODS = [
+    pytest.param(document["spec"]["template"]["spec"], id=name)
+    for name, document in documents()
+    if document["kind"] in ("StatefulSet", "Deployment")
+]
+
+
+def one(kind: str) -> Any:
+    return next(document for _, document in documents() if document["kind"] == kind)
+
+
+def node() -> Any:
+    return one("StatefulSet")["spec"]["template"]["spec"]
+
+
+def engine() -> Any:
+    return one("Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("document", EVERY)
+def test_a_manifest_is_what_its_schema_says(document, version):
+    kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_no_pod_is_told_of_services_by_variables(pod):
+    assert pod["enableServiceLinks"] is False
+
+
+def test_no_service_has_a_name_whose_variables_are_our_settings():
+    for _, document in documents():
+        if document["kind"] == "Service":
+            prefix = document["metadata"]["name"].upper().replace("-", "_")
+            assert not prefix.startswith(("CACHE_SERVER", "REPLICA_AGENT"))
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_a_pod_has_no_more_rights_than_it_needs(pod):
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    for container in pod["containers"]:
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_the_nodes_settings_are_settings():
+    settings = Settings.from_env(one("ConfigMap")["data"], {})
+    ports = {p["name"]: p["containerPort"] for p in node()["containers"][0]["ports"]}
+    assert ports == {"control": settings.port, "data": settings.data_port}
+    assert [p["port"] for p in one("Service")["spec"]["ports"]] == list(ports.values())
+    mounts = {m["mountPath"] for m in node()["containers"][0]["volumeMounts"]}
+    assert str(settings.root) in mounts
+
+
+def test_a_pod_has_time_to_drain_before_it_is_killed():
+    drain = Settings.from_env(one("ConfigMap")["data"], {}).drain.total_seconds()
+    assert node()["terminationGracePeriodSeconds"] >= drain + STOP_LIMIT
+
+
+def test_the_probes_ask_what_answers_without_a_token():
+    container = node()["containers"][0]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["path"] in PROBES
+
+
+def test_an_unready_node_is_not_restarted():
+    assert node()["containers"][0]["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_the_engines_entry_is_a_boot_that_takes_the_hand_over():
+    variables = {v["name"]: v["value"] for v in engine()["env"] if "value" in v}
+    settings = from_environment(variables)
+    service = one("Service")
+    assert settings.server == f"http://{service['metadata']['name']}:8080"
+    assert engine()["command"] == ["replica-agent", "boot"]
+    own, command = engine()["args"][:3], engine()["args"][3:]
+    assert own == ["--pipeline", "chat", "--"]
+    assert takes_handover(command)
+
+
+def test_the_engine_is_let_in_by_the_nodes_network_policy():
+    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    wanted = one("NetworkPolicy")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    assert wanted.items() <= labels.items()
