@@ -9,7 +9,7 @@ class Limits:
 
     connections: int = 4096  # open at once; one that waits costs a descriptor and about 2 KiB
     active: int = 1024  # answers at once, each a thread
-    generation: int = 512  # of these for one generation; 512 lanes are 64 hosts of eight
+    generation: int = 512  # of these for one generation; 100 hosts of four lanes and one more
     hung: int = 8  # of these hanging in the disk, before no more are sent after them
     disk_time: float = 10.0  # without a byte from the disk that count as hanging
     refusing: int = 256  # connections above the bound that are being told so

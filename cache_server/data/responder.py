@@ -112,19 +112,16 @@ class Responder:
         head = content_head(selection, etag, now=now, keep_alive=keep_alive)
         if request.method == "HEAD" or selection.span.size == 0:
             wire.send(head)
-        elif resource.kind == FILES:
-            self._revalidate(request, file, selection.span, wire)
-            stream = file.stream(selection.span, partial(_pause, wire))
-            if stream is None:
-                with self._answers.admitted(resource.generation, wire):
-                    self._send_file(resource, file, head, selection.span, wire)
+            return
+        # What only waits, for digests or a verdict, takes a thread as well.
+        with self._answers.admitted(resource.generation, wire):
+            if resource.kind == FILES:
+                self._revalidate(request, file, selection.span, wire)
+                self._send_content(resource, file, head, selection.span, wire)
+            elif resource.kind == DIGESTS:
+                self._send_parts(self._table(file, selection.span, wire), head, wire)
             else:
-                with self._answers.admitted(resource.generation, wire), closing(stream):
-                    self._send_parts(_streamed(stream, wire), head, wire)
-        elif resource.kind == DIGESTS:
-            self._send_parts(self._table(file, selection.span, wire), head, wire)
-        else:
-            self._send_parts(self._verdict(file, selection.span, wire), head, wire)
+                self._send_parts(self._verdict(file, selection.span, wire), head, wire)
 
     def _find(self, request: Request, now: float) -> tuple[Ticket, Resource, ReadableFile]:
         # The ticket comes first, so that nobody without one learns which names exist.
@@ -142,6 +139,16 @@ class Responder:
             unknown = MalformedError("the generation has no such model or file")
             raise RefusedError(404, unknown) from error
         return ticket, resource, file
+
+    def _send_content(
+        self, resource: Resource, file: ReadableFile, head: bytes, span: Span, wire: Wire
+    ) -> None:
+        stream = file.stream(span, partial(_pause, wire))
+        if stream is None:
+            self._send_file(resource, file, head, span, wire)
+            return
+        with closing(stream):
+            self._send_parts(_streamed(stream, wire), head, wire)
 
     def _send_file(
         self, resource: Resource, file: ReadableFile, head: bytes, span: Span, wire: Wire
