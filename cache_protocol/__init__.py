@@ -4,6 +4,7 @@ Reading order: ``ranges`` (spans of bytes) · ``digests`` (chunks and their dige
 (what a file, model or pipeline may be called) · ``manifest`` (the files of one generation) ·
 ``tickets`` (the right to read, inside a URL) · ``routes`` (where everything is asked for) ·
 ``safetensors_header`` (which bytes are which tensor) · ``json_bounds`` (how much either may
-hold) · ``formats`` (which files can run code) · ``errors`` (every failure either side can name) ·
+hold) · ``formats`` (which files can run code) · ``request_ids`` (what ties logs
+together) · ``errors`` (every failure either side can name) ·
 ``units`` and ``environment`` (how settings are written).
 """

@@ -80,9 +80,9 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     # Many threads move bytes, each in Python for microseconds at a time; one answers requests and
     # must not stand in line for 5 ms, the default, whenever it wants the interpreter's lock.
     sys.setswitchinterval(0.0005)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    from cache_server.logs import write_logs  # noqa: PLC0415 - as the node, below
+
+    write_logs(sys.stderr, settings.log_format, settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     if crash_at := env.get("WARMLINE_CRASH_AT"):
         crash_points.arm(crash_at)

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -14,6 +15,15 @@ from cache_protocol.units import parse_duration, parse_size
 from cache_server.core.reach import parse_reach
 
 PREFIX = "CACHE_SERVER_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class LogFormat(StrEnum):
+    """How the log looks."""
+
+    AUTO = "auto"  # console on a terminal, json elsewhere
+    CONSOLE = "console"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,8 @@ class Settings:
     region: str = "local"
     hot_window: timedelta = timedelta(hours=48)
     scrub_rate: int = 100_000_000  # bytes per second that a scrub reads at most
+    log_format: LogFormat = LogFormat.AUTO
+    log_level: str = "info"
     boots_kept: int = 1000  # boot reports of one pipeline
     boots_kept_for: timedelta = timedelta(days=90)
     drain: timedelta = timedelta(seconds=20)  # that readers get to finish after SIGTERM
@@ -106,6 +118,18 @@ def _rate(text: str) -> int:
     return rate
 
 
+def _log_format(text: str) -> LogFormat:
+    if text.lower() not in tuple(LogFormat):
+        raise MalformedError(f"{text!r} is none of {', '.join(LogFormat)}")
+    return LogFormat(text.lower())
+
+
+def _level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise MalformedError(f"{text!r} is none of {', '.join(LOG_LEVELS)}")
+    return text.lower()
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
         raise MalformedError(f"{text!r} is not a number from 1 to 999999999")
@@ -151,6 +175,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "region": _text,
     "hot_window": parse_duration,
     "scrub_rate": _rate,
+    "log_format": _log_format,
+    "log_level": _level,
     "boots_kept": _count,
     "boots_kept_for": parse_duration,
     "drain": parse_duration,

@@ -7,13 +7,14 @@ else; no message of an error shows it.
 
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from cache_protocol import routes
+from cache_protocol import request_ids, routes
 from cache_protocol.errors import (
     CacheError,
     MalformedError,
@@ -43,7 +44,9 @@ class ControlClient:
         """Ask ``server``, e.g. ``http://cache:8080``, with the right that ``token`` gives."""
         self._target = parse_url(server)
         self._server = str(self._target.endpoint)
-        self._headers = {"Accept": "application/json"}
+        # Of this start: the node and the origin write it into their logs.
+        self.request_id = os.urandom(8).hex()
+        self._headers = {"Accept": "application/json", request_ids.HEADER: self.request_id}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._lock = threading.Lock()

@@ -132,6 +132,7 @@ class Pull:
             reason=reason if failure is None else str(failure) or repr(failure),
             source=manifest.source if manifest else CACHE,
             recovered=failure is None and reason is not None,
+            request_id=self._client.request_id,
         )
 
     def close(self) -> None:

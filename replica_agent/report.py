@@ -37,6 +37,7 @@ class Boot:
     source: str = "cache"  # who served the bytes: cache, pass-through, origin
     recovered: bool = False  # the engine got its weights in spite of ``reason``
     notes: Sequence[str] = ()  # what an operator should know besides
+    request_id: str | None = None  # by which the node's log knows this start
 
     @property
     def ok(self) -> bool:
@@ -64,6 +65,8 @@ def to_json(boot: Boot) -> dict[str, Any]:
         fields["reason"] = boot.reason
     if boot.notes:
         fields["notes"] = list(boot.notes)
+    if boot.request_id is not None:
+        fields["request_id"] = boot.request_id
     return fields
 
 

@@ -25,6 +25,8 @@ settings (environment; flags win):
   CACHE_SERVER_REGION          label of this node                                    [local]
   CACHE_SERVER_HOT_WINDOW      ISO 8601 duration                                     [PT48H]
   CACHE_SERVER_SCRUB_RATE      bytes per second that a scrub reads at most           [100MB]
+  CACHE_SERVER_LOG_FORMAT      'json' or 'console'         ['console' on a terminal, else 'json']
+  CACHE_SERVER_LOG_LEVEL       'debug', 'info', 'warning' or 'error'                  [info]
   CACHE_SERVER_BOOTS_KEPT      boot reports of one pipeline                           [1000]
   CACHE_SERVER_BOOTS_KEPT_FOR  how long boot reports are kept, ISO 8601               [P90D]
   CACHE_SERVER_DRAIN           how long readers may finish after SIGTERM, ISO 8601    [PT20S]
@@ -49,6 +51,8 @@ SERVE_FLAGS = {
     "region": "NAME",
     "hot-window": "DURATION",
     "scrub-rate": "SIZE",
+    "log-format": "auto|json|console",
+    "log-level": "LEVEL",
     "boots-kept": "N",
     "boots-kept-for": "DURATION",
     "drain": "DURATION",

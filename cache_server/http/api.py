@@ -31,6 +31,7 @@ from cache_server.http.streams import Streams
 from cache_server.http.tickets import ticket_routes
 from cache_server.http.timing import Timing
 from cache_server.http.tokens import token_routes
+from cache_server.http.tracing import Tracing
 from cache_server.metrics.exposition import Metrics
 from cache_server.metrics.node import LaneCounts
 from cache_server.service.identities import Identities
@@ -73,6 +74,7 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
     check, limit_of = _check(wiring, front), wiring.connections_of
     app.add_middleware(Door, check=check, front=front, connections_of=limit_of)
     app.add_middleware(Timing, times=metrics.requests)
+    app.add_middleware(Tracing)
     app.include_router(pipeline_routes(service, wiring.check_models))
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))

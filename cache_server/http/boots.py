@@ -66,6 +66,7 @@ class BootBody(BaseModel):
     source: Literal["cache", "pass-through", "origin"]
     reason: Words | None = None
     notes: Annotated[list[Words], Field(max_length=20)] = []
+    request_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
     weight_wait: Seconds
     time_to_ready: Seconds
 

@@ -1,13 +1,18 @@
-"""How long each answer took, by route: outermost, so that refusals at the door count as well."""
+"""Counts and logs each answer, by route; before the door, so that refusals there count as well."""
 
+import logging
 import time
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache_server.metrics.requests import ELSEWHERE, RequestTimes
 
+log = logging.getLogger(__name__)
+
 # What a route may be asked with; the method is the caller's word, and any other would be a series.
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+_OF_EVERY_START = ("/v1/leases", "/v1/boots")  # many a second where replicas start
 CUT = 499  # the caller left before a status: nginx' word for it
 
 
@@ -41,4 +46,27 @@ class Timing:
             # Routing leaves its finding in the scope; who was refused before has none.
             route = getattr(scope.get("route"), "path", ELSEWHERE)
             method = scope["method"] if scope["method"] in METHODS else ELSEWHERE
-            self._times.observe(method, route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._times.observe(method, route, status, seconds)
+            _log(scope, route, status, seconds)
+
+
+def _log(scope: Scope, route: str, status: int, seconds: float) -> None:
+    level = _level(scope["method"], route, status)
+    if not log.isEnabledFor(level):
+        return
+    identity = scope.get("state", {}).get("identity")
+    facts = {
+        "status": status,
+        "seconds": round(seconds, 4),
+        "caller": getattr(identity, "id", None),
+    }
+    log.log(level, "%s %s", scope["method"], quote(scope["path"]), extra=facts)
+
+
+def _level(method: str, route: str, status: int) -> int:
+    """Return how much an answer matters: what changes something is told, what only looks is not."""
+    if status >= 500:
+        return logging.WARNING
+    looks = method in ("GET", "HEAD") or route.startswith(_OF_EVERY_START)
+    return logging.DEBUG if looks else logging.INFO

@@ -13,6 +13,7 @@ import httpx2
 from huggingface_hub import set_client_factory
 
 from cache_protocol.errors import MalformedError, OriginUnavailableError
+from cache_server.core.tracing import trace_headers
 from cache_server.origins.answers import check_encoding, refusal
 from cache_server.origins.question import current
 from cache_server.origins.redirects import MAX_REDIRECTS, place, same_origin
@@ -24,6 +25,7 @@ class _OneAttempt(httpx2.Client):
         what = place(str(request.url))
         wants_stream = options.pop("stream", False)
         request.headers["Accept-Encoding"] = "identity"
+        request.headers.update(trace_headers())
         try:
             response = self._follow(request, options)
             if response.status_code >= 400:

@@ -10,6 +10,7 @@ from typing import Self
 
 from cache_protocol.errors import OriginUnavailableError
 from cache_protocol.ranges import Span, range_header
+from cache_server.core.tracing import trace_headers
 from cache_server.origins import redirects
 from cache_server.origins.answers import place_in_body
 from cache_server.origins.connections import FAILURES, Connections, Exchange, broken
@@ -43,7 +44,8 @@ class RangedClient:
             OriginUnavailableError: no answer, not HTTP, or too many redirects.
             MalformedError: a redirect that must not be followed.
         """
-        common = {"Range": range_header(span), "Accept-Encoding": "identity", **(headers or {})}
+        common = {"Range": range_header(span), "Accept-Encoding": "identity", **trace_headers()}
+        common |= headers or {}
         target, first = url, None
         for _ in range(1 + redirects.MAX_REDIRECTS):
             secret = private if redirects.same_origin(url, target) else None

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
 from typing import Any
 
 from cache_protocol.errors import (
@@ -327,7 +328,8 @@ class Filling:
         try:
             terms = registration.terms
             answers = [
-                pool.submit(self._resolve_model, m, terms, pause) for m in registration.models
+                pool.submit(copy_context().run, self._resolve_model, m, terms, pause)
+                for m in registration.models
             ]
             missing = set(answers)
             while missing:
@@ -403,7 +405,8 @@ class Filling:
                 with self.lock:
                     self._threads.discard(threading.current_thread())
 
-        thread = threading.Thread(target=body, name=name)
+        # Whatever it logs, or asks an origin, it does for the request that began it.
+        thread = threading.Thread(target=copy_context().run, args=(body,), name=name)
         try:
             thread.start()
         except RuntimeError as error:  # before anybody knows of an attempt that would never end

@@ -1,6 +1,7 @@
 """Counts what origins are asked and how often they fail, whoever asks: a fill, a repair, a reader.
 
-Between the service and the adapters, which know of no counts.
+Whatever is asked, in whichever thread, is asked for the request that opened the origin. Between
+the service and the adapters, which know of no counts.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from cache_protocol.errors import OriginError
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, ModelSpec, OriginFile
 from cache_server.core.tenants import Terms
+from cache_server.core.tracing import request_id
 from cache_server.ports import OpenOrigin, Origin, Stream
 from cache_server.service.counters import Counters
 
@@ -34,10 +36,11 @@ class _Watched:
         self._origin = origin
         self._scheme = scheme
         self._counters = counters
+        self._request = request_id.get()
 
     def resolve(self) -> Listing:
         self._counters.count_origin_request(self._scheme)
-        with _watched(self._counters, self._scheme):
+        with _on_behalf_of(self._request), _watched(self._counters, self._scheme):
             return self._origin.resolve()
 
     @contextmanager
@@ -45,6 +48,7 @@ class _Watched:
         self._counters.count_origin_request(self._scheme)
         # Whoever reads lets the stream's errors pass through here.
         with (
+            _on_behalf_of(self._request),
             _watched(self._counters, self._scheme),
             self._origin.open(listing_revision, file, span) as stream,
         ):
@@ -52,6 +56,15 @@ class _Watched:
 
     def close(self) -> None:
         self._origin.close()
+
+
+@contextmanager
+def _on_behalf_of(request: str | None) -> Iterator[None]:
+    before = request_id.set(request)
+    try:
+        yield
+    finally:
+        request_id.reset(before)
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class Request(NamedTuple):
     range: str | None
     authorization: str | None
     status: int
+    request_id: str | None = None  # for whom it was asked
 
 
 class Hub:
@@ -276,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         got = self.headers
         self.hub.record(
             Request(self.server.name, self.command, unquote(self.route), got.get("Range"),
-                    got.get("Authorization"), status)
+                    got.get("Authorization"), status, got.get("X-Request-Id"))
         )  # fmt: skip
         self.send_response(status)
         for name, value in headers.items():
