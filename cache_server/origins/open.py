@@ -10,6 +10,7 @@ from cache_server.core.tenants import Tenant
 from cache_server.origins.connections import Connections
 from cache_server.origins.credentials import read_secret
 from cache_server.origins.directory import DirectoryOrigin
+from cache_server.origins.discreet import DiscreetOrigin
 from cache_server.origins.grounds import Grounds
 from cache_server.origins.hub_session import use_one_attempt
 from cache_server.origins.huggingface import HuggingFaceOrigin
@@ -41,36 +42,38 @@ def open_origin(
         case Scheme.FILE:
             return DirectoryOrigin(source.name, Grounds.of(tenant, closed).check)
         case Scheme.S3:
-            return _s3(source, spec.credentials, settings, tenant)
+            secret = _secret_of_bucket(spec.credentials, settings, tenant)
+            origin: Origin = S3Origin(source.name, source.prefix, secret=secret, settings=settings)
+            return DiscreetOrigin(origin, settings.secrets.union((secret or {}).values()))
         case Scheme.HF:
-            return _hugging_face(source, spec, settings, tenant)
+            token = _token(spec.credentials, settings, tenant)
+            origin = _hugging_face(source, spec.revision, settings, token)
+            return DiscreetOrigin(origin, settings.secrets.union([token] if token else []))
 
 
-def _s3(
-    source: Source, credentials: str | None, settings: OriginSettings, tenant: Tenant
-) -> Origin:
-    secret: dict[str, str] | None = {} if tenant.node_credentials else None
-    if credentials is not None:
-        secret = read_secret(
-            settings.secrets_dir,
-            credentials,
-            required=("access_key_id", "secret_access_key"),
-            optional=("session_token", "endpoint_url", "region"),
-        )
-    return S3Origin(
-        source.name,
-        source.prefix,
-        secret=secret,
-        settings=settings,
+def _secret_of_bucket(
+    credentials: str | None, settings: OriginSettings, tenant: Tenant
+) -> dict[str, str] | None:
+    """Return what ``S3Origin`` is to sign with."""
+    if credentials is None:
+        return {} if tenant.node_credentials else None
+    return read_secret(
+        settings.secrets_dir,
+        credentials,
+        required=("access_key_id", "secret_access_key"),
+        optional=("session_token", "endpoint_url", "region"),
     )
 
 
+def _token(credentials: str | None, settings: OriginSettings, tenant: Tenant) -> str | None:
+    if credentials is None:
+        return settings.hf_token if tenant.node_credentials else None
+    return read_secret(settings.secrets_dir, credentials, required=("token",))["token"]
+
+
 def _hugging_face(
-    source: Source, spec: ModelSpec, settings: OriginSettings, tenant: Tenant
+    source: Source, revision: str | None, settings: OriginSettings, token: str | None
 ) -> Origin:
-    token = settings.hf_token if tenant.node_credentials else None
-    if spec.credentials is not None:
-        token = read_secret(settings.secrets_dir, spec.credentials, required=("token",))["token"]
     use_one_attempt(connect_timeout=settings.connect_timeout, stall_timeout=settings.stall_timeout)
     connections = Connections(
         connect_timeout=settings.connect_timeout,
@@ -80,7 +83,7 @@ def _hugging_face(
     )
     return HuggingFaceOrigin(
         source.name,
-        spec.revision or source.revision,
+        revision or source.revision,
         endpoint=settings.hf_endpoint,
         token=token,
         client=RangedClient(connections),
