@@ -362,7 +362,7 @@ class TestS3(DenyingOriginContract):
         for key in keys:
             self.client.put_object(Bucket="models", Key=key, Body=b"")
         many = self.owned("s3://models/many")
-        many._client.meta.events.register(  # type: ignore[attr-defined]
+        many._origin._client.meta.events.register(  # type: ignore[attr-defined]
             "provide-client-params.s3.ListObjectsV2", _ten_per_page
         )
         assert [f"many/{f.path}" for f in many.resolve().files] == keys
