@@ -36,7 +36,6 @@ from cache_protocol.names import check_path, shown
 from cache_protocol.ranges import Span, range_header
 from cache_server.core.content import Listing, OriginFile
 from cache_server.core.tracing import trace_headers
-from cache_server.core.tracing import trace_headers
 from cache_server.origins.answers import CaseBlind, place_in_body, refusal
 from cache_server.origins.directory import listing_digest
 from cache_server.origins.question import asking, bounded
@@ -98,7 +97,6 @@ class S3Origin:
             response_checksum_validation="when_required",
         )
         self._client = self._connect()
-        self._client.meta.events.register("before-call.s3", _trace)
         self._client.meta.events.register("before-call.s3", _trace)
         self._session = self._http(self._client.meta.endpoint_url)
         install(self._client, self._session)
@@ -248,10 +246,6 @@ class S3Origin:
     def _file(self, key: str, size: int, etag: str, version: str | None) -> OriginFile:
         path = key.removeprefix(self._folder)
         return OriginFile(path, size, str(_pin("file", etag, version)))
-
-
-def _trace(params: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as botocore calls it
-    params["headers"].update(trace_headers())
 
 
 def _trace(params: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - as botocore calls it
