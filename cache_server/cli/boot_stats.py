@@ -29,7 +29,8 @@ def stats(api: NodeApi, args: Namespace) -> None:
     """Show percentiles per pipeline, region and start path, and what became slower."""
     query = f"?{urlencode({'pipeline': args.id})}" if args.id else ""
     answer = api.call("GET", routes.BOOT_STATS + query)
-    show_tables(args, answer, stats_table(answer["stats"]))
+    shown = stats_table(answer["stats"]) if answer["stats"] else Text("no boots reported yet")
+    show_tables(args, answer, shown)
 
 
 def stats_table(groups: list[dict[str, Any]]) -> Table:
