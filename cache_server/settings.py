@@ -69,6 +69,7 @@ class Settings:
                 known one.
         """
         given = {**read_settings(env, PREFIX, PARSERS.keys()), **flags}
+        _refuse_shown_secret(flags)
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for name, text in given.items():
@@ -173,6 +174,16 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "data_port": _port,
     "advertise": _address,
     "region": _text,
+def _refuse_shown_secret(flags: Mapping[str, str]) -> None:
+    """Refuse a password on the command line, which every user of the machine can read."""
+    netloc = urlsplit(flags.get("database_url", "")).netloc
+    if ":" in netloc.rpartition("@")[0]:
+        raise MalformedError(
+            "--database-url holds a password, and everybody on this machine can list the command "
+            "lines of processes; set CACHE_SERVER_DATABASE_URL instead"
+        )
+
+
     "hot_window": parse_duration,
     "scrub_rate": _rate,
     "log_format": _log_format,

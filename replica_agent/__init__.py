@@ -5,7 +5,7 @@ Reading order: ``core`` (what is decided, pure) · ``ports`` (where bytes land) 
 ``lanes`` (bytes off the wire) · ``transfer`` (one generation on its way) · ``verdicts`` ·
 ``recovery`` (failures) · ``pull`` (all of it together) · ``files`` and ``tensors`` (what callers
 get) · ``report`` · ``handover`` (memory to an engine's process) · ``engines`` (vLLM, and any that
-reads files) · ``origin`` and ``fetch`` (around the cache) · ``boot`` (an engine's start, from the
+reads files) · ``children`` (what they are told) · ``origin`` and ``fetch`` (around the cache) · ``boot`` (an engine's start, from the
 first request to its end) · ``__main__``.
 
 ``open_pipeline`` is the way in for Python. It is imported on first use, because the agent's own

@@ -6,7 +6,6 @@ good as the engine's own download, and not better.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from cache_protocol.errors import OriginNotFoundError, OriginUnavailableError, from_problem
 from cache_protocol.formats import Hazard, sift
+from replica_agent.children import environment
 
 SWITCH = "--allow-{}"  # of ``boot``, for an origin that its command line names
 
@@ -66,7 +66,7 @@ def _fetch(wanted: Wanted, room: Path) -> Path:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=_environment(),
+        env=environment(),
     )
     with child:
         try:
@@ -83,11 +83,6 @@ def _fetch(wanted: Wanted, room: Path) -> Path:
     if "code" in answer:
         raise from_problem(answer)
     return Path(answer["directory"])
-
-
-def _environment() -> dict[str, str]:
-    """Return our environment; the child needs no token of the cache."""
-    return {name: value for name, value in os.environ.items() if name != "REPLICA_AGENT_TOKEN"}
 
 
 def _names(directory: Path) -> Iterator[str]:

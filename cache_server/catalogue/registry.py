@@ -154,8 +154,14 @@ class Registry:
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(url)
-    except (ArgumentError, ImportError) as error:
+    except ImportError as error:
         raise MalformedError(f"the database URL cannot be used: {error}") from error
+    # Not with the library's words: they repeat what it took for a port, or more.
+    except (ArgumentError, ValueError):
+        raise MalformedError(
+            "the database URL cannot be read; write postgresql://user:password@host:5432/name, "
+            "with %40 for an @ in the password"
+        ) from None
     if engine.dialect.name not in UPSERTS:
         known = " or ".join(UPSERTS)
         raise MalformedError(f"the database is {engine.dialect.name}, and not {known}")

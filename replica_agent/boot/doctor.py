@@ -20,6 +20,7 @@ from replica_agent.boot import places
 from replica_agent.boot.command import LOAD_FORMAT, takes_handover
 from replica_agent.boot.home import private_already
 from replica_agent.boot.remembered import recall
+from replica_agent.children import environment
 from replica_agent.client import ControlClient
 from replica_agent.settings import Settings
 
@@ -159,7 +160,12 @@ def _engine(command: Sequence[str]) -> Iterator[Finding]:
 def _ask_engine(command: Sequence[str]) -> str:
     python = _interpreter(command)
     done = subprocess.run(  # noqa: S603 - the interpreter that COMMAND would run
-        [python, "-c", _ASK_ENGINE], capture_output=True, text=True, check=False, timeout=60
+        [python, "-c", _ASK_ENGINE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment(),
     )
     if done.returncode:
         raise CacheError(f"{python} does not run: {done.stderr.strip()[-200:]}")

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from replica_agent.children import environment
+
 GRACE = 5.0  # seconds that leftovers of COMMAND have between SIGTERM and SIGKILL
 _BLINK = 0.02  # seconds between two looks at leftovers
 _SET_CHILD_SUBREAPER = 36  # source: linux/prctl.h
@@ -65,7 +67,9 @@ class Supervisor:
         _adopt_orphans()
         self._starting = True
         try:
-            self._child = subprocess.Popen(command, process_group=0)  # noqa: S603 - it is the job
+            self._child = subprocess.Popen(  # noqa: S603 - it is the job
+                command, process_group=0, env=environment()
+            )
         finally:
             self._starting = False
         self._lend_terminal(self._child.pid)

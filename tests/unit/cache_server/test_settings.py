@@ -113,3 +113,22 @@ def test_every_flag_is_a_setting_and_help_names_every_setting_that_works():
     assert {flag.replace("-", "_") for flag in SERVE_FLAGS} <= PARSERS.keys()
     for name in PARSERS.keys() - {"tls_cert", "tls_key"}:
         assert f"CACHE_SERVER_{name.upper()} " in SETTINGS
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:planted@db/warmline", "postgresql+psycopg://u:pl%40nted@db:5432/w"]
+)
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(url):
+    with pytest.raises(MalformedError, match="CACHE_SERVER_DATABASE_URL") as refusal:
+        Settings.from_env({}, {"database_url": url})
+    assert "nted" not in str(refusal.value)
+    assert Settings.from_env({"CACHE_SERVER_DATABASE_URL": url}, {}).database_url == url
+
+
+def test_a_database_without_a_password_may_stand_on_the_command_line():
+    for url in (
+        "postgresql://u@db/warmline",
+        "sqlite:////var/lib/x.db",
+        "postgresql:///w?host=/run",
+    ):
+        assert Settings.from_env({}, {"database_url": url}).database_url == url

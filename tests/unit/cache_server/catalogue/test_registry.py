@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cache_protocol.errors import DiskError
+from cache_protocol.errors import DiskError, MalformedError
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.content import ModelSpec
 
@@ -102,3 +102,11 @@ def test_two_registrations_have_one_spec_only_if_their_models_are_equal():
     spec = Registration(VOICE, (MODEL,)).spec
     assert spec == Registration(VOICE, (MODEL,), pinned=True).spec
     assert spec != Registration(VOICE, (MODEL, ModelSpec("n", "file:///n"))).spec
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:planted@h:planted/db", "u:planted@h/db"])
+def test_a_database_url_that_cannot_be_read_is_not_repeated(url):
+    with pytest.raises(MalformedError, match="cannot be read") as refusal:
+        Registry(url)
+    assert "planted" not in str(refusal.value)
+    assert refusal.value.__cause__ is None

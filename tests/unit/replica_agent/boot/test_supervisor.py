@@ -31,6 +31,14 @@ def supervise(script, *before):
     )
 
 
+def test_the_command_has_our_environment_without_our_token(monkeypatch):
+    monkeypatch.setenv("REPLICA_AGENT_TOKEN", "SECRET")
+    monkeypatch.setenv("HF_HOME", "/models")
+    printed = supervise("env").stdout
+    assert "HF_HOME=/models" in printed
+    assert "SECRET" not in printed
+
+
 def test_orphans_are_adopted_and_reaped():
     # The middle shell ends at once: its child would otherwise go to process 1 of the host.
     script = "sh -c 'sh -c \"exit 5\" & echo $!' > /dev/null; sleep 0.05; exit 6"
