@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -14,12 +15,14 @@ from cache_protocol.errors import DiskError
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.catalogue.tokens import Tokens
+from cache_server.certificates import Certificates
 from cache_server.core.access import DEFAULT_TENANT
 from cache_server.core.tenants import Terms
 from cache_server.dashboard.front import dashboard
 from cache_server.data.plane import DataPlane
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
+from cache_server.http.encrypted import Encryption
 from cache_server.http.replicas import DataAddress
 from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
@@ -84,12 +87,14 @@ class Node:
             system_clocks(),
         )
         tickets = TicketKeys(self._root.path)
-        self._upkeep = Upkeep([tickets.keep_fresh])
+        self._certificates = _certificates(settings)
+        self._upkeep = Upkeep([tickets.keep_fresh, self._renew_certificate])
         self._data = DataPlane(
             self.service.library,
             tickets,
             host=settings.host,
             port=settings.data_port,
+            encryption=self._certificates,
             connections_of=connections_of,
         )
         self._control = _listen(settings.host, settings.port)
@@ -99,7 +104,7 @@ class Node:
             key=self._root.identity_key(),
             now=lambda: datetime.now(UTC),
         )
-        data = DataAddress(tickets, settings.advertise, self._data.address[1])
+        data = DataAddress(tickets, settings.advertise, self._data.address[1], self._scheme)
         wiring = Wiring(
             identities,
             data,
@@ -111,7 +116,7 @@ class Node:
         )
         config = uvicorn.Config(
             build(self.service, wiring, dashboard(self.service, wiring)),
-            http=Crowd().protocol(),
+            http=_protocol(self._certificates),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE,
@@ -123,7 +128,24 @@ class Node:
     def addresses(self) -> dict[str, str]:
         """Where both planes listen."""
         host, port = self._control.getsockname()[:2]
-        return {"control": _url(host, port), "data": _url(*self._data.address)}
+        scheme = self._scheme
+        return {"control": _url(host, port, scheme), "data": _url(*self._data.address, scheme)}
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._certificates is None else "https"
+
+    def _renew_certificate(self) -> None:
+        if self._certificates is not None and self._certificates.keep_fresh():
+            log.info("another certificate is in use: sha256 %s", self._certificates.fingerprint)
+            self._say_where()
+
+    def _say_where(self) -> None:
+        """Tell programs on this machine where the node listens, and which certificate it shows."""
+        fields = {"pid": os.getpid(), **self.addresses}
+        if self._certificates is not None:
+            fields["certificate"] = self._certificates.fingerprint
+        write_json(self._root.path / "node.json", fields)
 
     def _stopping(self) -> Stopping:
         service, data = self.service, self._data
@@ -140,18 +162,18 @@ class Node:
         self._register_pipelines()
         self.service.start()
         self._data.start()
+        self._say_where()
         self._upkeep.start()
-        write_json(self._root.path / "node.json", {"pid": os.getpid(), **self.addresses})
         try:
             self._server.run(sockets=[self._control])
         finally:
+            self._upkeep.close()
             (self._root.path / "node.json").unlink(missing_ok=True)
             # Readers that wait for chunks learn from the fills' end that no more will come.
             closing = threading.Thread(target=self._data.close, args=(GRACE,), name="close-data")
             closing.start()
             self.service.close()
             closing.join()
-            self._upkeep.close()
             self._root.close()
 
     def _register_pipelines(self) -> None:
@@ -167,6 +189,17 @@ def _boots(registry: Registry, settings: Settings) -> Boots:
     return Boots(registry, kept=settings.boots_kept, kept_for=settings.boots_kept_for)
 
 
+def _certificates(settings: Settings) -> Certificates | None:
+    cert, key = settings.tls_cert, settings.tls_key
+    return None if cert is None or key is None else Certificates(cert, key)
+
+
+def _protocol(certificates: Certificates | None) -> Any:  # noqa: ANN401 - a class, for uvicorn
+    """Return what handles a connection of the control port."""
+    bounded = Crowd().protocol()
+    return bounded if certificates is None else Encryption(certificates).protocol(bounded)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -179,8 +212,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(host: str, port: int, scheme: str = "http") -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _share_of_disk(path: Path) -> int:

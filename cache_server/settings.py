@@ -52,8 +52,9 @@ class Settings:
     tenants: Path | None = None  # a tenants.yaml: who may use which origins, and how much
     private_origins: str = ""  # where origins may be besides the public Internet, see core/reach
     allow_plaintext: bool = False
-    tls_cert: Path | None = None
+    tls_cert: Path | None = None  # the chain, in PEM, the node's own certificate first
     tls_key: Path | None = None
+    ca: Path | None = None  # for the commands that ask a node; the node itself has no use for it
 
     def __repr__(self) -> str:
         """Leave out what is or holds a secret: settings end up in logs."""
@@ -89,14 +90,21 @@ class Settings:
             raise MalformedError(
                 f"CACHE_SERVER_AUTH=off is accepted on a loopback address only, not on {self.host}"
             )
-        if self.tls_cert or self.tls_key:
-            raise MalformedError("TLS is not part of this version; unset CACHE_SERVER_TLS_CERT")
-        if not _is_loopback(self.host) and not self.allow_plaintext:
+        if (self.tls_cert is None) != (self.tls_key is None):
             raise MalformedError(
-                f"{self.host} is not a loopback address and this version speaks plain text: "
-                "tokens and weights could be read on the way. Set "
-                "CACHE_SERVER_ALLOW_PLAINTEXT=on on a network that you trust"
+                "CACHE_SERVER_TLS_CERT and CACHE_SERVER_TLS_KEY go together: one is missing"
             )
+        if self.speaks_plainly and not self.allow_plaintext:
+            raise MalformedError(
+                f"{self.host} is not a loopback address, and without TLS whoever is on the way "
+                "reads tokens and weights. Set CACHE_SERVER_TLS_CERT and CACHE_SERVER_TLS_KEY, or, "
+                "on a network that you trust, CACHE_SERVER_ALLOW_PLAINTEXT=on"
+            )
+
+    @property
+    def speaks_plainly(self) -> bool:
+        """Whether others than this machine are spoken to, and without TLS."""
+        return self.tls_cert is None and not _is_loopback(self.host)
 
 
 def _is_loopback(host: str) -> bool:
@@ -201,4 +209,5 @@ def _refuse_shown_secret(flags: Mapping[str, str]) -> None:
     "allow_plaintext": _switch,
     "tls_cert": _path,
     "tls_key": _path,
+    "ca": _path,
 }

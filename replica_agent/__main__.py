@@ -131,7 +131,7 @@ def _examine(arguments: argparse.Namespace, settings: Settings, command: list[st
 def _pull(arguments: argparse.Namespace, settings: Settings, born: float) -> int:
     ready = Phase("agent-start", 0.0, time.monotonic() - born)
     wall = datetime.now(UTC) - timedelta(seconds=ready.seconds)
-    client = ControlClient(settings.server, settings.token)
+    client = ControlClient.of(settings)
     to: Path = arguments.to
     with pull_to(client, arguments.pipeline, to, lanes=arguments.lanes, origin=born) as pull:
         pull.phases.append(ready)

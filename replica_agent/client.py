@@ -10,9 +10,10 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 from cache_protocol import request_ids, routes
 from cache_protocol.errors import (
@@ -27,7 +28,8 @@ from cache_protocol.names import check_pipeline, shown
 from replica_agent.connection import dial, hang_up
 from replica_agent.core.answers import MAX_PROBLEM
 from replica_agent.core.urls import parse_url
-from replica_agent.reasons import reason
+from replica_agent.settings import Settings
+from replica_agent.trust import Trust, explained
 
 LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
 CALL_TIMEOUT = 10.0  # seconds, for calls that need no origin
@@ -40,8 +42,12 @@ _GONE = (404, 410)  # what a node says of a lease that has ended
 class ControlClient:
     """The control plane of one node. Safe for threads."""
 
-    def __init__(self, server: str, token: str | None = None) -> None:
-        """Ask ``server``, e.g. ``http://cache:8080``, with the right that ``token`` gives."""
+    def __init__(self, server: str, token: str | None = None, trust: Trust | None = None) -> None:
+        """Ask ``server``, e.g. ``https://cache:8080``, with the right that ``token`` gives.
+
+        ``trust`` says whose certificates are believed: by default those that the system believes.
+        """
+        self.trust = trust or Trust()
         self._target = parse_url(server)
         self._server = str(self._target.endpoint)
         # Of this start: the node and the origin write it into their logs.
@@ -52,6 +58,11 @@ class ControlClient:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._closed = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return a client for the node, the token and the authorities that ``settings`` name."""
+        return cls(settings.server, settings.token, Trust(settings.ca))
 
     def manifest(self, pipeline: str, timeout: float = LISTING_TIMEOUT) -> Manifest:
         """Return the manifest of ``pipeline``; on a cold slot this starts its fill.
@@ -68,6 +79,7 @@ class ControlClient:
         path = routes.pipeline(check_pipeline(pipeline), "manifest")
         answer = self._call("GET", path, timeout, MAX_MANIFEST)
         manifest = parse_manifest(answer.unless_refused())
+        self._check(manifest)
         if manifest.pipeline != pipeline:
             raise MalformedError(f"asked for {pipeline}, got the manifest of {manifest.pipeline}")
         return manifest
@@ -99,7 +111,17 @@ class ControlClient:
         None when the node does not know the lease. Raises as ``manifest`` does.
         """
         answer = self._call("GET", routes.lease_manifest(lease), CALL_TIMEOUT, MAX_MANIFEST)
-        return None if answer.status in _GONE else parse_manifest(answer.unless_refused())
+        if answer.status in _GONE:
+            return None
+        manifest = parse_manifest(answer.unless_refused())
+        self._check(manifest)
+        return manifest
+
+    def _check(self, manifest: Manifest) -> None:
+        """Refuse to go on in plain text where the manifest came encrypted."""
+        urls = (u for _, f in manifest.files() for u in (*f.urls, f.digests, f.verdict))
+        if self._target.endpoint.tls and not all(u.startswith("https://") for u in urls):
+            raise MalformedError(f"{self._server} speaks TLS and sends its readers to plain text")
 
     def give_back(self, lease: str) -> None:
         """End ``lease``, also after ``close``; one that is unknown has ended already."""
@@ -145,9 +167,8 @@ class ControlClient:
                 if answer.length and len(content) <= limit:
                     raise http.client.IncompleteRead(content, answer.length)
         except (OSError, http.client.HTTPException) as error:
-            raise ServerUnreachableError(
-                f"{self._server} does not answer: {reason(error)}"
-            ) from error
+            why = explained(error)
+            raise ServerUnreachableError(f"{self._server} does not answer: {why}") from error
         if len(content) > limit:
             raise MalformedError(f"{self._server} sent more than {limit} bytes")
         return _Answer(answer.status, content)
@@ -156,6 +177,7 @@ class ControlClient:
     def _connected(self, timeout: float, *, closing: bool) -> Iterator[http.client.HTTPConnection]:
         """Connect; hang up after ``timeout`` seconds in all, however slowly bytes drip in."""
         endpoint = self._target.endpoint
+        wrap = self._secured() if endpoint.tls else None
         watched: list[socket.socket] = []
 
         def watch(sock: socket.socket) -> None:
@@ -170,9 +192,9 @@ class ControlClient:
         watchdog.daemon = True
         call = http.client.HTTPConnection(endpoint.host, endpoint.port)
         try:
-            call.sock = dial(endpoint, min(timeout, CALL_TIMEOUT), watch)
-            call.sock.settimeout(timeout)
             watchdog.start()
+            call.sock = dial(endpoint, min(timeout, CALL_TIMEOUT), watch, wrap)
+            call.sock.settimeout(timeout)
             yield call
         finally:
             watchdog.cancel()
@@ -181,6 +203,10 @@ class ControlClient:
             call.close()
             with self._lock:
                 self._sockets.difference_update(watched)
+
+    def _secured(self) -> Callable[[socket.socket], socket.socket]:
+        """Return what makes an encrypted socket of one that is not connected yet."""
+        return partial(self.trust.context.wrap_socket, server_hostname=self._target.endpoint.host)
 
     def _enter(self, sock: socket.socket, *, closing: bool) -> None:
         with self._lock:

@@ -1,7 +1,8 @@
 """One keep-alive connection to the data plane: requests out, answers in, in order.
 
 Blocking, with the timeouts in the kernel (SO_RCVTIMEO): a Python timeout would cost a ``poll``
-per piece. ``abort`` may come from any thread and ends whatever waits.
+per piece. ``abort`` may come from any thread and ends whatever waits. Where the node's URL says
+https, ``secure`` stands between this and the socket.
 """
 
 import socket
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from replica_agent.core.answers import (
     HEAD_END,
@@ -21,6 +23,10 @@ from replica_agent.core.answers import (
     refusal,
 )
 from replica_agent.core.urls import Endpoint
+from replica_agent.secure import TlsSocket
+from replica_agent.trust import Trust, explained
+
+Channel = socket.socket | TlsSocket  # what bytes go through
 
 CONNECT_TIMEOUT = 10.0  # seconds
 STALL_TIMEOUT = 60.0  # seconds that a piece may take to come
@@ -28,16 +34,23 @@ HEAD_TIMEOUT = 10.0  # seconds from the first byte of a head to its last
 
 
 def dial(
-    endpoint: Endpoint, timeout: float, watch: Callable[[socket.socket], None]
+    endpoint: Endpoint,
+    timeout: float,
+    watch: Callable[[socket.socket], None],
+    wrap: Callable[[socket.socket], socket.socket] | None = None,
 ) -> socket.socket:
     """Connect to ``endpoint``; ``watch`` sees each socket before it waits, and may hang it up.
+
+    ``wrap`` makes another socket of each before that, such as one that is encrypted.
 
     Raises:
         OSError: no address answers within ``timeout`` seconds, or ``watch`` raised it.
     """
     failure = OSError("the name has no address")
-    for family, kind, protocol, _, place in socket.getaddrinfo(*endpoint, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, place in _addresses(endpoint):
         sock = socket.socket(family, kind, protocol)
+        if wrap is not None:
+            sock = wrap(sock)
         try:
             sock.settimeout(timeout)
             watch(sock)
@@ -50,21 +63,35 @@ def dial(
     raise failure
 
 
-def hang_up(sock: socket.socket) -> None:
+def _addresses(endpoint: Endpoint) -> list[tuple[Any, ...]]:
+    return socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+
+
+def hang_up(sock: Channel) -> None:
     """End whatever waits on ``sock``, in any thread."""
     with suppress(OSError):  # it ended by itself in this moment
-        sock.shutdown(socket.SHUT_RDWR)
+        if isinstance(sock, socket.socket):
+            # Not the method of an SSLSocket, which takes the session from under whoever reads.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        else:
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class Connection:
     """A connection that carries pipelined requests. One thread reads and writes."""
 
-    def __init__(self, endpoint: Endpoint, *, stall: float = STALL_TIMEOUT) -> None:
-        """Talk to ``endpoint``; give up on a read after ``stall`` seconds."""
+    def __init__(
+        self, endpoint: Endpoint, *, stall: float = STALL_TIMEOUT, trust: Trust | None = None
+    ) -> None:
+        """Talk to ``endpoint``; give up on a read after ``stall`` seconds.
+
+        ``trust`` says whose certificates are believed, where it speaks TLS.
+        """
         self._endpoint = endpoint
+        self._trust = trust or Trust()
         self._stall = stall
         self._spare = b""  # read with a head, belongs to what follows it
-        self._socket: socket.socket | None = None
+        self._socket: Channel | None = None
         self._aborted = False
 
     def open(self) -> None:
@@ -75,12 +102,19 @@ class Connection:
         """
         try:
             sock = dial(self._endpoint, CONNECT_TIMEOUT, self._watch)
+            if self._endpoint.tls:
+                self._secure(sock)
         except OSError as error:
-            raise LostError(f"{self._endpoint}: {error}") from error
+            raise LostError(f"{self._endpoint}: {explained(error)}") from error
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _keep_alive(sock)
         _limit(sock, self._stall)
+
+    def _secure(self, sock: socket.socket) -> None:
+        tls = TlsSocket(sock, self._trust.context, self._endpoint.host, stall=self._stall)
+        tls.shake_hands(CONNECT_TIMEOUT)
+        self._socket = tls
 
     def _watch(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -165,7 +199,7 @@ class Connection:
         return size
 
     @property
-    def _connected(self) -> socket.socket:
+    def _connected(self) -> Channel:
         if self._socket is None or self._aborted:
             raise LostError(f"{self._endpoint} is not connected")
         return self._socket
@@ -174,8 +208,9 @@ class Connection:
 class Line:
     """The connection that a thread uses now, so that another thread can end what it waits for."""
 
-    def __init__(self) -> None:
-        """Start without a connection."""
+    def __init__(self, trust: Trust | None = None) -> None:
+        """Start without a connection; ``trust`` says whose certificates are believed."""
+        self._trust = trust or Trust()
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._cut = False
@@ -183,7 +218,7 @@ class Line:
     @contextmanager
     def connect(self, endpoint: Endpoint, *, stall: float = STALL_TIMEOUT) -> Iterator[Connection]:
         """Connect to ``endpoint`` and hang up at the end; LostError as ``Connection`` says."""
-        connection = Connection(endpoint, stall=stall)
+        connection = Connection(endpoint, stall=stall, trust=self._trust)
         with self._lock:
             self._connection = connection
             if self._cut:

@@ -23,6 +23,7 @@ from replica_agent.core.answers import LostError, RefusedError, check_part, requ
 from replica_agent.core.schedule import Part
 from replica_agent.recovery import Recovery
 from replica_agent.transfer import FileState, Transfer
+from replica_agent.trust import Trust
 
 # Bytes. Small enough that received, hashed and written bytes stay in the second-level cache, large
 # enough that a piece's four calls do not show; 128 KiB to 1 MiB cost the same, 4 MiB a third more.
@@ -33,9 +34,9 @@ DEPTH = 2  # pairs under way
 class Lane:
     """One thread's work: pull parts until the transfer is over."""
 
-    def __init__(self, transfer: Transfer, recovery: Recovery) -> None:
+    def __init__(self, transfer: Transfer, recovery: Recovery, trust: Trust | None = None) -> None:
         """Pull what ``transfer`` has left; ``recovery`` says what to do about failures."""
-        self.line = Line()
+        self.line = Line(trust)
         self._transfer = transfer
         self._recovery = recovery
         self._under_way: deque[Part] = deque()

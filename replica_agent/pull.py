@@ -191,8 +191,8 @@ class Pull:
     def _work(self, transfer: Transfer) -> None:
         """Run lanes until the transfer is over; hold the lease meanwhile."""
         recovery = Recovery(transfer, self._manifest_again, self._stopped, self._patience)
-        workers: list[Lane | Verdicts] = [Verdicts(transfer, recovery)]
-        workers += [Lane(transfer, recovery) for _ in range(self._lanes)]
+        workers: list[Lane | Verdicts] = [Verdicts(transfer, recovery, self._client.trust)]
+        workers += [Lane(transfer, recovery, self._client.trust) for _ in range(self._lanes)]
         threads = [threading.Thread(target=w.run, daemon=True) for w in workers]
         for thread in threads:
             thread.start()

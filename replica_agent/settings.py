@@ -10,7 +10,7 @@ from cache_protocol.units import parse_size
 from replica_agent.core.urls import parse_url
 
 PREFIX = "REPLICA_AGENT_"
-# Every name of the contract; ``ca`` is reserved.
+# Every name of the contract.
 KNOWN = ("server", "token", "ca", "state_dir", "memory_limit", "fallback")
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 FALLBACKS = ("origin", "fail")  # what ``boot`` does when the cache cannot serve
@@ -25,18 +25,21 @@ class Settings:
     memory_limit: int | None = None  # bytes; None: what the host allows
     state_dir: Path | None = None  # None: the user's, see ``boot.places``
     fallback: str = "origin"  # one of FALLBACKS
+    ca: Path | None = None  # authorities in PEM, whose nodes are believed; None: the system's
 
     def __post_init__(self) -> None:
         """Check what goes into requests.
 
         Raises:
-            MalformedError: a server that is no URL, a fallback that does not exist, or a token
-                that is no header value. The token itself is never shown.
+            MalformedError: a server that is no URL, a fallback or a file of authorities that does
+                not exist, or a token that is no header value. The token itself is never shown.
         """
         parse_url(self.server)
         token = self.token
         if token is not None and not (token and token.isascii() and token.isprintable()):
             raise MalformedError(f"{PREFIX}TOKEN is empty or has characters that no token has")
+        if self.ca is not None and not self.ca.is_file():
+            raise MalformedError(f"{PREFIX}CA {self.ca} is not a file")
         if self.fallback not in FALLBACKS:
             raise MalformedError(f"{PREFIX}FALLBACK {self.fallback!r} is not origin or fail")
 
@@ -48,10 +51,11 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         MalformedError: names every misspelt variable, or the value that is wrong.
     """
     given = read_settings(env, PREFIX, KNOWN)
-    limit, state = given.get("memory_limit"), given.get("state_dir")
+    limit, state, ca = given.get("memory_limit"), given.get("state_dir"), given.get("ca")
     return Settings(
         server=given.get("server", DEFAULT_SERVER),
         token=given.get("token"),
+        ca=None if ca is None else Path(ca),
         memory_limit=None if limit is None else parse_size(limit),
         state_dir=None if state is None else Path(state).absolute(),
         fallback=given.get("fallback", "origin"),

@@ -25,6 +25,7 @@ from replica_agent.readiness import SUFFIX, Names, Readiness, read_header
 from replica_agent.report import to_json
 from replica_agent.settings import from_environment
 from replica_agent.transfer import ReplacedError, Transfer
+from replica_agent.trust import Trust
 from replica_agent.views import as_array, as_tensor
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def open_pipeline(  # noqa: PLR0913 - all but the first have defaults
     ``device`` is anything that torch takes, e.g. ``cuda:0``.
     """
     settings = from_environment(os.environ)
-    client = ControlClient(server or settings.server, token or settings.token)
+    client = ControlClient(server or settings.server, token or settings.token, Trust(settings.ca))
     limit = settings.memory_limit if memory_limit is None else memory_limit
     memory = HostMemory(limit)
     return Pipeline(Pull(client, pipeline, memory.open_arenas, lanes=lanes), memory, device)

@@ -28,6 +28,7 @@ from replica_agent.core.answers import (
 from replica_agent.provenance import mismatch
 from replica_agent.recovery import Recovery
 from replica_agent.transfer import Transfer
+from replica_agent.trust import Trust
 
 BATCH = 32  # verdicts asked for in one go
 WAIT = 600.0  # seconds: sha256 over 500 GB, or pulling a bad file of 100 GB again
@@ -36,9 +37,9 @@ WAIT = 600.0  # seconds: sha256 over 500 GB, or pulling a bad file of 100 GB aga
 class Verdicts:
     """One thread's work: have every file confirmed until the transfer is over."""
 
-    def __init__(self, transfer: Transfer, recovery: Recovery) -> None:
+    def __init__(self, transfer: Transfer, recovery: Recovery, trust: Trust | None = None) -> None:
         """Confirm the files of ``transfer``; ``recovery`` says what to do about failures."""
-        self.line = Line()
+        self.line = Line(trust)
         self._transfer = transfer
         self._recovery = recovery
         self._asked: deque[int] = deque()  # files, in the order of their answers

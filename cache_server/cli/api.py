@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableError, from_problem
+from cache_server.cli.trust import SYSTEM, Trust, explained
 
 MAX_ANSWER = 256 * 2**20  # bytes; a list of 100 000 pipelines
 TIMEOUT = 30.0  # seconds without a byte
@@ -22,22 +23,25 @@ class NodeApi:
         tenant: str | None = None,
         *,
         timeout: float = TIMEOUT,
+        trust: Trust = SYSTEM,
     ) -> None:
         """Remember where the node is; ``timeout`` is in seconds without a byte.
 
         Raises:
-            MalformedError: ``server`` is not an http URL, or ``token`` cannot be sent.
+            MalformedError: ``server`` is not an http or https URL, or ``token`` cannot be sent.
         """
         try:
             url = urlsplit(server)
             host, port = url.hostname, url.port
         except ValueError as error:
             raise MalformedError(f"server {server!r}: {error}") from error
-        if url.scheme != "http" or not host:
-            raise MalformedError(f"server {server!r} is not of the form http://host:port")
+        if url.scheme not in ("http", "https") or not host:
+            raise MalformedError(f"server {server!r} is not of the form https://host:port")
         self._server = server.rstrip("/")
         self._timeout = timeout
-        self._host, self._port = host, port or 80
+        tls = url.scheme == "https"
+        self._host, self._port = host, port or (443 if tls else 80)
+        self._trust = trust if tls else None
         self._prefix = url.path.rstrip("/")
         if token and not token.isprintable():
             raise MalformedError("the token has control characters: no token has them")
@@ -64,7 +68,7 @@ class NodeApi:
         return status == 200, _fields(status, content)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        connection = self._connection()
         headers = {**self._headers, "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body)
         try:
@@ -72,10 +76,15 @@ class NodeApi:
             answer = connection.getresponse()
             return answer.status, answer.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            why = str(error) or repr(error)
+            why = explained(error)
             raise ServerUnreachableError(f"no node answers at {self._server}: {why}") from error
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._trust is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        return self._trust.connection(self._host, self._port, self._timeout)
 
 
 def _checked(status: int, content: bytes) -> dict[str, Any]:

@@ -38,7 +38,10 @@ settings (environment; flags win):
   CACHE_SERVER_TENANTS         a tenants.yaml: each tenant's origins, secrets and quotas
   CACHE_SERVER_PRIVATE_ORIGINS hosts, addresses and networks that are not public and that
                                origins may lead to, with commas          [that of HF_ENDPOINT]
+  CACHE_SERVER_TLS_CERT        certificate chain in PEM: both planes speak TLS, 1.2 and later
+  CACHE_SERVER_TLS_KEY         its key; both files are read again when they change
   CACHE_SERVER_ALLOW_PLAINTEXT 'on' permits plain text off loopback                    [off]
+  CACHE_SERVER_CA              for the other commands, as --ca
   HF_ENDPOINT, HF_TOKEN, AWS_* as their libraries define
 """
 SERVE_FLAGS = {
@@ -63,6 +66,8 @@ SERVE_FLAGS = {
     "tenants": "FILE",
     "private-origins": "LIST",
     "allow-plaintext": "on|off",
+    "tls-cert": "FILE",
+    "tls-key": "FILE",
 }
 
 
@@ -242,6 +247,9 @@ def _client(
     )
     command.add_argument(
         "--root", metavar="DIR", help="ROOT of a node on this machine, for its address and token"
+    )
+    command.add_argument(
+        "--ca", metavar="FILE", help="authorities of nodes, in PEM [CACHE_SERVER_CA, the system's]"
     )
     command.add_argument(
         "--tenant",

@@ -1,6 +1,7 @@
 """One peer: its requests in order, pipelined ones too, and what becomes of it after them.
 
     poller ──receive()──> request whole ──> worker: serve() ──> Fate ──> poller
+    encrypted, before that:  something came ──> worker: shake() ──> Fate ──> poller
 
 A connection has one owner at a time, the poller or a worker, so nothing here takes a lock. Only
 the poller opens and closes descriptors: a number is never closed under a thread that uses it.
@@ -12,13 +13,13 @@ import socket
 from collections.abc import Callable
 from enum import Enum, auto
 
-from cache_protocol.errors import CacheError
+from cache_protocol.errors import CacheError, MalformedError
 from cache_server.data.request import RefusedError, Request, parse_request
 from cache_server.data.responder import Responder
 from cache_server.data.stats import Tally
-from cache_server.data.wire import CutError, ReaderLeftError, Wire
+from cache_server.data.tls import NotTlsError
+from cache_server.data.wire import READ_SIZE, CutError, ReaderLeftError, Wire
 
-READ_SIZE = 16 * 2**10  # bytes; one read takes a whole head, or about 40 pipelined requests
 LINGER = 2  # ms that a worker stays for the next request: two thread switches are saved
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ class Fate(Enum):
     """What the owner of a connection wants done with it."""
 
     PARK = auto()  # wait for the next request
+    SHAKE = auto()  # the handshake is not over: wait for more of it
+    READ = auto()  # it is over, and the first request may have come with its end
     DRAIN = auto()  # an answer says that this is the end: let the peer read it, then close
     CLOSE = auto()
 
@@ -35,9 +38,9 @@ class Fate(Enum):
 class Connection:
     """The state of one peer between its requests."""
 
-    def __init__(self, sock: socket.socket, tally: Tally) -> None:
+    def __init__(self, sock: socket.socket, tally: Tally, wire: Wire | None = None) -> None:
         self.sock = sock
-        self.wire = Wire(sock, tally)
+        self.wire = Wire(sock, tally) if wire is None else wire
         self.deadline = 0.0  # monotonic seconds; the poller ends what waits longer
         self.draining = False
         self._tally = tally
@@ -69,16 +72,9 @@ class Connection:
         return request
 
     def _read(self) -> bool:
-        try:
-            data = self.sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise ReaderLeftError(str(error)) from error
-        if not data:
-            raise ReaderLeftError("the peer closed")
-        self._unread += data
-        return True
+        data = self.wire.receive()
+        self._unread += data or b""
+        return data is not None
 
     def discard(self) -> bool:
         """Throw away what the peer still sends; return whether it may send more."""
@@ -88,6 +84,30 @@ class Connection:
             return True
         except OSError:  # reset: the peer is done with us as well
             return False
+
+    def shake(self, responder: Responder) -> Fate:
+        """Go on with the handshake; never raises."""
+        try:
+            return Fate.READ if self.wire.shake() else Fate.SHAKE
+        except NotTlsError:
+            return self._refuse_plain(responder)
+        except CutError as error:
+            log.debug("no handshake: %s", error)
+        except Exception:
+            log.exception("a handshake failed on a bug")
+        self._tally.refused("handshake")
+        return Fate.CLOSE
+
+    def _refuse_plain(self, responder: Responder) -> Fate:
+        """Answer as plainly as was asked."""
+        wrong = MalformedError("this port speaks TLS: ask with https")
+        try:
+            problem = responder.problem(RefusedError(400, wrong))
+            self.sock.send(problem, socket.MSG_DONTWAIT)
+        except OSError as error:
+            log.debug("a refusal did not leave: %s", error)
+            return Fate.CLOSE
+        return Fate.DRAIN
 
     def serve(self, request: Request, responder: Responder, closing: Callable[[], bool]) -> Fate:
         """Answer ``request`` and every further one that is there already; never raises."""

@@ -14,6 +14,8 @@ class Limits:
     disk_time: float = 10.0  # without a byte from the disk that count as hanging
     refusing: int = 256  # connections above the bound that are being told so
     head_time: float = 10.0  # from the first byte of a request head to its last
+    handshakes: int = 4  # worked on at once: a flood of them leaves cores for answers
+    handshake_time: float = 10.0  # from the connection to the end of its handshake
     idle_time: float = 75.0  # between requests; nginx: keepalive_timeout 75
     send_time: float = 30.0  # one send without progress; nginx: send_timeout 60
     drain_time: float = (

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from cache_server.data.poller import Poller
 from cache_server.data.prefetch import Prefetch
 from cache_server.data.responder import Responder
 from cache_server.data.stats import Stats, Tally
-from cache_server.data.wire import timeval
+from cache_server.data.tls_wire import TlsWire
+from cache_server.data.wire import Wire, timeval
 from cache_server.data.workers import Workers
 from cache_server.ports import Shelf
 
@@ -38,6 +40,7 @@ class DataPlane:
         limits: Limits = _DEFAULTS,
         clock: Callable[[], float] = time.time,
         connections_of: LimitOf = no_limit,
+        encryption: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         """Bind ``host`` and ``port`` (0 takes a free one); nothing is accepted before ``start``.
 
@@ -49,6 +52,7 @@ class DataPlane:
             limits: bounds per peer and of all of them.
             clock: unix seconds, for tickets and the Date field.
             connections_of: how many connections at once a tenant may have.
+            encryption: for a connection that begins now; None: this plane speaks plain text.
 
         Raises:
             OSError: the address cannot be bound; the message names it.
@@ -61,7 +65,9 @@ class DataPlane:
         self._prefetch = Prefetch()
         guests = Guests(connections_of)
         responder = Responder(shelf, keys, limits, self._tally, clock, self._prefetch, guests)
-        self._poller = Poller(listener, responder, self._workers, limits, self._tally, guests)
+        self._poller = Poller(
+            listener, responder, self._workers, limits, self._tally, guests, self._wires(encryption)
+        )
         self._thread = threading.Thread(target=self._poller.run, name="data-poller", daemon=True)
         self._closed = False
 
@@ -89,6 +95,13 @@ class DataPlane:
             log.error("%d answers did not end after they were cut", self._workers.busy)
         elif not self._thread.is_alive():
             self._poller.release()
+
+    def _wires(
+        self, encryption: Callable[[], ssl.SSLContext] | None
+    ) -> Callable[[socket.socket], Wire]:
+        if encryption is None:
+            return lambda sock: Wire(sock, self._tally)
+        return lambda sock: TlsWire(sock, self._tally, encryption())
 
     @property
     def stats(self) -> Stats:

@@ -1,7 +1,8 @@
 """The one thread that accepts, waits and closes: who is idle, who works, who leaves.
 
     accept ──> PARKED ──request whole──> at work ──Fate──> PARKED | DRAINING | closed
-                  └──not a request, too slow, too many──> DRAINING ──> closed
+                  ├──not a request, too slow, too many──> DRAINING ──> closed
+                  └──part of a handshake──> Handshakes ──Fate──> PARKED | closed
 
 Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes: a
 crowd that only waits keeps no replica out.
@@ -18,16 +19,18 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from cache_protocol.errors import BusyError, MalformedError
 from cache_server.data.connection import Connection, Fate
 from cache_server.data.guests import Guests
+from cache_server.data.handshakes import Handshakes
 from cache_server.data.limits import Limits
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.responder import Responder
 from cache_server.data.stats import Tally
-from cache_server.data.wire import ReaderLeftError
+from cache_server.data.wire import CutError, ReaderLeftError, Wire
 from cache_server.data.workers import Workers
 
 ACCEPT_BATCH = 64  # connections accepted before others get their turn
@@ -48,6 +51,7 @@ class Poller:
         limits: Limits,
         tally: Tally,
         guests: Guests,
+        make_wire: Callable[[socket.socket], Wire],
     ) -> None:
         self._listener = listener
         self._responder = responder
@@ -55,6 +59,8 @@ class Poller:
         self._limits = limits
         self._tally = tally
         self._guests = guests
+        self._make_wire = make_wire
+        self._handshakes = Handshakes(limits.handshakes, self._shake)
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._parked: dict[int, Connection] = {}
@@ -85,6 +91,7 @@ class Poller:
         while not self._closing.is_set():
             self._turn()
         self._finish()
+        self._handshakes.close(self._tick)
 
     def release(self) -> None:
         """Close the descriptors of the poller itself; only when ``run`` does not run.
@@ -131,7 +138,7 @@ class Poller:
             except OSError as error:
                 self._accept_failed(error)
                 return
-            self._welcome(Connection(sock, self._tally))
+            self._welcome(Connection(sock, self._tally, self._make_wire(sock)))
 
     def _accept_failed(self, error: OSError) -> None:
         if error.errno in _EXHAUSTED:
@@ -145,7 +152,8 @@ class Poller:
     def _welcome(self, connection: Connection) -> None:
         above = self.connections - self._limits.connections
         if above < 0 or self._send_a_stranger_away():
-            self._park(connection, self._limits.idle_time)
+            ready, limits = connection.wire.ready, self._limits
+            self._park(connection, limits.idle_time if ready else limits.handshake_time)
         elif above < self._limits.refusing:
             self._park(connection, self._limits.drain_time)
             self._refuse(connection, _too_many(f"{self._limits.connections} connections"))
@@ -176,6 +184,10 @@ class Poller:
             if not connection.discard():
                 self._close(connection)
             return
+        if not connection.wire.ready:
+            self._take_off(connection)
+            self._handshakes.ask(connection)
+            return
         begun = connection.mid_head
         try:
             request = connection.receive()
@@ -192,8 +204,8 @@ class Poller:
     def _refuse(self, connection: Connection, refused: RefusedError) -> None:
         """Answer without a thread: if the peer's window is full it does without the words."""
         try:
-            connection.sock.send(self._responder.problem(refused), socket.MSG_DONTWAIT)
-        except OSError as error:
+            connection.wire.send_at_once(self._responder.problem(refused))
+        except (OSError, CutError) as error:
             log.debug("a refusal did not leave: %s", error)
         self._drain(connection)
 
@@ -203,8 +215,9 @@ class Poller:
         self._strangers.pop(connection.sock.fileno(), None)  # it ends soon enough
         connection.deadline = time.monotonic() + self._limits.drain_time
         try:
+            connection.wire.end()
             connection.sock.shutdown(socket.SHUT_WR)
-        except OSError:  # it is gone already
+        except (OSError, CutError):  # it is gone already
             self._close(connection)
 
     def _end_late_ones(self) -> None:
@@ -218,6 +231,8 @@ class Poller:
                 detail = f"the head was not whole within {self._limits.head_time:.0f} s"
                 self._refuse(connection, RefusedError(408, MalformedError(detail)))
             else:
+                if not connection.wire.ready and not connection.draining:
+                    self._tally.refused("handshake")
                 self._close(connection)
 
     # -- connections work -------------------------------------------------------------------
@@ -226,13 +241,23 @@ class Poller:
         if not self._workers.give(partial(self._work, connection, request)):
             self._refuse(connection, _too_many(f"{self._limits.active} answers"))
             return
+        self._take_off(connection)
+
+    def _take_off(self, connection: Connection) -> None:
+        """Give up a connection to a worker, until it comes back."""
         self._at_work.add(connection)
         self._epoll.unregister(connection.sock)
         self._unpark(connection.sock.fileno())
 
     def _work(self, connection: Connection, request: Request) -> None:
         """Run by a worker."""
-        fate = connection.serve(request, self._responder, self._closing.is_set)
+        self._return(connection, connection.serve(request, self._responder, self._closing.is_set))
+
+    def _shake(self, connection: Connection) -> None:
+        """Run by a worker."""
+        self._return(connection, connection.shake(self._responder))
+
+    def _return(self, connection: Connection, fate: Fate) -> None:
         self._returned.append((connection, fate))
         os.eventfd_write(self._wake, 1)
 
@@ -243,13 +268,21 @@ class Poller:
 
     def _settle(self, connection: Connection, fate: Fate) -> None:
         self._at_work.discard(connection)
+        self._handshakes.settle(connection)
         if fate is Fate.CLOSE:
             self._end(connection)
-            return
+        elif fate is Fate.SHAKE:
+            self._park(connection, connection.deadline - time.monotonic())
+        else:
+            self._settle_ready(connection, fate)
+
+    def _settle_ready(self, connection: Connection, fate: Fate) -> None:
         mid_head = connection.mid_head
         self._park(connection, self._limits.head_time if mid_head else self._limits.idle_time)
         if fate is Fate.DRAIN:
             self._drain(connection)
+        elif fate is Fate.READ and not self._closing.is_set():
+            self._read(connection)
 
     # -- connections end --------------------------------------------------------------------
 
@@ -275,6 +308,8 @@ class Poller:
         if self._listening:
             self._epoll.unregister(self._listener)
         self._listener.close()
+        for connection in self._handshakes.abandon():
+            self._settle(connection, Fate.CLOSE)
         cut = False
         while True:
             self._end_parked()

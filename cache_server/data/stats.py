@@ -21,6 +21,7 @@ class Stats:
     # "truncated"      the file on disk is too short   "slow-head"    request not whole in time
     # "accept"         no descriptor to accept with    "unexpected"   a bug; the log has it
     # "closing"        cut because the node stops      "crowded"      had to go, without a ticket
+    # "handshake"      no TLS could be agreed on, or not in time
 
 
 class Tally:

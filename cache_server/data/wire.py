@@ -1,8 +1,8 @@
-"""How the bytes of an answer leave: the sending half of one connection.
+"""How the bytes of an answer leave, and those of a request come: one peer's socket.
 
 Sockets block, with SO_SNDTIMEO against a reader that takes nothing: a Python socket timeout would
 make the descriptor non-blocking, and ``os.sendfile`` fail on a full buffer. An encrypted wire has
-these same methods and copies in ``send_file``.
+these same methods and copies in ``send_file``: see ``tls_wire``.
 """
 
 import errno
@@ -19,6 +19,7 @@ from cache_protocol.ranges import Span
 from cache_server.data.read_ahead import ReadAhead
 from cache_server.data.stats import Tally
 
+READ_SIZE = 16 * 2**10  # bytes; one read takes a whole head, or about 40 pipelined requests
 STEP = 8 * 2**20  # bytes per sendfile call, so that read-ahead and counters keep up
 _PEER_LEFT = {
     errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED,
@@ -71,10 +72,46 @@ class Wire:
         self.tenant: str | None = None  # that of the last ticket; set by ``Guests``
         self._disk_since: float | None = None  # monotonic seconds, while the disk is asked
 
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be exchanged; an encrypted wire needs a handshake before."""
+        return True
+
+    def shake(self) -> bool:
+        """Go on with the handshake, without waiting; return whether it is over."""
+        return True
+
+    def receive(self) -> bytes | None:
+        """Return what has come, without waiting; None if there is nothing to read.
+
+        Raises:
+            ReaderLeftError: the peer has closed.
+        """
+        try:
+            data = self._sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ReaderLeftError(str(error)) from error
+        if not data:
+            raise ReaderLeftError("the peer closed")
+        return data
+
+    def send_at_once(self, data: bytes) -> None:
+        """Send as much of ``data`` as the peer's window takes now.
+
+        Raises:
+            OSError, ReaderLeftError: it takes nothing.
+        """
+        self._sock.send(data, socket.MSG_DONTWAIT)
+
+    def end(self) -> None:
+        """Say that nothing more comes, where there is a way to; raises as ``send_at_once``."""
+
     def send(self, data: bytes | memoryview, *, more: bool = False) -> None:
         """Send all of ``data``; with ``more`` the kernel keeps it back to fill a packet."""
         self.begun = True
-        with _sending():
+        with sending():
             self._sock.sendall(data, socket.MSG_MORE if more else 0)
 
     def send_body(self, data: bytes | memoryview) -> None:
@@ -93,7 +130,7 @@ class Wire:
         ahead = ReadAhead(fd, span)
         while at < span.end:
             ahead.advance(at)
-            with self.at_the_disk(), _sending(at):
+            with self.at_the_disk(), sending(at):
                 sent = os.sendfile(self._sock.fileno(), fd, at, min(STEP, span.end - at))
             if sent == 0:
                 raise TruncatedError(f"the file ends at {at} of {span.end} bytes")
@@ -133,7 +170,7 @@ class Wire:
 
 
 @contextmanager
-def _sending(at: int | None = None) -> Iterator[None]:
+def sending(at: int | None = None) -> Iterator[None]:
     """Map what goes wrong inside; ``at`` says which byte of a file is being read, if any is."""
     try:
         yield

@@ -37,6 +37,7 @@ class DataAddress:
     tickets: TicketKeys
     advertise: str | None  # host[:port] of the data plane, if it is not that of the request
     port: int
+    scheme: str = "http"
 
 
 def replica_routes(service: Service, data: DataAddress) -> APIRouter:
@@ -131,7 +132,7 @@ def _data_plane(data: DataAddress, request: Request) -> str:
     name, port = address.hostname or "127.0.0.1", data.port
     if data.advertise is not None and address.port is not None:
         port = address.port
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    return f"{data.scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 def _host(request: Request) -> str:

@@ -71,7 +71,7 @@ class Diagnosis:
 
 def examine(settings: Settings, pipeline: str, command: Sequence[str]) -> Diagnosis:
     """Return what this host says about a boot of ``pipeline`` with ``command``."""
-    client = ControlClient(settings.server, settings.token)
+    client = ControlClient.of(settings)
     sizes: list[int] = []
     findings = [_answer("node", "cache", lambda: _ask_node(client, pipeline, sizes))]
     findings.append(_answer("memory", "cache", lambda: _ask_room(settings, sizes)))

@@ -185,7 +185,7 @@ class _Boot:
             _say(f"the report cannot be written: {error}")
         settings = self._trip.settings
         try:
-            ControlClient(settings.server, settings.token).post_boot(fields)
+            ControlClient.of(settings).post_boot(fields)
         except CacheError as error:
             _say(f"the report cannot be posted: {error}")
 

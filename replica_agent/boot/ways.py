@@ -92,7 +92,7 @@ class Pulling:
         options, settings = trip.options, trip.settings
         self._trip = trip
         self._device = device
-        self._client = ControlClient(settings.server, settings.token)
+        self._client = ControlClient.of(settings)
         self.pulling = Pull(
             self._client,
             options.pipeline,

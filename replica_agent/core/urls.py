@@ -1,7 +1,7 @@
 """Take a URL of the manifest or of the settings apart, strictly.
 
 A URL goes into a request as it stands, so anything that could end a line or start another
-header is refused here. Plain http only: TLS for the data plane takes a separate path.
+header is refused here.
 """
 
 import re
@@ -11,7 +11,7 @@ from cache_protocol.errors import MalformedError
 from cache_protocol.names import shown
 
 _URL = re.compile(
-    r"http://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
+    r"https?://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!\"$-~]*)?"  # printable, no blank, no fragment
 )
 
@@ -21,6 +21,7 @@ class Endpoint(NamedTuple):
 
     host: str  # a name or an address; IPv6 without brackets
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
         """Return ``host:port`` as it stands in a ``Host`` header."""
@@ -42,7 +43,8 @@ def parse_url(url: str) -> Target:
             that does not belong into a URL. The message never shows a query: it is a secret.
     """
     match = _URL.fullmatch(url)
-    port = int(match["port"] or 80) if match else 0
+    tls = url.startswith("https")
+    port = int(match["port"] or (443 if tls else 80)) if match else 0
     if match is None or not 0 < port < 2**16:
-        raise MalformedError(f"{shown(url.partition('?')[0])} is not a plain http URL")
-    return Target(Endpoint(match["host"].strip("[]"), port), match["target"] or "/")
+        raise MalformedError(f"{shown(url.partition('?')[0])} is not an http or https URL")
+    return Target(Endpoint(match["host"].strip("[]"), port, tls), match["target"] or "/")

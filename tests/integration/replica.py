@@ -66,7 +66,7 @@ def main() -> int:
     options = parser.parse_args()
     settings = from_environment(os.environ)
     memory = HostMemory() if options.hold_at is None else _Holding(options.hold_at)
-    client = ControlClient(settings.server, settings.token)
+    client = ControlClient.of(settings)
     pull = Pull(client, options.pipeline, memory.open_arenas)
     with Pipeline(pull, memory) as pipeline:
         try:

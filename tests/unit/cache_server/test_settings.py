@@ -98,9 +98,14 @@ def test_plain_text_off_loopback_must_be_wanted():
     assert read(HOST="0.0.0.0", ALLOW_PLAINTEXT="on").host == "0.0.0.0"
 
 
-def test_tls_is_refused_rather_than_ignored():
-    with pytest.raises(MalformedError, match="TLS"):
-        read(TLS_CERT="/cert.pem")
+def test_with_tls_any_address_will_do():
+    assert read(HOST="0.0.0.0", TLS_CERT="/cert.pem", TLS_KEY="/key.pem").host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("given", [{"TLS_CERT": "/cert.pem"}, {"TLS_KEY": "/key.pem"}])
+def test_a_certificate_and_its_key_go_together(given):
+    with pytest.raises(MalformedError, match="one is missing"):
+        read(**given)
 
 
 def test_neither_token_nor_database_password_is_shown():
@@ -111,7 +116,7 @@ def test_neither_token_nor_database_password_is_shown():
 
 def test_every_flag_is_a_setting_and_help_names_every_setting_that_works():
     assert {flag.replace("-", "_") for flag in SERVE_FLAGS} <= PARSERS.keys()
-    for name in PARSERS.keys() - {"tls_cert", "tls_key"}:
+    for name in PARSERS.keys():
         assert f"CACHE_SERVER_{name.upper()} " in SETTINGS
 
 

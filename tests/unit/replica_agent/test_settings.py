@@ -18,7 +18,7 @@ def test_variables_are_read():
 
 
 def test_every_name_of_the_contract_is_known():
-    values = {"server": "http://c", "memory_limit": "1GB", "fallback": "fail"}
+    values = {"server": "http://c", "memory_limit": "1GB", "fallback": "fail", "ca": __file__}
     from_environment({f"REPLICA_AGENT_{n.upper()}": values.get(n, "x") for n in KNOWN})
 
 
@@ -32,6 +32,11 @@ def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_shown(token):
     with pytest.raises(MalformedError) as caught:
         Settings(token=token)
     assert not token or token not in str(caught.value)
+
+
+def test_a_file_of_authorities_that_is_not_there_is_refused_at_once():
+    with pytest.raises(MalformedError, match="REPLICA_AGENT_CA /nowhere/ca.pem is not a file"):
+        from_environment({"REPLICA_AGENT_CA": "/nowhere/ca.pem"})
 
 
 def test_a_token_is_not_shown_with_the_settings():

@@ -6,11 +6,12 @@ from replica_agent.core.urls import Endpoint, parse_url
 
 def test_a_url_is_taken_apart():
     target = parse_url("http://node-1:8081/files/a%20b?expires=1&ticket=x")
-    assert target == (("node-1", 8081), "/files/a%20b?expires=1&ticket=x")
+    assert target == (("node-1", 8081, False), "/files/a%20b?expires=1&ticket=x")
 
 
-def test_the_port_defaults_to_80_and_the_path_to_a_slash():
-    assert parse_url("http://node") == (("node", 80), "/")
+def test_the_port_defaults_to_that_of_the_scheme_and_the_path_to_a_slash():
+    assert parse_url("http://node") == (("node", 80, False), "/")
+    assert parse_url("https://node") == (("node", 443, True), "/")
 
 
 def test_an_ipv6_address_has_brackets_in_the_header_only():
@@ -22,7 +23,10 @@ def test_an_ipv6_address_has_brackets_in_the_header_only():
 @pytest.mark.parametrize(
     "url",
     [
-        "https://node/x",
+        "HTTPS://node/x",
+        "httpss://node/x",
+        "https:///x",
+        "https://node/x\r\nX-Evil: 1",
         "ftp://node/x",
         "file:///etc/passwd",
         "//node/x",
@@ -39,12 +43,12 @@ def test_an_ipv6_address_has_brackets_in_the_header_only():
         "",
     ],
 )
-def test_what_is_no_plain_http_url_is_refused(url):
+def test_what_is_no_url_of_a_node_is_refused(url):
     with pytest.raises(MalformedError):
         parse_url(url)
 
 
 def test_a_refusal_does_not_show_the_ticket():
     with pytest.raises(MalformedError) as caught:
-        parse_url("https://node/x?ticket=SECRET")
+        parse_url("ftp://node/x?ticket=SECRET")
     assert "SECRET" not in str(caught.value)
