@@ -11,7 +11,7 @@ the Hugging Face Hub look into, and PyTorch's SECURITY.md, which calls TorchScri
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from cache_protocol.errors import UnsafeContentError
@@ -67,37 +67,40 @@ def left_out(path: str, allow: Collection[Hazard]) -> Hazard | None:
     return None if found in allow else found
 
 
-def sift(source: str, paths: Iterable[str], allow: Collection[Hazard], switch: str) -> list[str]:
-    """Return those of ``paths`` that belong to the model; raises as ``check_weights`` does."""
-    out: dict[str, Hazard] = {}
-    kept: list[str] = []
-    for path in paths:
-        if (why := left_out(path, allow)) is None:
-            kept.append(path)
-        else:
-            out[path] = why
+def sift(
+    source: str, sizes: Mapping[str, int], allow: Collection[Hazard], switch: str
+) -> list[str]:
+    """Return the paths that belong to the model, of all that are there; raises as below."""
+    out = {path: size for path, size in sizes.items() if left_out(path, allow)}
+    kept = {path: size for path, size in sizes.items() if path not in out}
     check_weights(source, kept, out, switch)
-    return kept
+    return list(kept)
 
 
 def check_weights(
-    source: str, kept: Collection[str], out: Mapping[str, Hazard], switch: str
+    source: str, kept: Mapping[str, int], out: Mapping[str, int], switch: str
 ) -> None:
     """Refuse a model that lost its only weights: what is left of it cannot be loaded.
 
+    That is so when nothing is left, or no file in a form of weights and fewer bytes than the
+    pickles have: a form that we do not know may hold them as well.
+
     Args:
         source: where it is from, for the message.
-        kept: the paths that belong to it.
-        out: those that were left out, and why.
+        kept: the paths that belong to it, with their sizes in bytes.
+        out: those that were left out.
         switch: how its owner allows them, such as ``allow_{}``.
 
     Raises:
         UnsafeContentError: says what was left out, and the switch.
     """
-    why = Hazard.PICKLE if Hazard.PICKLE in out.values() else Hazard.CODE
-    if not out or (kept and (why is Hazard.CODE or any(map(_is_weights, kept)))):
+    if not out:
         return
-    gone = [path for path, each in out.items() if each is why]
+    pickles = [path for path in out if hazard(path) is Hazard.PICKLE]
+    lost = sum(out[path] for path in pickles)
+    if kept and (not pickles or any(map(_is_weights, kept)) or sum(kept.values()) > lost):
+        return
+    gone, why = (pickles, Hazard.PICKLE) if pickles else (list(out), Hazard.CODE)
     raise UnsafeContentError(
         f"{source}: {len(gone)} files run what their author wrote when they are opened, such as "
         f"{shown(min(gone))}, and were left out; no weights remain. Take a source with "

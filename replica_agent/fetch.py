@@ -10,7 +10,7 @@ can run code is not even downloaded, unless it was asked for by its name or is a
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from cache_protocol.formats import Hazard, sift
 from cache_protocol.names import check_paths
 from replica_agent.origin import SWITCH
 
-Choose = Callable[[Iterable[str]], list[str]]  # from all names to those that are wanted
+Choose = Callable[[Mapping[str, int]], list[str]]  # from all, with sizes, to what is wanted
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def _directory(directory: Path) -> Path:
     return directory
 
 
-def _choose(wanted: dict[str, Any], there: Iterable[str]) -> list[str]:
+def _choose(wanted: dict[str, Any], there: Mapping[str, int]) -> list[str]:
     """Return what of a source belongs to the model: what was asked for, or all that is safe.
 
     Raises:
@@ -87,11 +87,11 @@ def _hugging_face(name: str, revision: str | None, choose: Choose) -> Path:
     repository, _, written = name.partition("@")
     revision = revision or written or None
     try:
-        there = HfApi().model_info(repository, revision=revision)
+        there = HfApi().model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # noqa: BLE001 - of any library under the library
         return _cached(repository, revision, error)
     try:
-        chosen = choose([each.rfilename for each in there.siblings or ()])
+        chosen = choose({each.rfilename: each.size or 0 for each in there.siblings or ()})
         # By the name that was asked for: the library then knows it when the hub is down.
         found = Path(
             snapshot_download(repository, revision=revision, allow_patterns=_literally(chosen))
@@ -126,7 +126,7 @@ def _bucket(name: str, choose: Choose, room: Path) -> Path:
         room.mkdir(parents=True, exist_ok=True)
         client = boto3.client("s3")  # endpoint, region and keys as boto3 finds them
         objects = dict(_objects(client, bucket, f"{prefix}/" if prefix else ""))
-        chosen = choose(objects)
+        chosen = choose({path: size for path, (size, _) in objects.items()})
         _check_room(sum(objects[path][0] for path in chosen), room)
         for path in chosen:
             key = objects[path][1]

@@ -45,7 +45,7 @@ def bring(wanted: Wanted, to: Path, room: Path) -> None:
     directory = _fetch(wanted, room)
     names = wanted.files
     if names is None:
-        names = tuple(sift(wanted.source, _names(directory), wanted.allow, SWITCH))
+        names = tuple(sift(wanted.source, dict(_sizes(directory)), wanted.allow, SWITCH))
     for name in names:
         if not (directory / name).is_file():
             raise OriginNotFoundError(f"{wanted.source} has no file {name!r} any more")
@@ -85,7 +85,7 @@ def _fetch(wanted: Wanted, room: Path) -> Path:
     return Path(answer["directory"])
 
 
-def _names(directory: Path) -> Iterator[str]:
+def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
     for path in sorted(directory.rglob("*")):
         if path.is_file():
-            yield str(path.relative_to(directory))
+            yield str(path.relative_to(directory)), path.stat().st_size

@@ -136,7 +136,7 @@ def select(spec: ModelSpec, listing: Listing) -> ModelContent:
         raise MalformedError(f"{spec.source} has {len(wanted)} files, above {MAX_FILES}")
     kept, out = _sift(spec, wanted)
     where = f"{spec.source} at {listing.revision}"
-    check_weights(where, [f.path for f in kept], {o.path: o.why for o in out}, "allow_{}")
+    check_weights(where, {f.path: f.size for f in kept}, {o.path: o.size for o in out}, "allow_{}")
     check_paths(f.path for f in kept)
     for file in kept:
         if not 0 <= file.size <= MAX_FILE_SIZE:

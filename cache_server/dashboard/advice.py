@@ -20,6 +20,10 @@ ADVICE: dict[str, str] = {
         "at the origin's own status and at the way there (proxy, DNS) if it comes back."
     ),
     "origin": "Read the origin's own words above, then warm again.",
+    "unsafe-content": (
+        "The source has no weights but pickles, which run their author's code when they are "
+        "loaded. Name a source with safetensors, or allow pickles if you trust this one."
+    ),
     "integrity": (
         "The origin sent other bytes than it announced, more than once. Do not go on with them: "
         "look for a proxy in between, or ask who publishes the source."

@@ -24,7 +24,13 @@ BARS = 25  # boots that have a bar of their own
 BOOTS = 200  # that the distribution and the figures speak of
 TROUBLES = 5  # boots that went wrong, shown with their reason
 # What a view leaves out where there is nothing to say.
-_UNSAID: dict[str, Any] = {"resolved": None, "include": [], "exclude": [], "credentials": None}
+_UNSAID: dict[str, Any] = {
+    "resolved": None,
+    "include": [],
+    "exclude": [],
+    "credentials": None,
+    "left_out": [],
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_protocol.errors import UnsafeContentError
-from cache_protocol.formats import CODE, PICKLES, TENSORS, Hazard, check_weights, hazard, left_out
+from cache_protocol.formats import (
+    CODE,
+    PICKLES,
+    TENSORS,
+    Hazard,
+    check_weights,
+    hazard,
+    left_out,
+    sift,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +82,9 @@ def test_only_what_was_allowed_is_kept():
     assert left_out("a.json", ()) is None
 
 
-@pytest.mark.parametrize("kept", [[], ["config.json"]])
-def test_a_model_whose_only_weights_are_pickles_is_refused_with_the_switch(kept: list[str]):
-    out = {"b.bin": Hazard.PICKLE, "a.bin": Hazard.PICKLE, "a.py": Hazard.CODE}
+@pytest.mark.parametrize("kept", [{}, {"config.json": 5}])
+def test_a_model_whose_only_weights_are_pickles_is_refused_with_the_switch(kept: dict[str, int]):
+    out = {"b.bin": 1, "a.bin": 9, "a.py": 1}
     with pytest.raises(
         UnsafeContentError, match=r"hf://o/n: 2 files .*'a.bin'.* say --allow-pickle"
     ):
@@ -84,21 +93,31 @@ def test_a_model_whose_only_weights_are_pickles_is_refused_with_the_switch(kept:
 
 def test_a_model_that_is_nothing_but_code_is_refused_with_the_switch():
     with pytest.raises(UnsafeContentError, match=r"1 files .*'a.py'.* say allow_code"):
-        check_weights("hf://o/n", [], {"a.py": Hazard.CODE}, "allow_{}")
+        check_weights("hf://o/n", {}, {"a.py": 1}, "allow_{}")
 
 
 @pytest.mark.parametrize("kept", ["a.safetensors", "a/B.GGUF", "model.onnx"])
 def test_a_model_with_other_weights_does_without_its_pickles(kept: str):
-    check_weights("hf://o/n", ["config.json", kept], {"a.bin": Hazard.PICKLE}, "allow_{}")
+    check_weights("hf://o/n", {"config.json": 1, kept: 1}, {"a.bin": 9}, "allow_{}")
+
+
+def test_weights_of_a_form_that_nobody_knows_are_told_by_their_size():
+    check_weights("hf://o/n", {"model.plan": 9}, {"training_args.bin": 1}, "allow_{}")
 
 
 def test_a_model_without_weights_does_without_its_code():
-    check_weights("hf://o/n", ["config.json"], {"a.py": Hazard.CODE}, "allow_{}")
+    check_weights("hf://o/n", {"config.json": 1}, {"a.py": 9}, "allow_{}")
 
 
-@pytest.mark.parametrize("kept", [[], ["config.json"]])
-def test_a_model_that_lost_nothing_is_no_matter_of_ours(kept: list[str]):
+@pytest.mark.parametrize("kept", [{}, {"config.json": 1}])
+def test_a_model_that_lost_nothing_is_no_matter_of_ours(kept: dict[str, int]):
     check_weights("hf://o/n", kept, {}, "allow_{}")
+
+
+def test_sifting_leaves_what_belongs_to_the_model():
+    sizes = {"a.safetensors": 9, "a.bin": 9, "x.py": 1}
+    assert sift("hf://o/n", sizes, (), "allow_{}") == ["a.safetensors"]
+    assert sift("hf://o/n", sizes, (Hazard.CODE,), "allow_{}") == ["a.safetensors", "x.py"]
 
 
 @given(st.text(max_size=40), st.text(string.ascii_lowercase, max_size=8))

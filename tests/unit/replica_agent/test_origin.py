@@ -5,7 +5,7 @@ from cache_protocol.formats import Hazard
 from replica_agent.origin import Wanted, bring
 
 FILES = {"config.json": b"{}", "a/m.safetensors": b"w", "a/m.bin": b"p", "modeling.py": b"c"}
-PICKLES = {"config.json": b"{}", "m.bin": b"p"}
+PICKLES = {"config.json": b"{}", "m.bin": b"ppp"}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ OF_FILLS = (
     errors.OriginDeniedError,
     errors.OriginChangedError,
     errors.OriginUnavailableError,
+    errors.UnsafeContentError,
     errors.IntegrityError,
     errors.CapacityError,
     errors.DiskError,
