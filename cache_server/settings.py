@@ -69,8 +69,8 @@ class Settings:
             MalformedError: names every wrong value, and every unknown variable with the nearest
                 known one.
         """
-        given = {**read_settings(env, PREFIX, PARSERS.keys()), **flags}
         _refuse_shown_secret(flags)
+        given = {**read_settings(env, PREFIX, PARSERS.keys()), **flags}
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for name, text in given.items():
@@ -174,14 +174,6 @@ def _path(text: str) -> Path:
     return Path(_text(text))
 
 
-PARSERS: dict[str, Callable[[str], Any]] = {
-    "root": _path,
-    "capacity": parse_size,
-    "host": _text,
-    "port": _port,
-    "data_port": _port,
-    "advertise": _address,
-    "region": _text,
 def _refuse_shown_secret(flags: Mapping[str, str]) -> None:
     """Refuse a password on the command line, which every user of the machine can read."""
     netloc = urlsplit(flags.get("database_url", "")).netloc
@@ -192,6 +184,14 @@ def _refuse_shown_secret(flags: Mapping[str, str]) -> None:
         )
 
 
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "root": _path,
+    "capacity": parse_size,
+    "host": _text,
+    "port": _port,
+    "data_port": _port,
+    "advertise": _address,
+    "region": _text,
     "hot_window": parse_duration,
     "scrub_rate": _rate,
     "log_format": _log_format,
