@@ -50,6 +50,7 @@ def _renderers(form: LogFormat, *, colors: bool) -> list[structlog.typing.Proces
         return [
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
+            _put_first,
             structlog.processors.JSONRenderer(),
         ]
     plain = structlog.dev.plain_traceback
@@ -60,3 +61,8 @@ def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     if (name := request_id.get()) is not None:
         event["request_id"] = name
     return event
+
+
+def _put_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Begin each object with what an eye looks for when it runs down many of them."""
+    return {**{name: event[name] for name in ("timestamp", "level", "message")}, **event}

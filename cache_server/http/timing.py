@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache_server.metrics.requests import ELSEWHERE, RequestTimes
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("cache_server.requests")
 
 # What a route may be asked with; the method is the caller's word, and any other would be a series.
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))

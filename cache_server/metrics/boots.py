@@ -7,7 +7,7 @@ than a Prometheus should be given. What a pipeline's own starts were like says t
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
@@ -17,20 +17,18 @@ from cache_server.core.histogram import START_SECONDS, Histogram
 from cache_server.metrics.families import counters, histograms
 
 # The contract's. A replica may send another word; each would be a series that nobody asked for.
-PHASES = frozenset(
-    (
-        "allocate",
-        "agent-start",
-        "manifest",
-        "pull",
-        "engine-import",
-        "weight-wait",
-        "load",
-        "warm-up",
-        "first-token",
-    )
+PHASES = (
+    "allocate",
+    "agent-start",
+    "manifest",
+    "pull",
+    "engine-import",
+    "weight-wait",
+    "load",
+    "warm-up",
+    "first-token",
 )
-START_PATHS = frozenset(("cold",))
+START_PATHS = ("cold",)
 SOURCES = ("cache", "pass-through", "origin")
 RESULTS = ("ok", "failed")
 OTHER = "other"
@@ -49,8 +47,8 @@ class BootTimes:
         # There before they happen for the first time: an increase from nothing at all is none.
         nothing = dict.fromkeys(product(START_PATHS, SOURCES, RESULTS), 0)
         self._boots: Counter[tuple[str, str, str]] = Counter(nothing)
-        self._ready: defaultdict[tuple[str, str], Histogram] = _histograms()
-        self._phases: defaultdict[tuple[str, str], Histogram] = _histograms()
+        self._ready = _histograms(product(START_PATHS, SOURCES))
+        self._phases = _histograms(product(PHASES, START_PATHS))
 
     def observe(self, report: Mapping[str, Any]) -> None:
         """Count one start; times of one that failed say nothing of how fast starts are."""
@@ -88,5 +86,6 @@ class BootTimes:
             ]
 
 
-def _histograms() -> defaultdict[tuple[str, str], Histogram]:
-    return defaultdict(lambda: Histogram(START_SECONDS))
+def _histograms(known: Iterable[tuple[str, str]]) -> defaultdict[tuple[str, str], Histogram]:
+    empty = {labels: Histogram(START_SECONDS) for labels in known}
+    return defaultdict(lambda: Histogram(START_SECONDS), empty)

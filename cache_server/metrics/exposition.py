@@ -18,6 +18,7 @@ from cache_server.metrics.last_boots import LastBoots
 from cache_server.metrics.node import LaneCounts, lane_families, node_families
 from cache_server.metrics.pipelines import last_boot_families, pipeline_families
 from cache_server.metrics.requests import RequestTimes
+from cache_server.metrics.tenants import tenant_families
 from cache_server.service.glance import Glance
 from cache_server.service.service import Service
 
@@ -69,6 +70,7 @@ class Metrics(Collector):
         yield counter("failed_attempts", "Calls with a token that is none.", self._attempts.total)
         yield from self.requests.families()
         yield from self._boot_times.families()
+        yield from tenant_families(glances, self._service.options.quotas)
         shown = nlargest(MAX_PIPELINES, glances, key=_asked)
         yield from pipeline_families(shown)
         yield from last_boot_families(shown, self._last_boots.read())

@@ -6,6 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cache_protocol.errors import OriginUnavailableError
+from cache_server.core.tenants import Quotas
+from cache_server.metrics.tenants import tenant_families
 from tests.fakes.control_plane import control_plane
 from tests.fakes.service import SOURCE, VOICE
 
@@ -162,6 +164,14 @@ def test_a_registered_pipeline_says_how_it_stands(warm):
     assert value(warm, "warmline_pipelines", state="warm") == 1
 
 
+def test_the_room_of_a_tenant_is_there_and_its_quota_where_it_has_one(warm, bench):
+    used = value(warm, "warmline_used_bytes")
+    assert value(warm, "warmline_tenant_used_bytes", tenant="default") == used
+    assert absent(warm, "warmline_tenant_quota_bytes", tenant="default")
+    _, quota = tenant_families(bench.service.glances("*"), lambda _: Quotas(bytes=5))
+    assert [(s.labels, s.value) for s in quota.samples] == [({"tenant": "default"}, 5)]
+
+
 def test_the_last_start_of_a_pipeline_says_where_its_time_went(warm):
     assert absent(warm, "warmline_pipeline_last_boot_seconds", pipeline="voice")
     for seconds in (10.0, 12.0):
@@ -225,6 +235,8 @@ def test_metrics_of_a_node_that_has_done_nothing_are_whole(api):
     assert value(api, "warmline_evictions_total", reason="room") == 0
     assert value(api, "warmline_digest_failures_total", **{"from": "origin"}) == 0
     assert value(api, "warmline_boots_total", source="origin", result="failed") == 0
+    assert value(api, "warmline_boot_ready_seconds_count", source="cache") == 0
+    assert value(api, "warmline_boot_phase_seconds_count", phase="first-token") == 0
     assert value(api, "warmline_fill_failures_total", code="capacity") == 0
     assert value(api, "warmline_ready") == 1
 
