@@ -15,6 +15,7 @@ from cache_server import crash_points
 from cache_server.cli import completion, exits
 from cache_server.cli.api import TIMEOUT, NodeApi
 from cache_server.cli.arguments import SERVE_FLAGS, parser
+from cache_server.cli.trust import Trust
 from cache_server.settings import Settings
 
 log = logging.getLogger("cache_server")
@@ -60,7 +61,7 @@ def _complete(words: list[str], env: Mapping[str, str]) -> None:
 def _pipelines(words: list[str], env: Mapping[str, str]) -> list[str]:
     """Return the ids of the pipelines of the node that ``words`` name; none if it is not there."""
     typed = ArgumentParser(add_help=False, exit_on_error=False)
-    for flag in ("--server", "--root", "--tenant"):
+    for flag in ("--server", "--root", "--ca", "--tenant"):
         typed.add_argument(flag)
     try:
         args, _ = typed.parse_known_args(words[:-1])
@@ -89,6 +90,12 @@ def serve(args: Namespace, env: Mapping[str, str]) -> None:
     # Imported here: the other commands start without a web framework.
     from cache_server.node import Node  # noqa: PLC0415
 
+    if settings.speaks_plainly:
+        log.warning(
+            "plain text on %s: whoever is on the way reads tokens, URLs and weights, and can use "
+            "them; CACHE_SERVER_TLS_CERT and CACHE_SERVER_TLS_KEY would keep them out",
+            settings.host,
+        )
     node = Node(settings, env)
     log.info("control plane %(control)s, data plane %(data)s", node.addresses)
     if os.geteuid() == 0:
@@ -112,11 +119,11 @@ def _api(args: Namespace, env: Mapping[str, str], timeout: float = TIMEOUT) -> N
     ``--server`` would learn it.
     """
     root = Path(args.root or env.get("CACHE_SERVER_ROOT") or "cache")
-    node = _read(root / "node.json")
-    of_root = json.loads(node)["control"] if node else None
-    server = args.server or of_root or _default_server(args, root)
+    node = json.loads(_read(root / "node.json") or "{}")
+    server = args.server or node.get("control") or _default_server(args, root)
+    is_of_root = server.rstrip("/") == node.get("control")
     token = env.get("CACHE_SERVER_ADMIN_TOKEN")
-    if not token and server.rstrip("/") == of_root:
+    if not token and is_of_root:
         token = _read(root / "admin-token")
     return NodeApi(server, token, args.tenant, timeout=timeout)
 
