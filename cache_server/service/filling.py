@@ -203,7 +203,7 @@ class Filling:
         except CacheError as error:
             self._fail(slot, work, error)
         except Exception as error:  # a bug must not leave waiters hanging
-            log.exception("the fill of %s failed", slot.registration.key.id)
+            log.exception("the fill of %s failed", slot.registration.key.id, extra=slot.named)
             self._fail(slot, work, CacheError(f"the fill failed: {error!r}"))
         finally:
             with self.lock:
@@ -262,7 +262,8 @@ class Filling:
             slot.work, slot.last_error = None, None
             if slot.state is SlotState.FILLING:
                 slot.happens(SlotEvent.PUBLISHED)
-        log.info("%s is warm: %d bytes", slot.registration.key.id, generation.content.size)
+        name, size = slot.registration.key.id, generation.content.size
+        log.info("%s is warm: %d bytes", name, size, extra={**slot.named, "bytes": size})
         work.done.set_result(None)
 
     def _fail(self, slot: Slot, work: Work, error: CacheError) -> None:
@@ -275,7 +276,8 @@ class Filling:
             if slot.state is SlotState.FILLING:
                 slot.happens(SlotEvent.FAILED)
         self._counters.count_fill_failure(error.code)
-        log.warning("the fill of %s failed: %s", slot.registration.key.id, error)
+        facts = {**slot.named, "code": error.code}
+        log.warning("the fill of %s failed: %s", slot.registration.key.id, error, extra=facts)
         try:
             if isinstance(error, OriginChangedError) and work.generation is not None:
                 self._discard(slot, work.generation)  # its content no longer exists anywhere
@@ -308,7 +310,7 @@ class Filling:
         except Exception as error:
             failure = error if isinstance(error, CacheError) else CacheError(repr(error))
             if failure is not error:
-                log.exception("resolving %s failed", slot.registration.key.id)
+                log.exception("resolving %s failed", slot.registration.key.id, extra=slot.named)
             with self.lock:
                 slot.resolving = None
                 slot.last_error = LastError(failure, self._clocks.now())

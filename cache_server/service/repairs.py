@@ -82,7 +82,7 @@ class Repairs:
             if _is_right(file, chunk):  # somebody repaired it while this caller waited
                 return
             self._counters.count_wrong(Liar.DISK)
-            log.warning("%s: chunk %d is wrong on disk", file.path, chunk)
+            log.warning("%s: chunk %d is wrong on disk", file.path, chunk, extra=slot.named)
             try:
                 self._bring(slot, generation, file, chunk)
             except DiskError as error:
@@ -129,7 +129,7 @@ class Repairs:
         with self._lock:
             if slot.current is not generation or slot.state is not SlotState.WARM:
                 return False
-            log.warning("%s: %s", slot.registration.key.id, error)
+            log.warning("%s: %s", slot.registration.key.id, error, extra=slot.named)
             # What the disk says is taken back by the fill, before it touches a file.
             generation.published = False
             forget()

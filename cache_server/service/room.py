@@ -149,7 +149,8 @@ class Room:
                     _come_back(slot)
         self._counters.count_evicted(why, len(slots), freed)
         for slot in slots:
-            log.info("%s was evicted", slot.registration.key.id)
+            facts = {**slot.named, "reason": why.value}
+            log.info("%s was evicted", slot.registration.key.id, extra=facts)
         return freed
 
     def _make(self, generation: Generation) -> None:

@@ -86,6 +86,12 @@ class Slot:
     replaces: "Slot | None" = None  # that of the same pipeline with other models
     over: threading.Event = field(default_factory=threading.Event)  # removed, or replaced
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Whose it is, as fields of a line of the log."""
+        key = self.registration.key
+        return {"tenant": key.tenant, "pipeline": key.id}
+
     def happens(self, event: SlotEvent) -> None:
         """Move on to the state after ``event``."""
         self.state = advance(self.state, event)

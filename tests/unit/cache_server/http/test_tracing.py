@@ -6,7 +6,7 @@ import re
 import pytest
 
 from cache_server.core.tracing import request_id
-from tests.fakes.service import SOURCE
+from tests.fakes.service import SOURCE, VOICE
 
 BODY = {"models": [{"name": "m", "source": SOURCE}]}
 
@@ -71,6 +71,15 @@ def test_a_fill_logs_under_the_id_of_who_began_it(api, bench, logged):
     assert bench.settle() is None
     (warm,) = [line for line in logged if "is warm" in line[2]]
     assert warm[:2] == ("two", "INFO")
+
+
+def test_what_is_about_a_pipeline_names_it_in_fields(bench, caplog):
+    caplog.set_level(logging.INFO)
+    bench.put()
+    assert bench.warm() is None
+    bench.service.evict(VOICE, force=False)
+    about = [r for r in caplog.records if "is warm" in r.message or "evicted" in r.message]
+    assert [(r.tenant, r.pipeline) for r in about] == [("default", "voice")] * 2
 
 
 def test_a_path_with_line_breaks_is_one_line(api, logged):
