@@ -15,7 +15,6 @@ from cache_protocol.errors import ForbiddenError
 from cache_server.catalogue.registry import Key
 from cache_server.dashboard.browser import PROOF, Form, PageChanger, check_origin, cookie_of
 from cache_server.dashboard.layout import Layout
-from cache_server.dashboard.pipeline_page import PipelinePage
 from cache_server.dashboard.render import pipeline_path
 from cache_server.http.sessions import Sessions
 from cache_server.service.service import Service
@@ -69,21 +68,21 @@ class Proven:
         return fields
 
 
-def action_routes(layout: Layout, page: PipelinePage, route: type[APIRoute]) -> APIRouter:
+def action_routes(layout: Layout, route: type[APIRoute]) -> APIRouter:
     """Return for each action the page that asks, and the form's own route."""
     router = APIRouter(include_in_schema=False, route_class=route)
     for action in ACTIONS.values():
-        _add(router, action, layout, page)
+        _add(router, action, layout)
     return router
 
 
-def _add(router: APIRouter, action: Action, layout: Layout, page: PipelinePage) -> None:
+def _add(router: APIRouter, action: Action, layout: Layout) -> None:
     path = f"/pipelines/{{pipeline}}/{action.name}"
     proven = Proven(layout.sessions)
 
     @router.get(path)
     def ask(pipeline: str, request: Request, caller: PageChanger) -> HTMLResponse:
-        glance = page.glance(caller.key(pipeline))
+        glance = layout.service.glance(caller.key(pipeline))
         status = layout.service.status()
         return layout.page(request, "ask", {"action": action, "p": glance, "status": status})
 

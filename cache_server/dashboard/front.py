@@ -36,7 +36,7 @@ def dashboard(service: Service, wiring: Wiring) -> Front:
         asset_routes(assets),
         sign_in_routes(layout, identities, wiring.attempts, route),
         page_routes(pages, route),
-        action_routes(layout, pages.pipeline, route),
+        action_routes(layout, route),
         live_routes(pages, streams(service, wiring), Recent(service.glances), route),
     ):
         routes.include_router(router)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cache_protocol.errors import Retry, UnknownPipelineError
-from cache_protocol.names import shown
+from cache_protocol.errors import Retry
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
 from cache_server.core.access import Right
@@ -48,7 +47,7 @@ class PipelinePage:
         Raises:
             UnknownPipelineError: there is none.
         """
-        glance, view = self.glance(key), self.service.view(key)
+        glance, view = self.service.glance(key), self.service.view(key)
         reports = self.boots.last(key.tenant, {key.id}, BOOTS)
         return [
             self._part("standing", self._standing(caller, glance)),
@@ -56,13 +55,6 @@ class PipelinePage:
             self._part("models", {"p": glance, "models": _models(view), "most": FILES}),
             self._part("boots", _boots(reports)),
         ]
-
-    def glance(self, key: Key) -> Glance:
-        """Return how ``key`` stands; UnknownPipelineError if there is none."""
-        found = next((g for g in self.service.glances(key.tenant) if g.key == key), None)
-        if found is None:
-            raise UnknownPipelineError(f"there is no pipeline {shown(key.id)}")
-        return found
 
     def _standing(self, caller: Caller, glance: Glance) -> Mapping[str, Any]:
         may = caller.identity.may(Right.CHANGE)

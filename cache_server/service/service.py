@@ -565,16 +565,32 @@ class Service:
 
     def glances(self, tenant: str) -> list[Glance]:
         """Return how every pipeline of ``tenant``, or of ALL_TENANTS, stands, by tenant and id."""
-        readers = self.leases.readers_by_key()
-        clocks, window = self._clocks, self.options.hot_window
         with self._lock:
-            self._requests.note_reads()
-            now = Now(clocks.moment(), clocks.monotonic(), window)
-            return [
-                glance_at(s, now, booked=self._room.booked(s), readers=readers.get(k, 0))
-                for k, s in sorted(self._inventory.slots.items())
-                if covers(tenant, k.tenant)
-            ]
+            slots = self._inventory.slots.items()
+            return self._glances([s for k, s in sorted(slots) if covers(tenant, k.tenant)])
+
+    def glance(self, key: Key) -> Glance:
+        """Return how one pipeline stands.
+
+        Raises:
+            UnknownPipelineError: there is none.
+        """
+        with self._lock:
+            return self._glances([self._slot(key)])[0]
+
+    def _glances(self, slots: list[Slot]) -> list[Glance]:
+        self._requests.note_reads()
+        clocks, readers = self._clocks, self.leases.readers_by_key()
+        now = Now(clocks.moment(), clocks.monotonic(), self.options.hot_window)
+        return [
+            glance_at(
+                slot,
+                now,
+                booked=self._room.booked(slot),
+                readers=readers.get(slot.registration.key, 0),
+            )
+            for slot in slots
+        ]
 
     def status(self) -> dict[str, Any]:
         """Return the node's own figures."""
