@@ -1,5 +1,6 @@
 """Commands as they are typed, against a control plane over a real socket."""
 
+import logging
 import os
 
 import pytest
@@ -27,7 +28,9 @@ def bench(tmp_path, origin, quick_retries):
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Run a command; return its exit code, what it said, and what it complained about."""
-    umask = os.umask(0o077)  # ``serve`` sets it for the whole process
+    umask = os.umask(0o077)  # ``serve`` sets it for the whole process, and who writes logs
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     for name in [n for n in os.environ if n.startswith("CACHE_SERVER_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -44,6 +47,8 @@ def run(monkeypatch, capsys, tmp_path):
         return code, said.out, said.err
 
     yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)
     os.umask(umask)
 
 
