@@ -80,10 +80,10 @@ def cache_server(*arguments: object, **env: str) -> "subprocess.CompletedProcess
     return _finished(command, clean_environment(**env))
 
 
-def replica_agent(node: Node, *arguments: object) -> "subprocess.CompletedProcess[str]":
+def replica_agent(node: Node, *arguments: object, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run ``replica-agent`` against ``node`` and return how it ended."""
     command = [sys.executable, "-m", "replica_agent", *map(str, arguments)]
-    return _finished(command, agent_environment(node))
+    return _finished(command, {**agent_environment(node), **env})
 
 
 def pull(node: Node, pipeline: str, to: Path, *flags: object) -> "subprocess.CompletedProcess[str]":
