@@ -33,7 +33,7 @@ from cache_server.http.timing import Timing
 from cache_server.http.tokens import token_routes
 from cache_server.http.tracing import Tracing
 from cache_server.metrics.exposition import Metrics
-from cache_server.metrics.node import LaneCounts
+from cache_server.metrics.lanes import LaneCounts
 from cache_server.service.identities import Identities
 from cache_server.service.service import Service
 

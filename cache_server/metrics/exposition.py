@@ -14,8 +14,9 @@ from cache_server.core.access import ALL_TENANTS
 from cache_server.core.attempts import FailedAttempts
 from cache_server.metrics.boots import BootTimes
 from cache_server.metrics.families import counter
+from cache_server.metrics.lanes import LaneCounts, lane_families
 from cache_server.metrics.last_boots import LastBoots
-from cache_server.metrics.node import LaneCounts, lane_families, node_families
+from cache_server.metrics.node import node_families
 from cache_server.metrics.pipelines import last_boot_families, pipeline_families
 from cache_server.metrics.requests import RequestTimes
 from cache_server.metrics.tenants import tenant_families

@@ -1,74 +1,17 @@
-"""The node as a whole: its room, what replicas asked for, bytes, and what went wrong."""
+"""The node as a whole: whether it is well, its room, and what replicas asked for."""
 
 import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client.core import Metric
 
-from cache_protocol.errors import (
-    CapacityError,
-    DiskError,
-    IntegrityError,
-    OriginChangedError,
-    OriginDeniedError,
-    OriginNotFoundError,
-    OriginUnavailableError,
-)
-from cache_server.core.counted import Found, Leaving, Liar, Purpose
+from cache_server.core.counted import Found, Leaving
 from cache_server.core.slots import SlotState
-from cache_server.core.sources import Scheme
-from cache_server.metrics.families import (
-    by_word,
-    counter,
-    counters,
-    gauge,
-    gauges,
-    histograms,
-)
-from cache_server.service.counters import Counters
+from cache_server.metrics.families import by_word, counters, gauge, gauges
+from cache_server.metrics.origins import origin_families
 from cache_server.service.glance import Glance
 from cache_server.service.service import Service
-
-SCHEMES = [scheme.value for scheme in Scheme]
-# What alerts look for is there before it happens for the first time: an increase from nothing at
-# all is none. Other words come when they do.
-ORIGIN_CODES = [
-    kind.code
-    for kind in (OriginNotFoundError, OriginDeniedError, OriginChangedError, OriginUnavailableError)
-]
-FILL_CODES = [*ORIGIN_CODES, CapacityError.code, DiskError.code, IntegrityError.code]
-CUTS = ("disk", "fill-failed", "reader-left", "stalled", "truncated", "unexpected")
-
-
-class LaneCounts(Protocol):
-    """What the data plane has counted; ``data.stats.Stats`` is one."""
-
-    @property
-    def connections(self) -> int:
-        """Open now."""
-        ...
-
-    @property
-    def active(self) -> int:
-        """Answers that run now."""
-        ...
-
-    @property
-    def bytes_sent(self) -> int:
-        """Of bodies, since the start."""
-        ...
-
-    @property
-    def requests(self) -> int:
-        """Since the start."""
-        ...
-
-    @property
-    def refused(self) -> Mapping[str, int]:
-        """Answers that were not given, or not to their end, by reason, since the start."""
-        ...
 
 
 def node_families(service: Service, glances: Sequence[Glance]) -> Iterator[Metric]:
@@ -77,22 +20,7 @@ def node_families(service: Service, glances: Sequence[Glance]) -> Iterator[Metri
     yield from _state(service, status)
     yield from _room(status, glances)
     yield from _asked(service)
-    yield from _origins(service.counters, status)
-    yield from _harm(service.counters)
-
-
-def lane_families(lanes: LaneCounts) -> Iterator[Metric]:
-    """Return everything about the data plane."""
-    yield gauge("lanes", "Connections of replicas to the data plane.", lanes.connections)
-    yield gauge("answers_running", "Answers of the data plane that run now.", lanes.active)
-    yield counter("served_bytes", "Bytes that replicas were sent.", lanes.bytes_sent)
-    yield counter("data_requests", "Requests to the data plane.", lanes.requests)
-    yield counters(
-        "data_failures",
-        "Answers of the data plane that were refused (a status) or cut (a word).",
-        ("reason",),
-        by_word({*CUTS, *lanes.refused}, lanes.refused),
-    )
+    yield from origin_families(service.counters, status)
 
 
 def _state(service: Service, status: Mapping[str, Any]) -> Iterator[Metric]:
@@ -159,60 +87,3 @@ def _asked(service: Service) -> Iterator[Metric]:
     yield counters(
         "evicted_bytes", "Room that evictions freed.", ("reason",), by_word(Leaving, counts.evicted)
     )
-
-
-def _origins(counts: Counters, status: Mapping[str, Any]) -> Iterator[Metric]:
-    failures = dict(counts.fill_failures)
-    nothing = dict.fromkeys(product(SCHEMES, ORIGIN_CODES), 0)
-    yield counters(
-        "origin_bytes",
-        "Bytes from origins by what they were for.",
-        ("purpose",),
-        by_word(Purpose, counts.pulled_for),
-    )
-    yield counters(
-        "origin_requests",
-        "Listings and ranges that origins were asked for.",
-        ("scheme",),
-        by_word(SCHEMES, counts.origin_requests),
-    )
-    yield counters(
-        "origin_errors",
-        "Requests to origins that failed, at once or on the way, by the error's code.",
-        ("scheme", "code"),
-        (nothing | counts.origin_errors).items(),
-    )
-    yield gauge("fills", "Fills that run or wait for their turn.", status["fills"])
-    yield histograms(
-        "fill_duration_seconds",
-        "Time of fills that made a slot whole, from layout to publication.",
-        (),
-        [((), counts.fill_seconds)],
-    )
-    yield counters(
-        "fill_failures",
-        "Attempts at a fill that failed, by the error's code.",
-        ("code",),
-        by_word({*FILL_CODES, *failures}, failures),
-    )
-    yield gauge(
-        "passing_pipelines",
-        "Pipelines that are not kept and pass through from their origin.",
-        status["passing_through"],
-    )
-    yield gauge(
-        "passing_streams",
-        "Streams from origins that run for what passes through.",
-        status["origin_streams"],
-    )
-
-
-def _harm(counts: Counters) -> Iterator[Metric]:
-    yield counters(
-        "digest_failures",
-        "Files or chunks that did not have their digest, by whose bytes they were.",
-        ("from",),
-        by_word(Liar, counts.wrong),
-    )
-    yield counter("repaired_chunks", "Chunks that were wrong on disk and mended.", counts.repaired)
-    yield counter("lost_files", "Files of warm slots that were missing or short.", counts.lost)

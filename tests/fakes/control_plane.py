@@ -19,7 +19,7 @@ from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
 from cache_server.http.front import Front
 from cache_server.http.replicas import DataAddress
-from cache_server.metrics.node import LaneCounts
+from cache_server.metrics.lanes import LaneCounts
 from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
 from cache_server.service.identities import Identities

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cache_protocol.errors import OriginUnavailableError
 from cache_server.core.tenants import Quotas
+from cache_server.metrics import exposition
 from cache_server.metrics.tenants import tenant_families
 from tests.fakes.control_plane import control_plane
 from tests.fakes.service import SOURCE, VOICE
@@ -162,6 +163,13 @@ def test_a_registered_pipeline_says_how_it_stands(warm):
     assert value(warm, "warmline_pipeline_readers", **name) == 1
     assert value(warm, "warmline_pipeline_size_bytes", **name) > 0
     assert value(warm, "warmline_pipelines", state="warm") == 1
+
+
+def test_among_too_many_pipelines_those_requested_last_have_series(warm, monkeypatch):
+    warm.ask("PUT", "/v1/pipelines/never-asked-for", BODY)
+    monkeypatch.setattr(exposition, "MAX_PIPELINES", 1)
+    assert value(warm, "warmline_pipeline_warm", pipeline="voice") == 1
+    assert absent(warm, "warmline_pipeline_warm", pipeline="never-asked-for")
 
 
 def test_the_room_of_a_tenant_is_there_and_its_quota_where_it_has_one(warm, bench):

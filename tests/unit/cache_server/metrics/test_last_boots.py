@@ -1,0 +1,105 @@
+"""The last start of each pipeline, read from a real ledger of boots."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cache_protocol.errors import DiskError
+from cache_server.catalogue.boots import Boots
+from cache_server.catalogue.registry import Key, Registry
+from cache_server.metrics import last_boots
+from cache_server.metrics.last_boots import LastBoots
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+VOICE, TTS = Key("default", "voice"), Key("other", "tts")
+
+
+class Watched(Boots):
+    """A ledger that keeps how it was asked."""
+
+    def __init__(self, registry):
+        super().__init__(registry)
+        self.asked = []
+        self.broken = False
+
+    def last(self, tenant, only, limit):
+        self.asked.append(only)
+        return super().last(tenant, only, limit)
+
+    def last_of_each(self, tenant, only, limit):
+        self.asked.append(only)
+        if self.broken:
+            raise DiskError("no")
+        return super().last_of_each(tenant, only, limit)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    registry = Registry(f"sqlite:///{tmp_path}/c.db")
+    yield Watched(registry)
+    registry.close()
+
+
+def add(ledger, key, seconds, **phases):
+    listed = [{"name": n.replace("_", "-"), "start": 0, "seconds": s} for n, s in phases.items()]
+    report = {
+        "pipeline": key.id,
+        "start_path": "cold",
+        "ok": True,
+        "source": "cache",
+        "weight_wait": 0.0,
+        "time_to_ready": seconds,
+        "phases": listed,
+    }
+    ledger.add(key, report, NOW + timedelta(seconds=seconds))
+
+
+def test_the_last_one_of_each_pipeline_is_known_after_a_restart(ledger):
+    add(ledger, VOICE, 3.0)
+    add(ledger, VOICE, 2.0, pull=1.0, my_own=0.5, its_own=0.25)
+    add(ledger, TTS, 9.0)
+    known = LastBoots(ledger).read()
+    assert known.keys() == {VOICE, TTS}
+    assert (known[VOICE].ready, known[VOICE].at) == (2.0, NOW + timedelta(seconds=2))
+    assert known[VOICE].phases == {"pull": 1.0, "other": 0.75}
+
+
+def test_only_what_changed_is_read_again(ledger):
+    add(ledger, VOICE, 3.0)
+    add(ledger, TTS, 9.0)
+    boots = LastBoots(ledger)
+    boots.read()
+    add(ledger, VOICE, 4.0)
+    boots.changed(VOICE)
+    ledger.asked.clear()
+    assert (boots.read()[VOICE].ready, boots.read()[TTS].ready) == (4.0, 9.0)
+    assert ledger.asked == [{"voice"}]
+
+
+def test_when_much_changed_all_is_read_at_once(ledger, monkeypatch):
+    monkeypatch.setattr(last_boots, "MAX_CHANGED", 1)
+    boots = LastBoots(ledger)
+    boots.read()
+    for key in (VOICE, TTS):
+        add(ledger, key, 1.0)
+        boots.changed(key)
+    ledger.asked.clear()
+    assert boots.read().keys() == {VOICE, TTS}
+    assert ledger.asked == [None]
+
+
+def test_after_a_failure_nothing_is_missed(ledger):
+    add(ledger, VOICE, 3.0)
+    boots = LastBoots(ledger)
+    ledger.broken = True
+    with pytest.raises(DiskError):
+        boots.read()
+    ledger.broken = False
+    assert boots.read().keys() == {VOICE}
+
+
+def test_slower_starts_are_known_by_the_phase_that_grew(ledger):
+    for seconds in [10.0] * 20 + [14.0] * 10:
+        add(ledger, VOICE, seconds, load=seconds)
+    regression = LastBoots(ledger).read()[VOICE].regression
+    assert (regression.growth, regression.phase) == (4.0, "load")
