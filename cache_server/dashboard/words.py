@@ -99,9 +99,11 @@ def span(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """Return a length of time that is only reckoned: without tenths."""
+    """Return a length of time that is only reckoned: no finer than anybody can know it."""
     whole = round(seconds)
-    return f"about {whole} s" if whole < 60 else f"about {span(whole)}"
+    if whole < 60:
+        return f"about {whole} s"
+    return f"about {whole / 60:.0f} min" if 300 <= whole < 3600 else f"about {span(whole)}"
 
 
 def count(number: int, thing: str) -> str:

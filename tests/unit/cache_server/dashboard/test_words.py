@@ -80,7 +80,12 @@ def test_a_length_of_time_is_told_in_two_units_at_most(seconds, words):
 
 
 def test_what_is_reckoned_has_no_tenths():
-    assert (about(12.4), about(59.7)) == ("about 12 s", "about 1 min 00 s")
+    assert [about(s) for s in (12.4, 59.7, 1129, 5000)] == [
+        "about 12 s",
+        "about 1 min 00 s",
+        "about 19 min",
+        "about 1 h 23 min",
+    ]
 
 
 def test_an_instant_is_told_in_utc():
