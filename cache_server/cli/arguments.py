@@ -10,7 +10,16 @@ from collections.abc import Callable
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_pipeline
-from cache_server.cli import boot_stats, commands, completion, policy, status, tickets, tokens
+from cache_server.cli import (
+    boot_stats,
+    boots,
+    commands,
+    completion,
+    policy,
+    status,
+    tickets,
+    tokens,
+)
 from cache_server.cli.exits import EXIT_CODES
 from cache_server.core.access import ALL_TENANTS, Role
 
@@ -100,10 +109,10 @@ def parser() -> ArgumentParser:
     warm.add_argument("id", type=_pipeline, metavar="ID")
     warm.add_argument("--wait", action="store_true", help="until it is warm, with progress")
     warm.add_argument("--refresh", action="store_true", help="resolve moving revisions again")
-    boots = _client(verbs, "boots", commands.boots, "show what replicas reported of their boots")
-    boots.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
-    boots.add_argument("--limit", type=int, default=20, metavar="N", help="newest [%(default)s]")
-    boots.add_argument(
+    starts = _client(verbs, "boots", boots.boots, "show what replicas reported of their boots")
+    starts.add_argument("id", nargs="?", type=_pipeline, metavar="ID")
+    starts.add_argument("--limit", type=int, default=20, metavar="N", help="newest [%(default)s]")
+    starts.add_argument(
         "--stats",
         dest="run",
         action="store_const",

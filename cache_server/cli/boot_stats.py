@@ -9,7 +9,8 @@ from rich.text import Text
 
 from cache_protocol import routes
 from cache_server.cli.api import NodeApi
-from cache_server.cli.commands import show_tables
+from cache_server.cli.foreign import foreign
+from cache_server.cli.printing import show_tables
 
 _COLUMNS = (
     "pipeline",
@@ -40,9 +41,9 @@ def stats_table(groups: list[dict[str, Any]]) -> Table:
         ready = each["time_to_ready"] or {}
         wait = each["weight_wait"] or {}
         table.add_row(
-            Text(each["pipeline"]),
-            Text(each["region"]),
-            Text(each["start_path"]),
+            foreign(each["pipeline"]),
+            foreign(each["region"]),
+            foreign(each["start_path"]),
             str(each["boots"]),
             Text(str(each["failed"]), style="red" if each["failed"] else ""),
             *(_seconds(ready.get(p)) for p in ("p50", "p90", "p99")),
@@ -58,7 +59,7 @@ def _trend(regression: dict[str, Any] | None) -> Text:
     before, now = _seconds(regression["before"]), _seconds(regression["now"])
     phase = regression["phase"]
     grew = f": {phase}" if phase else ""
-    return Text(f"slower, {before} to {now}{grew}", style="red")
+    return foreign(f"slower, {before} to {now}{grew}", style="red")
 
 
 def _seconds(value: float | None) -> str:

@@ -6,7 +6,6 @@ import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from rich.console import Console
 
@@ -14,10 +13,11 @@ from cache_protocol import routes
 from cache_protocol.errors import CacheError, IntegrityError, MalformedError, from_problem
 from cache_protocol.units import show_size
 from cache_server.cli.api import NodeApi
+from cache_server.cli.boots import last_boot_of
 from cache_server.cli.chips import chip_words
+from cache_server.cli.printing import say, show_tables
 from cache_server.cli.show import (
     FillBars,
-    boots_table,
     pipeline_tables,
     pipelines_table,
     scrub_line,
@@ -58,7 +58,9 @@ def ls(api: NodeApi, args: Namespace) -> None:
 def show(api: NodeApi, args: Namespace) -> None:
     """``pipelines show``."""
     answer = api.call("GET", routes.pipeline(args.id))
-    show_tables(args, answer, *pipeline_tables(answer))
+    # Where the time of its last start went is the next question, and nobody has to ask it.
+    last = [] if args.json else last_boot_of(api, args.id)
+    show_tables(args, answer, *pipeline_tables(answer), *last)
 
 
 def rm(api: NodeApi, args: Namespace) -> None:
@@ -77,13 +79,6 @@ def warm(api: NodeApi, args: Namespace) -> None:
         _wait_in_lines(api, args)
     else:
         _wait_with_bars(api, args)
-
-
-def boots(api: NodeApi, args: Namespace) -> None:
-    """``boots``: the last reports, newest first."""
-    query = {"limit": args.limit} | ({"pipeline": args.id} if args.id else {})
-    answer = api.call("GET", f"{routes.BOOTS}?{urlencode(query)}")
-    show_tables(args, answer, boots_table(answer["boots"]))
 
 
 def scrub(api: NodeApi, args: Namespace) -> None:
@@ -151,18 +146,3 @@ def _model(text: str, args: Namespace) -> dict[str, Any]:
         if value := getattr(args, field):
             model[field] = value
     return model
-
-
-def say(args: Namespace, answer: dict[str, Any], line: str) -> None:
-    """Print ``line`` for people, or ``answer`` for programs."""
-    print(json.dumps(answer) if args.json else line)  # noqa: T201 - a command talks to its terminal
-
-
-def show_tables(args: Namespace, answer: dict[str, Any], *tables: Any) -> None:  # noqa: ANN401 - renderables
-    """Print ``tables`` for people, or ``answer`` for programs."""
-    if args.json:
-        print(json.dumps(answer))  # noqa: T201 - a command talks to its terminal
-        return
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    for table in tables:
-        console.print(table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cache_protocol import errors
 from cache_protocol.errors import CacheError
+from cache_server.cli.foreign import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ NEXT: dict[type[CacheError], str] = {
     errors.SlotInUseError: "wait until its replicas are done, or take it from them with --force",
     errors.CapacityError: "'cache-server plan-eviction --need SIZE' shows who could go; unpin or "
     "evict a pipeline, or give the node more capacity",
-    errors.QuotaError: "evict or remove a pipeline of this tenant, wait until what runs is over, or "
-    "ask the operator for a larger quota",
+    errors.QuotaError: "evict or remove a pipeline of this tenant, wait until what runs is over, "
+    "or ask the operator for a larger quota",
     errors.BusyError: "try again in a moment",
     errors.DrainingError: "ask another node with --server URL, or this one when it is back",
     errors.DiskError: "look at the node's log and its disk; it goes on by itself once that is well",
@@ -86,7 +87,7 @@ def next_step(error: CacheError) -> str | None:
 def complaint(error: CacheError) -> str:
     """Return ``error`` and what to do about it, for people."""
     step = next_step(error)
-    return f"cache-server: {error}" + (f"\n  next: {step}" if step else "")
+    return f"cache-server: {visible(str(error))}" + (f"\n  next: {step}" if step else "")
 
 
 def document(error: CacheError) -> dict[str, str]:

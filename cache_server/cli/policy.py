@@ -5,7 +5,7 @@ from argparse import Namespace
 from cache_protocol import routes
 from cache_protocol.units import parse_size, show_size
 from cache_server.cli.api import NodeApi
-from cache_server.cli.commands import say, show_tables
+from cache_server.cli.printing import say, show_tables
 from cache_server.cli.show import plan_line, plan_table
 
 

@@ -14,10 +14,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
-from rich.text import Text
 
 from cache_protocol.units import show_size
 from cache_server.cli.chips import Chips
+from cache_server.cli.foreign import foreign
 from cache_server.core.access import DEFAULT_TENANT
 
 
@@ -34,10 +34,9 @@ def pipelines_table(pipelines: list[dict[str, Any]]) -> Table:
             each["id"],
             Chips(cache),
             "" if cache["size"] is None else show_size(cache["size"]),
-            # Text: what stands in brackets in somebody's names is no markup.
-            Text("\n".join(f"{m['name']} = {m['source']}" for m in each["models"])),
+            foreign("\n".join(f"{m['name']} = {m['source']}" for m in each["models"])),
             cache["last_request"] or "never",
-            Text(f"{error['code']}: {error['detail']}" if error else ""),
+            foreign(f"{error['code']}: {error['detail']}" if error else ""),
             *([each["tenant"]] if tenants else []),
         )
     return table
@@ -55,9 +54,10 @@ def left_out_table(pipeline: dict[str, Any]) -> Table:
     table = Table("model", "left out", "size", "it is", "allowed by", box=None)
     for model in pipeline["models"]:
         for file in model.get("left_out", []):
-            path = file["path"] if file["path"].isprintable() else ascii(file["path"])
             size, why = show_size(file["size"]), file["why"]
-            table.add_row(model["name"], Text(path), size, why, f"--allow-{why}")
+            table.add_row(
+                foreign(model["name"]), foreign(file["path"]), size, why, f"--allow-{why}"
+            )
     return table
 
 
@@ -68,8 +68,8 @@ def files_table(pipeline: dict[str, Any]) -> Table:
         for file in model.get("files", []):
             filled = "all" if file["filled"] == file["size"] else show_size(file["filled"])
             mark = file["sha256"][:16] if file["sha256"] else ""
-            path = Text(file["path"])
-            table.add_row(model["name"], path, show_size(file["size"]), filled, mark)
+            path = foreign(file["path"])
+            table.add_row(foreign(model["name"]), path, show_size(file["size"]), filled, mark)
     return table
 
 
@@ -91,25 +91,6 @@ def plan_line(plan: dict[str, Any]) -> str:
     if not plan["victims"]:
         return f"{need} needed, {free} free: nobody has to go"
     return f"{need} needed, {free} free: {show_size(plan['freed'])} would be freed"
-
-
-def boots_table(boots: list[dict[str, Any]]) -> Table:
-    """Return one row per boot."""
-    table = Table(
-        "started", "pipeline", "host", "source", "bytes", "wait", "ready", "reason", box=None
-    )
-    for boot in boots:
-        table.add_row(
-            boot["started"],
-            boot["pipeline"],
-            Text(boot["host"]),
-            Text(boot["source"], style="" if boot["ok"] else "red"),
-            show_size(boot["bytes"]),
-            f"{boot['weight_wait']:.2f} s",
-            f"{boot['time_to_ready']:.2f} s",
-            Text(boot.get("reason", "")),
-        )
-    return table
 
 
 def scrub_line(walk: dict[str, Any], *, over: bool) -> str:

@@ -15,7 +15,8 @@ from cache_protocol.errors import BusyError
 from cache_protocol.units import show_size
 from cache_server.cli.api import NodeApi
 from cache_server.cli.chips import COLOURS, Chips
-from cache_server.cli.commands import say, show_tables
+from cache_server.cli.foreign import foreign
+from cache_server.cli.printing import say, show_tables
 from cache_server.cli.show import scrub_line
 
 SHOWN = 50  # pipelines; a node has thousands, a terminal has not
@@ -50,7 +51,7 @@ def node_table(status: dict[str, Any], *, on_terminal: bool) -> Table:
     """Return the node's figures, one per row; on a terminal also as a bar."""
     table = Table("figure", "value", box=None, show_header=False)
     table.add_row("node", _condition(status))
-    table.add_row("region", Text(status["region"]))
+    table.add_row("region", foreign(status["region"]))
     capacity, used = max(1, status["capacity"]), status["used"]
     if on_terminal:
         table.add_row("space", ProgressBar(total=capacity, completed=used, width=_BAR))
@@ -95,7 +96,7 @@ def _error(cache: dict[str, Any]) -> str:
 
 def _condition(status: dict[str, Any]) -> Text:
     if status["disk_sick"]:
-        return Text(f"its disk is sick: {status['disk_sick']}", style="red")
+        return foreign(f"its disk is sick: {status['disk_sick']}", style="red")
     if status["draining"]:
         return Text("draining: it is about to stop", style="yellow")
     if not status["reconciled"]:

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from cache_protocol import routes
 from cache_server.cli.api import NodeApi
-from cache_server.cli.commands import say
+from cache_server.cli.printing import say
 
 
 def rotate(api: NodeApi, args: Namespace) -> None:

@@ -5,11 +5,11 @@ from argparse import Namespace
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from cache_protocol import routes
 from cache_server.cli.api import NodeApi
-from cache_server.cli.commands import say, show_tables
+from cache_server.cli.foreign import foreign
+from cache_server.cli.printing import say, show_tables
 
 
 def create(api: NodeApi, args: Namespace) -> None:
@@ -36,7 +36,7 @@ def ls(api: NodeApi, args: Namespace) -> None:
             token["tenant"],
             token["role"],
             "all" if token["pipelines"] is None else "\n".join(token["pipelines"]),
-            Text(token["name"]),
+            foreign(token["name"]),
             token["created"],
             token["expires"] or "never",
         )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -39,10 +40,11 @@ def run(monkeypatch, capsys, tmp_path):
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["cache-server", *words])
         code = 0
-        try:
-            program.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+        with _log_as_before():
+            try:
+                program.main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -50,6 +52,18 @@ def run(monkeypatch, capsys, tmp_path):
     root.handlers[:] = handlers
     root.setLevel(level)
     os.umask(umask)
+
+
+@contextmanager
+def _log_as_before():
+    """Take away what ``serve`` has the log written to: a stream of this test alone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @pytest.fixture
