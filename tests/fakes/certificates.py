@@ -1,14 +1,16 @@
-"""Certificates for tests, made by the openssl command: an authority, and nodes that it signed.
+"""An authority for tests, and the certificates of nodes that it signs.
 
 authority = Authority(directory)
-cert, key = authority.issue("localhost", "127.0.0.1")
+cert, key = authority.issue("cache", "127.0.0.1")
 """
 
-import subprocess
-from ipaddress import ip_address
+import ssl
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
+
+import trustme
 
 
 class Pair(NamedTuple):
@@ -17,44 +19,39 @@ class Pair(NamedTuple):
 
 
 class Authority:
-    """Signs what it is asked to; its own certificate is ``ca``."""
+    """Signs what it is asked to; its own certificate is in the file ``ca``."""
 
-    def __init__(self, directory: Path, name: str = "Warmline tests") -> None:
+    def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._numbers = count(1)
-        self.ca, self._key = directory / "ca.pem", directory / "ca.key"
-        _openssl(
-            "req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, "-subj", f"/CN={name}",
-            "-days", "30", "-addext", "keyUsage=critical,keyCertSign",
-        )  # fmt: skip
+        self._authority = trustme.CA()
+        self.ca = directory / "ca.pem"
+        self._authority.cert_pem.write_to_path(self.ca)
 
-    def issue(self, *names: str, days: int = 30) -> Pair:
-        """Return a certificate for ``names`` and its key; run out already with negative days."""
+    def issue(self, *names: str, days: float = 30) -> Pair:
+        """Return a certificate for ``names`` and its key; with negative days it has run out."""
+        now = datetime.now(UTC)
+        made = self._authority.issue_cert(
+            *names, not_before=now - timedelta(days=400), not_after=now + timedelta(days=days)
+        )
         stem = self._directory / f"node-{next(self._numbers)}"
         pair = Pair(stem.with_suffix(".pem"), stem.with_suffix(".key"))
-        request = stem.with_suffix(".csr")
-        _openssl("req", "-new", *_KEY, "-keyout", pair.key, "-out", request, "-subj", "/CN=node")
-        extensions = stem.with_suffix(".ext")
-        extensions.write_text(f"subjectAltName={','.join(map(_alternative, names))}\n")
-        _openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key,
-            "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", pair.cert,
-        )  # fmt: skip
+        self.put(made, pair)
         return pair
 
+    def renew(self, pair: Pair, *names: str) -> None:
+        """Write another certificate and key in the place of ``pair``."""
+        self.put(self._authority.issue_cert(*names), pair)
 
-_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    @staticmethod
+    def put(made: trustme.LeafCert, pair: Pair) -> None:
+        # By a rename each, as programs do that renew certificates: nobody reads half a file.
+        for blob, path in ((made.cert_chain_pems[0], pair.cert), (made.private_key_pem, pair.key)):
+            fresh = path.with_suffix(".new")
+            blob.write_to_path(fresh)
+            fresh.replace(path)
 
-
-def _alternative(name: str) -> str:
-    try:
-        return f"IP:{ip_address(name)}"
-    except ValueError:
-        return f"DNS:{name}"
-
-
-def _openssl(*words: object) -> None:
-    command = ["openssl", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    def client(self) -> ssl.SSLContext:
+        """Return a context that believes this authority alone."""
+        return ssl.create_default_context(cafile=self.ca)

@@ -17,6 +17,7 @@ from cache_server.catalogue.tokens import Tokens
 from cache_server.core.tenants import Tenant, Tenants
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
+from cache_server.http.encrypted import Encryption
 from cache_server.http.front import Front
 from cache_server.http.replicas import DataAddress
 from cache_server.metrics.lanes import LaneCounts
@@ -95,6 +96,7 @@ def control_plane(
     lanes: Callable[[], LaneCounts] | None = None,
     send_buffer: int = 0,
     pages: Callable[[Service, Wiring], Front] | None = None,
+    encryption: Encryption | None = None,
     **data: Any,
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end.
@@ -117,9 +119,10 @@ def control_plane(
         lanes=lanes,
         connections_of=lambda tenant: tenants(tenant).quotas.connections,
     )
+    bounded = (crowd or Crowd()).protocol()
     config = uvicorn.Config(
         build(service, wiring, None if pages is None else pages(service, wiring)),
-        http=(crowd or Crowd()).protocol(),
+        http=bounded if encryption is None else encryption.protocol(bounded),
         log_config=None,
         access_log=False,
         lifespan="off",

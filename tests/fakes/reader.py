@@ -1,6 +1,7 @@
 """A plain HTTP/1.1 client over one socket, for tests that care about bytes and moments."""
 
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Self
@@ -42,8 +43,16 @@ class Reply:
 class Reader:
     """One connection."""
 
-    def __init__(self, address: tuple[str, int], *, timeout: float = 20) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        timeout: float = 20,
+        encryption: ssl.SSLContext | None = None,
+    ) -> None:
         self.sock = socket.create_connection(address, timeout)
+        if encryption is not None:
+            self.sock = encryption.wrap_socket(self.sock, server_hostname=address[0])
         self._unread = b""
 
     def __enter__(self) -> Self:
