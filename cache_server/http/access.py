@@ -20,6 +20,8 @@ from cache_server.core.access import ALL_TENANTS, Identity, Right, covers
 
 TENANT_HEADER = "warmline-tenant"  # an admin acts for another tenant with it, or for all: "*"
 
+ABOUT_ALL = frozenset({Right.SEE, Right.OPERATE})  # calls that may be about all tenants
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -36,11 +38,7 @@ class Caller:
             MalformedError: the caller acts for all tenants, and did not say whose it is.
         """
         name = self.name(pipeline)
-        if self.tenant == ALL_TENANTS:
-            raise MalformedError(
-                f"pipeline {shown(pipeline)} of which tenant? One call is about one tenant, only "
-                "lists are about all; send 'Warmline-Tenant: NAME', or --tenant NAME"
-            )
+        self.check_one_tenant()
         return Key(self.tenant, name)
 
     def name(self, pipeline: str) -> str:
@@ -52,6 +50,14 @@ class Caller:
     def reaches(self, key: Key) -> bool:
         """Whether ``key`` is there for this caller."""
         return covers(self.tenant, key.tenant) and self.identity.reaches(key.id)
+
+    def check_one_tenant(self) -> None:
+        """Ask back who acts for all tenants; MalformedError."""
+        if self.tenant == ALL_TENANTS:
+            raise MalformedError(
+                "of which tenant? This call is about one, only lists are about all of them; send "
+                "'Warmline-Tenant: NAME', or use --tenant NAME"
+            )
 
     def require(self, right: Right) -> None:
         """Refuse who has not ``right``; ForbiddenError."""
@@ -74,11 +80,18 @@ class Needs:
         return self.caller(request.state.identity, request.headers.get(TENANT_HEADER))
 
     def caller(self, identity: Identity, tenant: str | None) -> Caller:
-        """Return ``identity`` as who calls for ``tenant``, None: for its own; ForbiddenError."""
+        """Return ``identity`` as who calls for ``tenant``, None: for its own.
+
+        Raises:
+            ForbiddenError: it is not for it to make such a call, or not for this tenant.
+            MalformedError: the name of a tenant that is none, or all where one is needed.
+        """
         caller = Caller(identity, _tenant(tenant, identity))
         if not identity.acts_for(caller.tenant):
             raise ForbiddenError(f"this token is not of tenant {shown(caller.tenant)}")
         caller.require(self.right)
+        if self.right not in ABOUT_ALL:
+            caller.check_one_tenant()
         return caller
 
 

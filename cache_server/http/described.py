@@ -17,8 +17,9 @@ from pydantic.json_schema import models_json_schema
 from cache_protocol import errors
 from cache_protocol.errors import CacheError
 from cache_protocol.names import PIPELINE
+from cache_server.core.access import Right
 from cache_server.http import answers
-from cache_server.http.access import TENANT_HEADER, rule_of
+from cache_server.http.access import ABOUT_ALL, TENANT_HEADER, rule_of
 from cache_server.http.problems import RETRY_LATER, STATUS
 
 PROBLEM = "application/problem+json"
@@ -97,9 +98,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["schemas"] = _own_schemas(components.get("schemas", {})) | _answer_schemas()
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for call, route, operation in _operations(app, document):
-        _describe_call(operation, CALLS.get(call, Said(None)), ruled=rule_of(route) is not None)
-        if rule_of(route) is not None:
-            _describe_caller(call, operation)
+        rule = rule_of(route)
+        _describe_call(operation, CALLS.get(call, Said(None)), ruled=rule is not None)
+        if rule is not None:
+            _describe_caller(operation, rule)
     return document
 
 
@@ -125,11 +127,9 @@ def _describe_call(operation: dict[str, Any], said: Said, *, ruled: bool) -> Non
         said_by_route[str(status)] = _problem(status, why)
 
 
-def _describe_caller(call: str, operation: dict[str, Any]) -> None:
+def _describe_caller(operation: dict[str, Any], rule: Right) -> None:
     operation["security"] = [{"token": []}]
-    # In a list all tenants can be meant; one thing has one.
-    listing = call.startswith("GET ") and "{" not in call
-    name = rf"{PIPELINE.pattern}|\*" if listing else PIPELINE.pattern
+    name = rf"{PIPELINE.pattern}|\*" if rule in ABOUT_ALL else PIPELINE.pattern
     tenant = {
         "name": TENANT_HEADER.title(),
         "in": "header",
