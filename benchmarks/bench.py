@@ -4,9 +4,12 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
+
+import trustme
 
 from benchmarks.checkpoints import write_checkpoint
 from benchmarks.hub import Hub, running_hub
@@ -62,6 +65,22 @@ class Bench:
         self.node.put("warm", {"model": f"file://{self.model}"})
         self.node.warm("warm")
         return "warm"
+
+    @cached_property
+    def encrypted(self) -> Node:
+        """A node that speaks TLS, with a warm pipeline of ``model`` that is called ``warm``."""
+        authority = trustme.CA()
+        ca, cert, key = (self.scratch / name for name in ("ca.pem", "cert.pem", "key.pem"))
+        made = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(ca)
+        made.cert_chain_pems[0].write_to_path(cert)
+        made.private_key_pem.write_to_path(key)
+        env = {"CACHE_SERVER_TLS_CERT": str(cert), "CACHE_SERVER_TLS_KEY": str(key)}
+        running = running_node(self.scratch / "tls-cache", env=env)
+        node = replace(self._stack.enter_context(running), ca=ca)
+        node.put("warm", {"model": f"file://{self.model}"})
+        node.warm("warm")
+        return node
 
     @cached_property
     def slot(self) -> list[Path]:

@@ -7,13 +7,14 @@ own shell do not reach it: only what is passed here counts.
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ class Node:
     control: str  # URL
     log: Path  # what it wrote to stderr
     token: str  # has every right; read once, since a test may break the node's disk
+    ca: Path | None = None  # whose certificates are believed, where it speaks TLS
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Return the JSON answer of one call to the control plane.
@@ -44,7 +46,7 @@ class Node:
         Raises:
             NodeError: the answer is no success; the text is the node's own.
         """
-        connection = HTTPConnection(urlsplit(self.control).netloc, timeout=600)
+        connection = self._connection()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         try:
             connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -55,6 +57,13 @@ class Node:
         if answer.status >= 400:
             raise NodeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
         return json.loads(text) if text else None
+
+    def _connection(self) -> HTTPConnection:
+        place = urlsplit(self.control).netloc
+        if self.ca is None:
+            return HTTPConnection(place, timeout=600)
+        trust = ssl.create_default_context(cafile=self.ca)
+        return HTTPSConnection(place, timeout=600, context=trust)
 
     def put(self, pipeline: str, models: dict[str, str]) -> None:
         """Register ``models``, name to source, as ``pipeline``."""

@@ -38,6 +38,7 @@ def measure(node: Node, pipeline: str) -> dict[str, float]:
         pipeline,
         REPLICA_AGENT_SERVER=node.control,
         REPLICA_AGENT_TOKEN=node.token,
+        **({} if node.ca is None else {"REPLICA_AGENT_CA": str(node.ca)}),
     )
     return result
 

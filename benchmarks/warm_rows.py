@@ -32,6 +32,15 @@ def _against_the_floor(bench: Bench, ours: Callable[[Node, str], float]) -> Outc
         )
 
 
+def tls(bench: Bench) -> Outcome:
+    return speed_ratio(
+        partial(pull, bench.encrypted, bench.warm),
+        partial(pull, bench.node, bench.warm),
+        bench.rounds,
+        bench.size,
+    )
+
+
 def dropped(bench: Bench) -> Outcome:
     stayed: list[float] = []
 

@@ -1,0 +1,33 @@
+"""A crowd that begins handshakes and never ends them tries to keep replicas from their bytes."""
+
+from dataclasses import replace
+
+from cache_server.certificates import Certificates
+from tests.fakes.certificates import Authority
+from tests.fakes.data_node import QUICK, data_node
+from tests.fakes.reader import Reader, target
+
+SMALL = replace(QUICK, connections=40)
+
+
+def test_of_a_crowd_in_handshakes_the_oldest_goes_and_a_replica_is_served(tmp_path):
+    authority = Authority(tmp_path / "authority")
+    certificates = Certificates(*authority.issue("127.0.0.1"))
+    with data_node(tmp_path, SMALL, encryption=certificates) as node:
+        node.shelf.add("a", b"weights")
+        with Reader(node.plane.address, encryption=authority.client()) as early:
+            assert early.get(target("a")).body == b"weights"
+            crowd = [node.connect() for _ in range(100)]
+            for number, one in enumerate(crowd):
+                if number % 2:
+                    try:
+                        one.send(b"\x16\x03\x01\x02\x00\x01")
+                    except OSError:
+                        continue  # it had to go already
+            with Reader(node.plane.address, encryption=authority.client()) as late:
+                assert late.get(target("a")).body == b"weights"
+            assert early.get(target("a")).body == b"weights"
+            for one in crowd:
+                one.sock.close()
+        assert node.plane.stats.refused["crowded"] > 0
+        assert len(node.plane._workers._threads) <= 2
