@@ -14,6 +14,7 @@ from cache_protocol.errors import (
     OriginDeniedError,
     OriginNotFoundError,
     OriginUnavailableError,
+    QuotaError,
 )
 from cache_server.core.counted import Liar, Purpose
 from cache_server.core.sources import Scheme
@@ -27,7 +28,10 @@ ORIGIN_CODES = [
     kind.code
     for kind in (OriginNotFoundError, OriginDeniedError, OriginChangedError, OriginUnavailableError)
 ]
-FILL_CODES = [*ORIGIN_CODES, CapacityError.code, DiskError.code, IntegrityError.code]
+FILL_CODES = [
+    *ORIGIN_CODES,
+    *(kind.code for kind in (CapacityError, QuotaError, DiskError, IntegrityError)),
+]
 
 
 def origin_families(counts: Counters, status: Mapping[str, Any]) -> Iterator[Metric]:
