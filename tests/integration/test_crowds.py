@@ -44,7 +44,7 @@ def crowds(node: Node, kind: str) -> Iterator[list[int]]:
         ]
 
 
-@pytest.mark.parametrize("kind", ["idle", "slow", "half-open"])
+@pytest.mark.parametrize("kind", ["idle", "slow"])
 def test_a_replica_gets_its_weights_whatever_crowd_sits_on_both_planes(
     crowded_node: Node, kind: str, scratch: Path
 ) -> None:
