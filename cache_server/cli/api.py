@@ -2,6 +2,8 @@
 
 import http.client
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +11,7 @@ from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableE
 from cache_server.cli.trust import SYSTEM, Trust, explained
 
 MAX_ANSWER = 256 * 2**20  # bytes; a list of 100 000 pipelines
+MAX_LINE = 2**20  # bytes; a thousand times what one event takes
 TIMEOUT = 30.0  # seconds without a byte
 TENANT_HEADER = "Warmline-Tenant"
 
@@ -67,19 +70,38 @@ class NodeApi:
         status, content = self._ask("GET", path, None)
         return status == 200, _fields(status, content)
 
+    def lines(self, path: str) -> Iterator[str]:
+        """Yield the lines of an answer that goes on, as they come.
+
+        Raises:
+            ServerUnreachableError: nobody answered, or nothing came for the time limit.
+            CacheError: the node's own error.
+        """
+        connection = self._connection()
+        with self._reaching(), closing(connection):
+            connection.request("GET", self._prefix + path, headers=self._headers)
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                _checked(answer.status, answer.read(MAX_LINE))
+            while line := answer.readline(MAX_LINE):
+                yield line.decode(errors="replace").rstrip("\n")
+
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         connection = self._connection()
         headers = {**self._headers, "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body)
-        try:
+        with self._reaching(), closing(connection):
             connection.request(method, self._prefix + path, data, headers)
             answer = connection.getresponse()
             return answer.status, answer.read(MAX_ANSWER)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, http.client.HTTPException) as error:
             why = explained(error)
             raise ServerUnreachableError(f"no node answers at {self._server}: {why}") from error
-        finally:
-            connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._trust is None:

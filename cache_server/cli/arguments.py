@@ -15,6 +15,7 @@ from cache_server.cli import (
     boots,
     commands,
     completion,
+    events,
     policy,
     status,
     tickets,
@@ -128,6 +129,7 @@ def parser() -> ArgumentParser:
     _client(verbs, "status", status.status, "show the node's figures, and how each pipeline stands")
     health = _client(verbs, "health", status.health, "say whether the node should be sent work")
     health.add_argument("--live", action="store_true", help="only whether its process runs")
+    _client(verbs, "events", events.events, "say whenever the state of a pipeline changes")
     _add_completion(verbs)
     return top
 

@@ -49,14 +49,15 @@ class Chips:
         self._cache = cache
 
     def __rich_console__(self, console: Console, _options: ConsoleOptions) -> Iterator[Text]:
-        """Yield boxes where there are colours, else words."""
-        yield self._text(console)
+        """Yield it."""
+        yield self.text(console)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """Return how wide that is."""
-        return Measurement.get(console, options, self._text(console))
+        return Measurement.get(console, options, self.text(console))
 
-    def _text(self, console: Console) -> Text:
+    def text(self, console: Console) -> Text:
+        """Return it as ``console`` shows it: boxes where there are colours, else words."""
         if console.color_system is None or console.no_color:
             return Text(chip_words(self._cache))
         boxes = [Text(f" {c.words} ", style=f"black on {c.colour}") for c in chips_of(self._cache)]
@@ -68,12 +69,12 @@ def _progress(cache: dict[str, Any]) -> str:
     if cache.get("state", "filling") != "filling" or not cache.get("size"):
         return ""
     share = f" {100 * cache['filled'] // cache['size']} %"
-    return share + (f", done {_instant(cache['eta'])}" if cache.get("eta") else "")
+    return share + (f", done at {_instant(cache['eta'], '%H:%M:%S')}" if cache.get("eta") else "")
 
 
-def _instant(text: str) -> str:
+def _instant(text: str, form: str = "%d %b %H:%M") -> str:
     """Return an instant of the API for people, in UTC as everything here."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).strftime("%d %b %H:%M UTC")
+        return datetime.fromisoformat(text).astimezone(UTC).strftime(f"{form} UTC")
     except ValueError:
         return text

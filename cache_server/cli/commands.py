@@ -88,15 +88,24 @@ def scrub(api: NodeApi, args: Namespace) -> None:
         IntegrityError: something is wrong that could not be repaired.
     """
     answer = api.call("POST", routes.SCRUB, {} if args.id is None else {"pipeline": args.id})
-    while args.wait and answer["running"]:
-        time.sleep(POLL)
-        answer = api.call("GET", routes.STATUS)["scrub"]
+    if args.wait:
+        answer = _wait_for_scrub(api, answer, moving=not args.json and sys.stdout.isatty())
     done = answer.get("last") if args.wait else answer
     if done is None:
         raise IntegrityError("the pass ended without a result; the node was restarted")
     say(args, answer, scrub_line(done, over=args.wait))
     if args.wait and done["unrepaired"]:
         raise IntegrityError(f"{done['unrepaired']} places could not be repaired; see the log")
+
+
+def _wait_for_scrub(api: NodeApi, scrub: dict[str, Any], *, moving: bool) -> dict[str, Any]:
+    """Return how it ended; meanwhile say on a terminal how far it is."""
+    with Console(quiet=not moving).status("") as line:
+        while scrub["running"]:
+            line.update(scrub_line(scrub, over=False))
+            time.sleep(POLL)
+            scrub = api.call("GET", routes.STATUS)["scrub"]
+    return scrub
 
 
 def _wait_with_bars(api: NodeApi, args: Namespace) -> None:

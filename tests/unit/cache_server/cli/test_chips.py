@@ -29,7 +29,7 @@ def shown(cache: dict, **console: object) -> str:
         ({**WARM, "hot_until": "2026-11-22T14:05:00Z"}, "warm"),  # it was, until then
         (FILLING, "filling 43 %"),
         ({**FILLING, "size": None, "filled": 0}, "filling"),
-        ({**FILLING, "eta": "2026-11-22T14:05:00+00:00"}, "filling 43 %, done 22 Nov 14:05 UTC"),
+        ({**FILLING, "eta": "2026-11-22T14:05:00+00:00"}, "filling 43 %, done at 14:05:00 UTC"),
         ({**WARM, "next": {"size": 50, "filled": 25}}, "warm, next 50 %"),
         ({**WARM, "next": {"size": None, "filled": 0}}, "warm, next"),
     ],
