@@ -89,7 +89,12 @@ def ticks(end: float, begin: float = 0.0) -> list[Tick]:
     power = 10.0 ** math.floor(math.log10(length / 5))
     step = next(s * power for s in STEPS if length / (s * power) <= 8)
     marks = range(math.ceil(begin / step), math.floor(end / step + 1e-9) + 1)
-    return [Tick(min((n * step - begin) / length, 1) * WIDTH, round(n * step, 6)) for n in marks]
+    return [Tick(_place(n * step, begin, end), round(n * step, 6)) for n in marks]
+
+
+def _place(seconds: float, begin: float, end: float) -> float:
+    # Bounded, because the sums before it round.
+    return min(max((seconds - begin) / (end - begin), 0.0), 1.0) * WIDTH
 
 
 def distribution(reports: Sequence[Report]) -> list[Bin]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
@@ -44,6 +44,9 @@ FITS: dict[Only, Callable[[Glance], bool]] = {
 }
 
 
+_NAMES = {"text": "q"}  # in a URL, where it is not the field's own
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What somebody wants to see."""
@@ -52,13 +55,13 @@ class Query:
     only: Only = Only.ALL
     sort: Sort = Sort.ACTIVITY
     page: int = 1
+    tenant: str = ""  # where an admin looks at one alone
 
     def link(self, **changed: Any) -> str:  # noqa: ANN401 - any field
         """Return it as the query of a URL, with ``changed`` fields; a change begins at page 1."""
-        fields = {"text": self.text, "only": self.only, "sort": self.sort, "page": 1} | changed
-        plain = {"text": "", "only": Only.ALL, "sort": Sort.ACTIVITY, "page": 1}
-        names = {"text": "q", "only": "only", "sort": "sort", "page": "page"}
-        given = {names[k]: str(v) for k, v in fields.items() if v != plain[k]}
+        query = replace(self, **({"page": 1} | changed))
+        said = [(field, getattr(query, field.name)) for field in fields(query)]
+        given = [(_NAMES.get(f.name, f.name), str(v)) for f, v in said if v != f.default]
         return f"?{urlencode(given)}" if given else "?"
 
 

@@ -14,7 +14,8 @@ from cache_server.http.access import Caller
 from cache_server.service.glance import Glance
 from cache_server.service.service import Service
 
-VICTIMS = 50  # of a plan, that a page shows
+VICTIMS = 20  # of a plan, that a page shows
+BEYOND = 2**62  # bytes: what no node has
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,12 @@ class NodePage:
         return {"status": status, "speeds": self.throughput.look(counts), "counts": counts}
 
     def _plan(self, need: int | None) -> dict[str, Any]:
-        plan = None if need is None else self.service.eviction_plan(need)
+        plan = self.service.eviction_plan(self._all_that_may_go() if need is None else need)
         return {"plan": plan, "need": need, "most": VICTIMS}
+
+    def _all_that_may_go(self) -> int:
+        """Return the bytes of a fill for which everybody would go who may."""
+        return BEYOND - int(self.service.eviction_plan(BEYOND)["shortfall"])
 
     def _part(self, name: str, context: Mapping[str, Any]) -> Part:
         return Part(name, self.templates.render(f"parts/{name}.html", context))

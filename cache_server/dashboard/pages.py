@@ -28,8 +28,9 @@ def _query(
     only: listing.Only = listing.Only.ALL,
     sort: listing.Sort = listing.Sort.ACTIVITY,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    tenant: Annotated[str, Query(max_length=100)] = "",
 ) -> listing.Query:
-    return listing.Query(q.strip(), only, sort, page)
+    return listing.Query(q.strip(), only, sort, page, tenant)
 
 
 def _need(need: Annotated[str, Query(max_length=40)] = "") -> int | None:

@@ -36,6 +36,7 @@ class Templates:
             count=words.count,
             cost=words.cost,
             path=pipeline_path,
+            path_of=lambda tenant, name: pipeline_path(Key(tenant, name)),
             anchor=anchor,
             SlotState=SlotState,
         )

@@ -13,6 +13,7 @@ from cache_protocol.units import show_size
 from cache_server.core.slots import SlotState
 from cache_server.service.glance import Fill, Glance
 
+_HOT = "requested within the hot window; the time is UTC"
 LINK = 125_000_000  # bytes a second: 1 Gbit/s, what a re-warm is reckoned by
 
 
@@ -74,9 +75,7 @@ def _more(glance: Glance) -> Iterator[Chip]:
     if glance.pinned:
         yield Chip("pinned", "pinned", "the policy never evicts it")
     if glance.hot and glance.hot_until is not None:
-        yield Chip(
-            "hot", f"hot until {moment(glance.hot_until)}", "requested within the hot window"
-        )
+        yield Chip("hot", f"hot until {moment(glance.hot_until)}", _HOT)
     if glance.error is not None and glance.fill is None:
         yield Chip("failed", "last fill failed", glance.error.error.title)
 

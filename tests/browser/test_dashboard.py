@@ -125,6 +125,17 @@ def test_a_page_that_is_open_closes_when_its_token_is_revoked(visitors, plane, r
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_a_page_stays_readable_when_its_node_ends(visitors, bench, plane):
+    with visitors.visitor() as page:
+        page.goto(VOICE)
+        is_live(page)
+        page.route("**/*", lambda route: route.abort())
+        bench.service.end_fills()
+        expect(page.locator("#live")).to_have_text("Not live: the node does not answer")
+        expect(page.get_by_role("heading", name="voice")).to_be_visible()
+    visitors.complaints.clear()  # of requests that nobody answers
+
+
 def test_a_search_narrows_the_list_while_somebody_types(page, bench):
     bench.put(key=bench.slot().registration.key._replace(id="music"))
     page.goto("/")

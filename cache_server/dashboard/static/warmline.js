@@ -86,13 +86,31 @@ function listen() {
     document.documentElement.dataset.fresh = "yes";
   });
   // The session or the node has ended, or what was shown is gone: the page as it is now says which.
-  stream.addEventListener("over", () => { hush(); setTimeout(() => location.reload(), 1500); });
+  stream.addEventListener("over", () => { hush(); setTimeout(startOver, 1500); });
   stream.addEventListener("error", () => {
-    if (stream?.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-    hush();
-    announce("Not live: trying again");
-    setTimeout(listen, 10000);
+    if (stream?.readyState !== EventSource.CLOSED) return announce("Not live: the node is silent");
+    hush(); // the browser does not try again by itself: the stream was refused
+    lookAgain();
   });
+}
+
+// Load the page anew once there is somebody to answer; until then what is shown stays.
+async function startOver() {
+  try {
+    await fetch(location.href, { headers: { Accept: "text/html" } });
+    location.reload();
+  } catch {
+    announce("Not live: the node does not answer");
+    setTimeout(startOver, 5000);
+  }
+}
+
+// A session that has ended leads to the sign-in page; any other refusal may be over in a while.
+async function lookAgain() {
+  announce("Not live: trying again");
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (answer?.redirected) location.reload();
+  else setTimeout(listen, 10000);
 }
 
 function hush() {

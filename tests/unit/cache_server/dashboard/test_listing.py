@@ -80,3 +80,4 @@ def test_a_link_keeps_what_was_chosen_and_goes_back_to_the_first_page():
     assert query.link(sort=Sort.SIZE) == "?q=a+b%26c&only=hot&sort=size"
     assert query.link(page=4) == "?q=a+b%26c&only=hot&page=4"
     assert Query().link() == "?"
+    assert Query(tenant="safety").link(page=2) == "?page=2&tenant=safety"

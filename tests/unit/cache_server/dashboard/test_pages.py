@@ -101,14 +101,24 @@ def test_starts_that_have_become_slower_are_flagged_with_the_phase_that_grew(sit
 
 
 def test_the_node_page_says_who_would_go_for_a_fill(site, voice, bench):
-    bench.clock.advance(100 * 3600)
-    plan = text(site.get("/node?need=100MB"))
-    assert "1 pipeline would go" in plan
+    assert "1 pipeline would go" in text(site.get("/node?need=100MB"))
+    assert "Nobody has to go" in text(site.get("/node?need=1MB"))
+    assert "Nobody would go" in text(site.get("/node?need=1TB"))
+
+
+def test_the_node_page_says_in_which_order_pipelines_may_go(site, voice, bench):
+    bench.put(key=Key("default", "pinned"))
+    bench.warm(Key("default", "pinned"))
+    bench.service.pin(Key("default", "pinned"), pinned=True)
+    page = text(site.get("/node"))
+    assert "1 pipeline may go, 10.1 MB together" in page
+    bench.service.pin(Key("default", "voice"), pinned=True)
+    assert "Nobody may go now" in text(site.get("/node"))
 
 
 def test_only_an_admin_sees_who_would_go(stranger, voice):
     stranger.sign_in(stranger.token("viewer")["token"])
-    assert "Who would go" not in text(stranger.get("/node"))
+    assert "Eviction order" not in text(stranger.get("/node"))
 
 
 def test_what_other_tenants_hold_has_no_name(stranger, voice):
