@@ -3,5 +3,6 @@
 Reading order: ``sources`` (where a model lives) · ``content`` (what a generation consists of) ·
 ``slots`` (life of a slot) · ``fill_order`` (what to pull next) · ``backoff`` (when to try again)
 · ``ledger`` (who holds how much room) · ``recency`` (how long ago) · ``eviction`` (who goes)
-· ``access`` (who may do what) · ``attempts`` (who guesses) · ``reach`` (where origins may be).
+· ``access`` (who may do what) · ``attempts`` (who guesses) · ``key_ring`` (what signs tickets)
+· ``reach`` (where origins may be).
 """
