@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.node import Node
 from tests.fakes.hub import Hub
 from tests.integration.content import chunks
-from tests.integration.programs import last_error, pull
+from tests.integration.programs import last_error, pull, until
 
 
 def report_of(scratch: Path, node: Node, pipeline: str) -> dict:
@@ -28,7 +28,7 @@ def test_the_agents_id_reaches_the_origin_and_the_nodes_log(
     name = report_of(scratch, node, pipeline)["request_id"]
     asked = [r for r in hub.log if repo in r.path and r.request_id == name]
     assert {r.at for r in asked} >= {"hub"}
-    assert f"{pipeline} is warm" in " ".join(line["message"] for line in log_of(node, name))
+    until(lambda: f"{pipeline} is warm" in " ".join(x["message"] for x in log_of(node, name)))
 
 
 def test_why_a_fill_failed_is_found_in_the_log_by_the_id_of_the_report(
@@ -37,5 +37,5 @@ def test_why_a_fill_failed_is_found_in_the_log_by_the_id_of_the_report(
     node.put(pipeline, {"m": f"hf://{repo}"})  # nobody committed it
     last_error(node, pipeline)
     name = report_of(scratch, node, pipeline)["request_id"]
-    (failed,) = [line for line in log_of(node, name) if "the fill of" in line["message"]]
-    assert (failed["level"], pipeline in failed["message"]) == ("warning", True)
+    failed = next(line for line in log_of(node, name) if "the fill of" in line["message"])
+    assert (failed["level"], failed["pipeline"]) == ("warning", pipeline)
