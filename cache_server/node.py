@@ -88,7 +88,7 @@ class Node:
         )
         tickets = TicketKeys(self._root.path)
         self._certificates = _certificates(settings)
-        self._upkeep = Upkeep([tickets.keep_fresh, self._renew_certificate])
+        self._upkeep = Upkeep([tickets.keep_fresh, self._renew_certificate, tenants.look])
         self._data = DataPlane(
             self.service.library,
             tickets,

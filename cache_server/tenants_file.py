@@ -16,8 +16,6 @@ stays: a slip of the pen must neither open the node nor stop it.
 
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -42,7 +40,6 @@ from cache_server.core.tenants import Place, Quotas, Tenant, Tenants, parse_plac
 log = logging.getLogger(__name__)
 
 MAX_SIZE = 4 * 2**20  # bytes; some ten thousand tenants
-LOOK = 1.0  # seconds between two looks at whether the file has changed
 
 
 def _told(check: Callable[[str], object]) -> Callable[[object], object]:
@@ -117,48 +114,36 @@ class _Version(NamedTuple):
 class TenantsFile:
     """The tenants of a node, as the file has them now. Safe for threads."""
 
-    def __init__(
-        self, path: Path | None, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Read ``path``; None: the operator lists no tenants, and all are as without a list.
 
         Raises:
             MalformedError: there is no such file, or it is wrong; says where.
         """
         self._path = path
-        self._monotonic = monotonic
-        self._looking = threading.Lock()
-        self._looked = monotonic()
         self._version = None if path is None else _version(path)
         self._tenants = Tenants() if path is None else read_tenants(path)
 
     def of(self, name: str) -> Tenant:
-        """Return what tenant ``name`` may do now."""
-        now = self._monotonic()
-        # One looks, and nobody waits for it.
-        if now - self._looked >= LOOK and self._looking.acquire(blocking=False):
-            try:
-                self._looked = now
-                self._look()
-            finally:
-                self._looking.release()
+        """Return what tenant ``name`` may do now. A look into memory: event loops ask too."""
         return self._tenants.of(name)
 
-    def _look(self) -> None:
-        if (path := self._path) is None:
+    def look(self) -> None:
+        """Read the file again if it has changed; for one thread, again and again."""
+        if self._path is None:
             return
         # Before it is read: what is written meanwhile is another version, and is read next time.
-        version = _version(path)
+        version = _version(self._path)
         if version == self._version:
             return
         self._version = version
         try:
-            self._tenants = read_tenants(path)
+            self._tenants = read_tenants(self._path)
         except MalformedError as error:
             # Without a traceback, which would say nothing more.
             log.error("%s; the tenants stay as they were before", error)  # noqa: TRY400
         else:
-            log.info("%s was read again", path)
+            log.info("%s was read again", self._path)
 
 
 def read_tenants(path: Path) -> Tenants:

@@ -4,5 +4,6 @@ Reading order: ``sources`` (where a model lives) · ``content`` (what a generati
 ``slots`` (life of a slot) · ``fill_order`` (what to pull next) · ``backoff`` (when to try again)
 · ``ledger`` (who holds how much room) · ``recency`` (how long ago) · ``eviction`` (who goes)
 · ``access`` (who may do what) · ``attempts`` (who guesses) · ``key_ring`` (what signs tickets)
-· ``reach`` (where origins may be).
+· ``reach`` (where origins may be) · ``tenants`` (which of them a tenant may use) · ``drip`` (how
+slowly they may send) · ``discretion`` (what nobody repeats).
 """

@@ -7,7 +7,7 @@ import pytest
 from cache_protocol.errors import ForbiddenError, MalformedError
 from cache_server.core.content import ModelSpec
 from cache_server.core.tenants import Quotas
-from cache_server.tenants_file import LOOK, TenantsFile, read_tenants
+from cache_server.tenants_file import TenantsFile, read_tenants
 
 WHOLE = """
 tenants:
@@ -19,16 +19,6 @@ tenants:
   team-b:
     origins: [hf://team-b/*]
 """
-
-
-class Hand:
-    """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
@@ -120,11 +110,10 @@ def test_without_a_file_tenants_may_use_public_repositories():
 
 def test_a_file_that_changed_counts_from_the_next_look_on(path):
     path.write_text(WHOLE)
-    clock = Hand()
-    tenants = TenantsFile(path, monotonic=clock)
+    tenants = TenantsFile(path)
     replace(path, "tenants: {team-b: {origins: [s3://bucket]}}")
     assert not allows(tenants, "team-b", "s3://bucket/x")
-    clock.seconds += LOOK
+    tenants.look()
     assert allows(tenants, "team-b", "s3://bucket/x")
     assert not allows(tenants, "default", "hf://org/name")
 
@@ -137,25 +126,23 @@ def test_a_mount_that_is_exchanged_under_its_link_is_seen(tmp_path):
     (tmp_path / "..data").symlink_to("one")
     path = tmp_path / "tenants.yaml"
     path.symlink_to("..data/tenants.yaml")
-    clock = Hand()
-    tenants = TenantsFile(path, monotonic=clock)
+    tenants = TenantsFile(path)
     (tmp_path / "..new").symlink_to("two")
     os.replace(tmp_path / "..new", tmp_path / "..data")
-    clock.seconds += LOOK
+    tenants.look()
     assert allows(tenants, "team-b", "s3://bucket/x")
 
 
 @pytest.mark.parametrize("broken", ["tenants: [", "tenants: {a: {origins: [nonsense]}}", None])
 def test_a_broken_file_leaves_the_last_good_one_in_force_and_is_told_once(path, broken, caplog):
     path.write_text(WHOLE)
-    clock = Hand()
-    tenants = TenantsFile(path, monotonic=clock)
+    tenants = TenantsFile(path)
     if broken is None:
         path.unlink()
     else:
         replace(path, broken)
     for _ in range(3):
-        clock.seconds += LOOK
+        tenants.look()
         assert allows(tenants, "team-b", "hf://team-b/x")
         assert not allows(tenants, "team-b", "s3://bucket/x")
     told = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -165,10 +152,8 @@ def test_a_broken_file_leaves_the_last_good_one_in_force_and_is_told_once(path, 
 
 def test_a_file_that_was_mended_counts_again(path):
     path.write_text(WHOLE)
-    clock = Hand()
-    tenants = TenantsFile(path, monotonic=clock)
+    tenants = TenantsFile(path)
     for text in ("tenants: [", "tenants: {team-b: {origins: [s3://bucket]}}"):
         replace(path, text)
-        clock.seconds += LOOK
-        tenants.of("team-b")
+        tenants.look()
     assert allows(tenants, "team-b", "s3://bucket/x")
