@@ -101,7 +101,7 @@ class DataPlane:
     ) -> Callable[[socket.socket], Wire]:
         if encryption is None:
             return lambda sock: Wire(sock, self._tally)
-        return lambda sock: TlsWire(sock, self._tally, encryption())
+        return lambda sock: TlsWire(sock, self._tally, encryption)
 
     @property
     def stats(self) -> Stats:

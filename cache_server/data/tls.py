@@ -1,6 +1,6 @@
 """One peer's encryption: bytes that came in, bytes that are to leave. No socket in it.
 
-    sealed ──feed()──> shake() until ready ──> read() ──> plain
+    sealed ──feed()──> shake() until it is over ──> read() ──> plain
     plain ──seal()──> leaving() ──> sealed
 
 The library writes to memory and not to the socket: whoever owns the connection decides when bytes
@@ -27,7 +27,6 @@ class Session:
     def __init__(self, context: ssl.SSLContext) -> None:
         self._came, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._came, self._leaving, server_side=True)
-        self.ready = False  # the handshake is over
 
     def feed(self, sealed: bytes) -> None:
         """Take what came from the peer."""
@@ -50,7 +49,6 @@ class Session:
             if error.reason in ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST"):
                 raise NotTlsError from error
             raise TlsError(f"no handshake: {error.reason or error}") from error
-        self.ready = True
         return True
 
     def read(self) -> bytes:

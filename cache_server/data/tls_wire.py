@@ -8,6 +8,8 @@ import os
 import socket
 import ssl
 import threading
+from collections.abc import Callable
+from functools import cached_property
 
 from cache_protocol.ranges import Span
 from cache_server.data.read_ahead import ReadAhead
@@ -31,14 +33,22 @@ _of_thread = threading.local()
 class TlsWire(Wire):
     """Sends to one peer and receives from it, encrypted."""
 
-    def __init__(self, sock: socket.socket, tally: Tally, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, sock: socket.socket, tally: Tally, context: Callable[[], ssl.SSLContext]
+    ) -> None:
         super().__init__(sock, tally)
-        self._session = Session(context)
+        self._context = context
+        self._ready = False
+
+    @cached_property
+    def _session(self) -> Session:
+        """Made when the first byte has come: 50 kB for each of a silent crowd would be much."""
+        return Session(self._context())
 
     @property
     def ready(self) -> bool:
         """Whether the handshake is over."""
-        return self._session.ready
+        return self._ready
 
     def shake(self) -> bool:
         """Go on with the handshake, without waiting; return whether it is over.
@@ -50,12 +60,12 @@ class TlsWire(Wire):
         if self._feed() == b"":
             raise ReaderLeftError("the peer closed in the handshake")
         try:
-            over = self._session.shake()
+            self._ready = self._session.shake()
         except TlsError as error:
             self._flush_at_once()  # why
             raise ReaderLeftError(str(error)) from error
         self._flush_at_once()
-        return over
+        return self._ready
 
     def receive(self) -> bytes | None:
         """Implement ``Wire``."""

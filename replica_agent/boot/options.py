@@ -135,7 +135,9 @@ def _patience(text: str) -> float:
 
 def _url(text: str) -> str:
     try:
-        parse_url(text)
+        target = parse_url(text)
     except MalformedError as error:
         raise ArgumentTypeError(str(error)) from error
+    if target.endpoint.tls:
+        raise ArgumentTypeError("an engine is asked on its own host, in plain http")
     return text
