@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,13 +48,18 @@ def bring(wanted: Wanted, to: Path, room: Path) -> None:
     for name in names:
         if not (directory / name).is_file():
             raise OriginNotFoundError(f"{wanted.source} has no file {name!r} any more")
-        link = to / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            link.unlink()
-        link.symlink_to(directory / name)
+        _link(to / name, directory / name)
     if not names:
         raise OriginNotFoundError(f"{wanted.source} has no files")
+
+
+def _link(name: Path, to: Path) -> None:
+    """Have ``name`` lead to the file ``to``, in one step: an engine may be reading it."""
+    name.parent.mkdir(parents=True, exist_ok=True)
+    fresh = name.with_name(f"{name.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(to)
+    fresh.replace(name)
 
 
 def _fetch(wanted: Wanted, room: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from cache_protocol.errors import CacheError, GenerationGoneError
 from cache_protocol.formats import hazard
-from cache_protocol.manifest import Manifest
+from cache_protocol.manifest import Manifest, Model
 from replica_agent.arenas.host import HostMemory
 from replica_agent.boot.small import write_small_files
 from replica_agent.boot.ways import ORIGIN, Pulling, Trip
@@ -82,21 +82,15 @@ class MemoryWay(Pulling):
                     raise
 
     def _place(self, manifest: Manifest, name: str) -> Place:
-        model = manifest.models[name]
-        origins = self._trip.options.origins or {}
-        source, revision = model.source, model.revision
-        # What is in the manifest was allowed where the pipeline was registered.
-        allow = {found for file in model.files if (found := hazard(file.path))}
-        if name in origins:
-            source, revision, allow = origins[name], "", set(self._trip.options.allow)
-        known_revision = revision if source.startswith("hf://") and revision else None
+        options = self._trip.options
+        told = (options.origins or {}).get(name)
         return Place(
             socket=self._handover.path,
             model=name,
             pipeline=manifest.pipeline,
             generation=manifest.generation,
             fallback=cast("Literal['origin', 'fail']", self._trip.settings.fallback),
-            origin=Origin(source, known_revision, tuple(sorted(allow))),
+            origin=Origin(told, allow=options.allow) if told else _origin(manifest.models[name]),
         )
 
     def _note_outcome(self, known: tuple[Consumer, ...]) -> None:
@@ -112,6 +106,14 @@ class MemoryWay(Pulling):
     def _handover(self) -> HandoverServer:
         assert self._server is not None, "prepared before"  # noqa: S101 - a bug of ours
         return self._server
+
+
+def _origin(model: Model) -> Origin:
+    """Return where a model of a manifest is from; what it holds was allowed by its owner."""
+    if model.source.startswith("hf://"):  # whose revisions stay as they are
+        return Origin(model.source, model.revision, tuple(f.path for f in model.files))
+    found = {known for f in model.files if (known := hazard(f.path))}
+    return Origin(model.source, allow=tuple(sorted(found)))
 
 
 def _host_device(device: str) -> str:

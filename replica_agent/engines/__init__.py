@@ -2,6 +2,6 @@
 
 Reading order: ``files`` (real names on disk, for any engine) · ``vllm`` (a plug-in: a load format
 of its own) · ``vllm_loader`` · ``load`` (one load from the agent's memory; knows no engine) ·
-``checkpoint`` (which files hold weights, pure) · ``detour`` (where the origin is, for a loader
-that cannot use us).
+``checkpoint`` (which files hold weights, pure) · ``detour`` (the origin's files, for a
+loader that cannot use us).
 """

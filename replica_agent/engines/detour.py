@@ -1,9 +1,8 @@
-"""Where an engine's own loader finds a model when the hand-over fails: at its origin.
+"""Where an engine's own loader finds a model when the hand-over fails: in the model's directory.
 
-hf://org/name         the engine downloads, as it would have without us
-file:///directory     the directory
-s3://bucket/prefix    we download, once per host, beside the model's small files; it goes
-                      with them
+We bring it there ourselves, once per host, since an engine that downloads on its own takes
+pickles where there is nothing else. What the library of an origin, or a directory, has of the
+model is linked; a bucket's files lie beside the model's small files, and go with them.
 """
 
 import fcntl
@@ -11,7 +10,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from replica_agent.handover.place import Origin
 from replica_agent.origin import Wanted, bring
@@ -20,33 +18,19 @@ _ROOM = ".origin"  # below the model's directory
 _WHOLE = ".origin/.whole"  # there once everything is
 
 
-class Location(NamedTuple):
-    """A model as engines name it."""
-
-    model: str  # a directory, or a repository
-    revision: str | None = None
-
-
-def locate(origin: Origin, directory: Path) -> Location:
-    """Return where ``origin`` is to be loaded from; ``directory`` has the model's small files.
+def fetch(origin: Origin, directory: Path) -> None:
+    """Complete ``directory``, which has the model's small files, from ``origin``.
 
     Raises:
-        CacheError: a download failed.
+        CacheError: the origin refuses, does not answer, or has nothing that is safe.
         OSError: there is no room for it.
     """
-    scheme, _, name = origin.source.partition("://")
-    if scheme == "hf":
-        repository, _, revision = name.partition("@")
-        return Location(repository, origin.revision or revision or None)
-    if scheme == "file":
-        return Location(name)
     with _alone(directory):
         if not (directory / _WHOLE).exists():
             (directory / _ROOM).mkdir(exist_ok=True)
-            wanted = Wanted(origin.source, origin.revision, allow=origin.allow)
+            wanted = Wanted(origin.source, origin.revision, origin.files, origin.allow)
             bring(wanted, directory, directory / _ROOM)
             (directory / _WHOLE).touch()
-    return Location(str(directory))
 
 
 @contextmanager

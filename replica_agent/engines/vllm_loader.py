@@ -11,7 +11,6 @@ Nothing of ours stays in the process after a load, unless a drafter of the same 
 follows: that one is served from the mapping that is there.
 """
 
-import copy
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from vllm.model_executor.model_loader.base_loader import BaseModelLoader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 
 from cache_protocol.errors import CacheError, MalformedError
-from replica_agent.engines.detour import locate
+from replica_agent.engines.detour import fetch
 from replica_agent.engines.load import Load
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Place, read_place
@@ -103,8 +102,8 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             try:
                 weights = load.confirmed()
             except _FAILURES as error:
-                around = self._around(load, place, model_config, error)
-                weights = self._default().get_all_weights(around, model)
+                _go_around(load, place, model_config, error)
+                weights = self._default().get_all_weights(model_config, model)
             yield from weights
             load.tell()
 
@@ -117,19 +116,8 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
                 lambda weights: _feed(model, model_config, weights), once=not _takes_two(model)
             )
         except _FAILURES as error:
-            around = self._around(load, place, model_config, error)
-            self._default().load_weights(model, around)
-
-    def _around(self, load: Load, place: Place, model_config: Any, error: Exception) -> Any:  # noqa: ANN401
-        """Return the configuration that leads to the origin; raise ``error`` if none shall."""
-        if place.fallback == "fail" or place.origin is None:
-            raise error
-        _log.warning("%s is loaded from its origin: %s", place.model, error)
-        location = locate(place.origin, Path(model_config.model))
-        load.outcome, load.reason = Outcome.ORIGIN, str(error) or repr(error)
-        around = copy.copy(model_config)
-        around.model, around.revision = location
-        return around
+            _go_around(load, place, model_config, error)
+            self._default().load_weights(model, model_config)
 
     def _default(self) -> Any:  # noqa: ANN401
         """Return the loader that vLLM would have used."""
@@ -149,6 +137,15 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         return dataclasses.replace(
             known, socket=Path(self._extra["socket"]), model=self._extra["model"]
         )
+
+
+def _go_around(load: Load, place: Place, model_config: Any, error: Exception) -> None:  # noqa: ANN401
+    """Bring the model from its origin to where vLLM's own loader looks; or raise ``error``."""
+    if place.fallback == "fail" or place.origin is None:
+        raise error
+    _log.warning("%s is loaded from its origin: %s", place.model, error)
+    fetch(place.origin, Path(model_config.model))
+    load.outcome, load.reason = Outcome.ORIGIN, str(error) or repr(error)
 
 
 def _end(load: Load) -> None:

@@ -3,7 +3,7 @@
     <base>/<pipeline>/<model>/.warmline.json      0600, in a directory of 0700
     {"socket": "…", "pipeline": "voice", "model": "llm", "generation": "…",
      "fallback": "origin" | "fail",
-     "origin": {"source": "hf://org/name", "revision": "…", "allow": ["pickle"]}}
+     "origin": {"source": "hf://org/name", "revision": "…", "files": ["…"], "allow": ["pickle"]}}
 
 The model's path is the one thing that every engine is given anyway, so that no variable of the
 environment is needed and several engines run side by side. There is no secret in it.
@@ -17,10 +17,11 @@ from typing import Literal
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.formats import Hazard
+from cache_protocol.names import check_path
 
 NAME = ".warmline.json"
 Fallback = Literal["origin", "fail"]
-_WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_WRONG_FORM = (MalformedError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Origin:
 
     source: str  # hf://org/name, s3://bucket/prefix, file:///directory
     revision: str | None = None  # the commit, for hf
+    files: tuple[str, ...] | None = None  # of that revision; None: all that are safe, and
     allow: tuple[Hazard, ...] = ()  # of what can run code, what belongs to the model
 
 
@@ -87,11 +89,19 @@ def _parse(fields: dict[str, object]) -> Place:
 
 def _origin(fields: dict[str, object]) -> Origin:
     revision = fields.get("revision")
-    allow = fields.get("allow", [])
-    if not isinstance(allow, list):
+    files = fields.get("files")
+    return Origin(
+        source=_text(fields["source"]),
+        revision=None if revision is None else _text(revision),
+        files=None if files is None else tuple(check_path(_text(f)) for f in _list(files)),
+        allow=tuple(Hazard(_text(a)) for a in _list(fields.get("allow", []))),
+    )
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
         raise TypeError("a field that must be a list is not")
-    known = None if revision is None else _text(revision)
-    return Origin(_text(fields["source"]), known, tuple(map(Hazard, allow)))
+    return value
 
 
 def _text(value: object) -> str:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from benchmarks.node import REPOSITORY, Node, running_node
 from cache_protocol.digests import CHUNK_SIZE
+from replica_agent.handover.place import Origin, read_place
 from tests.fakes.boots import Booting, free_port
 from tests.fakes.hub import Hub
 from tests.fakes.swift import Swift, require_swift, swift
@@ -41,6 +42,21 @@ def booting(node: Node, scratch: Path, pipeline: str, *flags: object, **more: An
     return Booting(
         scratch / "boot", node.control, *flags, pipeline=pipeline, token=node.token, **more
     )
+
+
+def test_an_engine_is_told_which_files_of_its_repository_are_the_models(
+    node: Node, hub: Hub, pipeline: str, repo: str, scratch: Path
+) -> None:
+    commit = hub.commit(
+        repo, {"config.json": b"{}", "model.safetensors": safetensors(1), "x.py": b"import os"}
+    )
+    node.put(pipeline, {"m": f"hf://{repo}"})
+    with booting(node, scratch, pipeline, handover=True, engine=["--stay"]) as boot:
+        boot.event("loaded")
+        (place,) = (scratch / "boot/state").rglob(".warmline.json")
+        told = read_place(place.parent)
+    assert told is not None
+    assert told.origin == Origin(f"hf://{repo}", commit, ("config.json", "model.safetensors"))
 
 
 def test_a_cold_pipeline_is_booted_while_it_is_being_filled(

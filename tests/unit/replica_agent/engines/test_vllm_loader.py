@@ -331,14 +331,14 @@ def test_a_reload_without_the_agent_reads_the_origin(vllm, tmp_path, origin):
     config = prepared(tmp_path, tmp_path / "none", origin)
     again = dict(vllm.loader().get_all_weights(config, Model(WEIGHTS)))
     assert again.keys() == WEIGHTS.keys()
-    assert DefaultModelLoader.read == [(str(origin), None)]
+    assert DefaultModelLoader.read == [(str(tmp_path / "llm"), None)]
 
 
 def test_without_an_agent_the_origin_is_loaded(vllm, tmp_path, origin):
     model = Model(WEIGHTS)
     vllm.loader().load_weights(model, prepared(tmp_path, tmp_path / "none", origin))
     assert same(model)
-    assert DefaultModelLoader.read == [(str(origin), None)]
+    assert DefaultModelLoader.read == [(str(tmp_path / "llm"), None)]
 
 
 def test_without_an_agent_and_told_to_fail_the_load_fails(vllm, tmp_path):
@@ -384,15 +384,12 @@ def test_an_agent_that_is_killed_during_the_load_is_gone_around(vllm, tmp_path, 
             assert same(model)
 
 
-def test_a_repository_is_loaded_at_its_commit(vllm, tmp_path):
-    directory = tmp_path / "llm"
-    directory.mkdir()
-    place = Place(tmp_path / "none", "llm", "voice", "g", "origin", Origin("hf://org/name@v1", "c"))
-    write_place(directory, place)
-    config, model = ModelConfig(str(directory)), Model({})
+def test_what_comes_from_the_origin_is_loaded_at_the_models_own_path(vllm, tmp_path, origin):
+    config, model = prepared(tmp_path, tmp_path / "none", origin), Model(WEIGHTS)
+    directory = config.model
     vllm.loader().load_weights(model, config)
-    assert DefaultModelLoader.read == [("org/name", "c")]
-    assert config.model == str(directory)  # compile caches are keyed by it
+    assert same(model)
+    assert DefaultModelLoader.read == [(directory, None)]  # compile caches are keyed by it
 
 
 def test_a_pull_that_failed_before_the_engine_asked_is_reported(vllm, tmp_path, origin):
@@ -417,7 +414,7 @@ def test_a_model_of_several_places_is_loaded_by_the_default_loader(vllm, tmp_pat
         vllm.loader().load_weights(model, prepared(tmp_path, here.path, origin))
         until_told(here)
         assert same(model)
-        assert DefaultModelLoader.read == [(str(origin), None)]
+        assert DefaultModelLoader.read == [(str(tmp_path / "llm"), None)]
         assert outcomes(here) == [Outcome.ORIGIN]
 
 
@@ -429,7 +426,7 @@ def test_a_format_that_vllm_reads_in_its_own_way_is_left_to_it(
         config = prepared(tmp_path, here.path, origin)
         config.quantization = quantization
         vllm.loader().load_weights(Model(WEIGHTS), config)
-        assert DefaultModelLoader.read == [(str(origin), None)]
+        assert DefaultModelLoader.read == [(str(tmp_path / "llm"), None)]
 
 
 def test_memory_that_was_given_up_is_gone_around(vllm, tmp_path, origin):

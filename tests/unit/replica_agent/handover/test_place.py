@@ -10,7 +10,7 @@ from replica_agent.handover.place import NAME, Origin, Place, read_place, write_
 PLACE = Place(Path("/run/s"), "llm", "voice", "g", "origin", Origin("hf://org/name", "abc"))
 
 
-PICKLES = Origin("s3://b/p", allow=(Hazard.PICKLE,))
+PICKLES = Origin("s3://b/p", "c0ffee", ("a.bin",), (Hazard.PICKLE,))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,8 @@ def test_what_is_no_directory_of_ours_names_no_place(tmp_path, name):
         '{"socket": "/s", "model": "m", "origin": {}}',
         '{"socket": "/s", "model": "m", "origin": {"source": "s3://b/p", "allow": ["all"]}}',
         '{"socket": "/s", "model": "m", "origin": {"source": "s3://b/p", "allow": "pickle"}}',
+        '{"socket": "/s", "model": "m", "origin": {"source": "s3://b/p", "files": ["../x"]}}',
+        '{"socket": "/s", "model": "m", "origin": {"source": "s3://b/p", "files": "x"}}',
     ],
 )
 def test_a_place_in_another_form_is_refused(tmp_path, text):
