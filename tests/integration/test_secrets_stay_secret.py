@@ -29,6 +29,7 @@ MOUNTED = "hf_planted0and0mounted"
 KEY_ID, KEY, SESSION = "AKIAPLANTED0MOUNTED0", "planted/secret+access0key", "planted//session0token"
 ENV_KEY_ID, ENV_KEY = "AKIAPLANTED0OF0ENV00", "planted/of0the0environment+key"
 PASSWORD = "planted0database0password"
+PAGES = ["/", "/node", "/pipelines/{pipeline}"]
 SECRET_FILES = {"admin-token", "identity-key", "ticket-keys.json"}  # below ROOT, mode 600
 
 ENGINE = """
@@ -198,8 +199,8 @@ def play(evidence: Evidence, node: Node, hub: Hub, scratch: Path) -> None:
 
 
 def ask_everything(evidence: Evidence, node: Node) -> None:
-    """Keep every answer that a GET has."""
-    paths = node.call("GET", "/openapi.json")["paths"]
+    """Keep every answer that a GET has, and every page."""
+    paths = {**node.call("GET", "/openapi.json")["paths"], **dict.fromkeys(PAGES, {"get": {}})}
     names = [p["id"] for p in node.call("GET", "/v1/pipelines")["pipelines"]]
     for path, methods in paths.items():
         if "get" not in methods or "events" in path:
@@ -212,7 +213,7 @@ def ask_everything(evidence: Evidence, node: Node) -> None:
                 told = node.call("GET", path.replace("{pipeline}", name) + query)
             except NodeError as error:
                 told = str(error)
-            except json.JSONDecodeError as error:  # metrics
+            except json.JSONDecodeError as error:  # metrics, pages
                 told = error.doc
             evidence.note(f"GET {path}", json.dumps(told))
 
@@ -258,6 +259,8 @@ def test_what_was_looked_through_is_all_there(evidence: Evidence) -> None:
     assert b"the fill of denied failed" in written["log of the node"]
     assert b"denied" in written["node/catalogue.db"] + written.get("node/catalogue.db-wal", b"")
     assert b"time_to_ready" in written["GET /v1/boots"]
+    assert b"[secret]" in written["GET /pipelines/{pipeline}"]
+    assert b"warmline_" in written["GET /metrics"]
     assert b"good" in written["output of commands"]
     assert "agent/report.json" in written
 
