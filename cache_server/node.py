@@ -4,7 +4,8 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,17 @@ class Node:
         tickets = TicketKeys(self._root.path)
         self._certificates = _certificates(settings)
         self._upkeep = Upkeep([tickets.keep_fresh, self._renew_certificate, tenants.look])
-        self._data = DataPlane(
-            self.service.library,
-            tickets,
-            host=settings.host,
-            port=settings.data_port,
-            encryption=self._certificates,
-            connections_of=connections_of,
-        )
-        self._control = _listen(settings.host, settings.port)
+        with _naming("data plane", settings.host, settings.data_port):
+            self._data = DataPlane(
+                self.service.library,
+                tickets,
+                host=settings.host,
+                port=settings.data_port,
+                encryption=self._certificates,
+                connections_of=connections_of,
+            )
+        with _naming("control plane", settings.host, settings.port):
+            self._control = _listen(settings.host, settings.port)
         identities = Identities(
             Tokens(registry),
             settings.admin_token or self._root.admin_token(),
@@ -200,12 +203,22 @@ def _protocol(certificates: Certificates | None) -> Any:  # noqa: ANN401 - a cla
     return bounded if certificates is None else Encryption(certificates).protocol(bounded)
 
 
+@contextmanager
+def _naming(plane: str, host: str, port: int) -> Iterator[None]:
+    """Say of an address that cannot be had which plane wanted it."""
+    try:
+        yield
+    except OSError as error:
+        # A resolver's codes are negative, and the system has no words for them.
+        code = error.errno or 0
+        why = os.strerror(code) if code > 0 else error.strerror
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise OSError(f"the {plane} cannot listen on {where}: {why}") from error
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {_url(host, port)}: {error}") from error
+    listener = socket.create_server((host, port), family=family, backlog=2048)
     # Connections inherit it. asyncio sets it only where the socket names its protocol, which this
     # one does not: an answer in two writes then waits 40 ms for the client's acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

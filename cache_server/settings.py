@@ -1,6 +1,7 @@
 """Everything an operator can set. Read once in ``__main__``, then passed down as one value."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -15,6 +16,10 @@ from cache_protocol.units import parse_duration, parse_size
 from cache_server.core.reach import parse_reach
 
 PREFIX = "CACHE_SERVER_"
+# As agents take it: replica_agent/core/urls.py.
+_ADDRESS = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
+)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -120,6 +125,13 @@ def _switch(text: str) -> bool:
     return text.lower() == "on"
 
 
+def _capacity(text: str) -> int:
+    size = parse_size(text)
+    if size <= 0:
+        raise MalformedError(f"{text!r} leaves no room for any pipeline; give a size above 0")
+    return size
+
+
 def _rate(text: str) -> int:
     rate = parse_size(text)
     if rate <= 0:
@@ -159,8 +171,8 @@ def _text(text: str) -> str:
 
 def _address(text: str) -> str:
     """Check ``host[:port]``, IPv6 in brackets: it becomes part of every URL in a manifest."""
-    url = urlsplit(f"//{_text(text)}")
-    if not url.hostname or url.netloc != text.strip() or "@" in text or url.port == 0:
+    match = _ADDRESS.fullmatch(text.strip())
+    if match is None or not 0 < int(match["port"] or 1) < 65536:
         raise MalformedError(f"{text!r} is not of the form host[:port]")
     return text.strip()
 
@@ -186,7 +198,7 @@ def _refuse_shown_secret(flags: Mapping[str, str]) -> None:
 
 PARSERS: dict[str, Callable[[str], Any]] = {
     "root": _path,
-    "capacity": parse_size,
+    "capacity": _capacity,
     "host": _text,
     "port": _port,
     "data_port": _port,

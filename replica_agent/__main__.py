@@ -38,7 +38,7 @@ from replica_agent.client import ControlClient
 from replica_agent.files import pull_to
 from replica_agent.pull import LANES, Pull
 from replica_agent.report import Boot, Phase, to_json, to_table
-from replica_agent.settings import Settings, from_environment
+from replica_agent.settings import HELP, Settings, from_environment
 
 _EXIT: tuple[tuple[type[CacheError], int, str], ...] = (
     (UnknownPipelineError, 3, "nobody registered this pipeline"),
@@ -124,7 +124,7 @@ def _examine(arguments: argparse.Namespace, settings: Settings, command: list[st
     show = doctor.to_json if arguments.json else doctor.to_text
     sys.stdout.write(show(diagnosis) + "\n")
     by_memory = not command or takes_handover(command)
-    wanted = ("cache", "hand-over") if by_memory else ("cache",)
+    wanted = ("command", "cache", *(["hand-over"] if by_memory else []))
     return 0 if all(map(diagnosis.works, wanted)) else 1
 
 
@@ -196,7 +196,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="replica-agent", description="Brings a pipeline's verified weights to this host."
+        prog="replica-agent",
+        description="Brings a pipeline's verified weights to this host.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     pull = commands.add_parser(
@@ -208,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pull.add_argument("--pipeline", required=True, metavar="ID")
-    pull.add_argument("--to", required=True, type=Path, metavar="DIR")
+    pull.add_argument("--to", required=True, type=_directory, metavar="DIR")
     pull.add_argument("--server", metavar="URL", help="the node; default REPLICA_AGENT_SERVER")
     pull.add_argument("--lanes", type=_lanes, default=LANES, metavar="N", help="connections")
     pull.add_argument("--json", action="store_true", help="print the boot report as JSON")
@@ -253,6 +256,12 @@ def _lanes(text: str) -> int:
         if 1 <= int(text) <= 64:
             return int(text)
     raise argparse.ArgumentTypeError("must be a number from 1 to 64")
+
+
+def _directory(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a directory; '.' is this one")
+    return Path(text)
 
 
 def _exit_codes(from_code: int = 0) -> str:

@@ -13,6 +13,16 @@ PREFIX = "REPLICA_AGENT_"
 # Every name of the contract.
 KNOWN = ("server", "token", "ca", "state_dir", "memory_limit", "fallback")
 DEFAULT_SERVER = "http://127.0.0.1:8080"
+HELP = """\
+settings (environment; a flag wins):
+  REPLICA_AGENT_SERVER        the node                                [http://127.0.0.1:8080]
+  REPLICA_AGENT_TOKEN         bearer token of a replica
+  REPLICA_AGENT_CA            authorities in PEM whose nodes are believed      [the system's]
+  REPLICA_AGENT_MEMORY_LIMIT  most memory for weights, '80GiB'   [what the host or cgroup has]
+  REPLICA_AGENT_STATE_DIR     where the last manifests and models' directories are
+  REPLICA_AGENT_FALLBACK      when the cache cannot serve: 'origin', or 'fail'       [origin]
+  HF_TOKEN, HF_ENDPOINT, AWS_* for the origin, as their libraries define
+"""
 FALLBACKS = ("origin", "fail")  # what ``boot`` does when the cache cannot serve
 
 

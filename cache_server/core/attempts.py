@@ -17,6 +17,7 @@ class FailedAttempts:
 
     def __init__(self, *, limit: int = LIMIT, window: float = WINDOW) -> None:
         self.total = 0  # since the start, of all addresses
+        self.limited = 0  # of these, those that were answered with a wait
         self._limit = limit
         self._window = window
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()  # window's begin, count
@@ -31,7 +32,10 @@ class FailedAttempts:
         self._counts[name] = begin, count + 1
         if len(self._counts) > ADDRESSES:
             self._counts.popitem(last=False)
-        return 0.0 if count < self._limit else begin + self._window - now
+        if count < self._limit:
+            return 0.0
+        self.limited += 1
+        return begin + self._window - now
 
 
 def _network(address: str) -> str:

@@ -68,7 +68,9 @@ class Metrics(Collector):
         yield from node_families(self._service, glances)
         if self._lanes is not None:
             yield from lane_families(self._lanes())
-        yield counter("failed_attempts", "Calls with a token that is none.", self._attempts.total)
+        failed = self._attempts
+        yield counter("failed_attempts", "Calls with a token that is none.", failed.total)
+        yield counter("limited_attempts", "Of these, what was told to wait.", failed.limited)
         yield from self.requests.families()
         yield from self._boot_times.families()
         yield from tenant_families(glances, self._service.options.quotas)

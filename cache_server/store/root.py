@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from cache_protocol.errors import DiskError
+from cache_protocol.errors import DiskError, MalformedError
 from cache_server.store.durable import delete, disk_errors, read_direct, write_bytes
 from cache_server.store.private import check_root, close_to_others
 
@@ -23,10 +23,13 @@ class Root:
         """Take the directory, making it if needed.
 
         Raises:
+            MalformedError: it is no directory.
             DiskError: another node has it, it cannot be written, it is somebody else's, or
                 everybody can write to it.
         """
         self.path = path.absolute()
+        if self.path.exists() and not self.path.is_dir():
+            raise MalformedError(f"{self.path} is no directory; name one, or where to make one")
         with disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_root(self.path)

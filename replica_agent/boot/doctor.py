@@ -46,7 +46,7 @@ class Finding:
     question: str
     good: bool
     answer: str
-    about: str  # cache, hand-over, fallback: what does not work when it is not good
+    about: str  # command, cache, hand-over, fallback: what does not work when it is not good
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """What a boot would do, in a sentence."""
+        if not self.works("command"):
+            return "a boot would end at once: COMMAND cannot be started"
         if not self.works("cache"):
             around = "from its origin" if self.works("fallback") else "not at all: no origin known"
             return f"a boot would get its weights {around}"
@@ -77,6 +79,8 @@ def examine(settings: Settings, pipeline: str, command: Sequence[str]) -> Diagno
     findings.append(_answer("memory", "cache", lambda: _ask_room(settings, sizes)))
     findings.append(_answer("directory", "cache", lambda: _ask_base(settings)))
     findings.append(_answer("memfd", "hand-over", _ask_memfd))
+    if command:
+        findings.append(_answer("command", "command", lambda: f"starts {_program(command)}"))
     findings += _engine(command)
     findings.append(_answer("origin", "fallback", lambda: _ask_origin(settings, pipeline)))
     return Diagnosis(findings)
@@ -92,7 +96,9 @@ def to_text(diagnosis: Diagnosis) -> str:
 
 def to_json(diagnosis: Diagnosis) -> str:
     """Return the findings for programs."""
-    works = {about: diagnosis.works(about) for about in ("cache", "hand-over", "fallback")}
+    works = {
+        about: diagnosis.works(about) for about in ("command", "cache", "hand-over", "fallback")
+    }
     findings = [asdict(f) for f in diagnosis.findings]
     return json.dumps({"verdict": diagnosis.verdict, **works, "findings": findings}, indent=2)
 
@@ -191,14 +197,19 @@ def _interpreter(command: Sequence[str]) -> str:
     """Return the Python that COMMAND runs in: itself, or the one that its script names."""
     if not command:
         return sys.executable
-    program = shutil.which(command[0])
-    if program is None:
-        raise CacheError(f"there is no program {command[0]!r}")
+    program = _program(command)
     with Path(program).open("rb") as file:
         first = file.readline(4096)
     if first.startswith(b"#!") and b"python" in first:
         return first[2:].decode().split()[0]
     return program if "python" in Path(program).name else sys.executable
+
+
+def _program(command: Sequence[str]) -> str:
+    program = shutil.which(command[0])
+    if program is None:
+        raise CacheError(f"there is no program {command[0]!r} that can be run")
+    return program
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from cache_protocol.names import check_model, check_pipeline
 from replica_agent.core.urls import parse_url
 from replica_agent.pull import LANES
 
+SCHEMES = ("hf", "s3", "file")  # what replica_agent.fetch can bring
 PATIENCE = 30.0  # seconds without progress; an engine that downloads itself is not far behind
 _HAZARDS = {
     Hazard.PICKLE: "weights that run their author's code (.bin, .pt, …)",
@@ -115,8 +116,10 @@ def read_options(given: Namespace, command: Sequence[str]) -> Options:
 
 def _origin(text: str) -> tuple[str, str]:
     name, separator, source = text.partition("=")
-    if not separator or not source:
-        raise MalformedError(f"--origin {text!r} is not NAME=SOURCE")
+    scheme, _, rest = source.partition("://")
+    if not separator or scheme not in SCHEMES or not rest:
+        known = ", ".join(f"{each}://" for each in SCHEMES)
+        raise MalformedError(f"--origin {text!r} is not NAME=SOURCE with a source of {known}")
     return check_model(name), source
 
 

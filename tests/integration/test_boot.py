@@ -279,6 +279,14 @@ def test_the_doctor_notices_a_token_without_rights(node: Node, pipeline: str) ->
     assert "token" in finding(diagnosis, "node")["answer"]
 
 
+def test_the_doctor_notices_a_command_that_is_not_there(node: Node, pipeline: str) -> None:
+    node.put(pipeline, {"m": "file:///nowhere"})
+    code, diagnosis = doctor(node, pipeline, "--", "no-such-engine")
+    assert (code, diagnosis["cache"], diagnosis["command"]) == (1, True, False)
+    assert "no-such-engine" in finding(diagnosis, "command")["answer"]
+    assert "cannot be started" in diagnosis["verdict"]
+
+
 # What the node keeps.
 
 

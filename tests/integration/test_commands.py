@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,19 @@ def test_a_setting_that_makes_no_sense_keeps_a_node_from_starting(
     done = cache_server("serve", "--root", scratch / "node", *words)
     assert done.returncode == 2
     assert not (scratch / "node").exists()
+
+
+@pytest.mark.parametrize("plane", ["control", "data"])
+def test_a_port_that_is_taken_is_named_once_with_its_plane(scratch: Path, plane: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ports = {"--port": "0", "--data-port": "0"}
+        ports["--port" if plane == "control" else "--data-port"] = port
+        words = [word for pair in ports.items() for word in pair]
+        done = cache_server("serve", "--root", scratch / plane, *words)
+    assert done.returncode == 1
+    assert f"the {plane} plane cannot listen on 127.0.0.1:{port}: Address already" in done.stderr
+    assert done.stderr.count(port) == 1
 
 
 def test_a_misspelt_variable_is_named_with_the_nearest_right_one(scratch: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_defaults_are_the_contracts():
     [
         ("CAPACITY", "3.5TiB", int(3.5 * 2**40)),
         ("CAPACITY", "500GB", 500 * 10**9),
-        ("CAPACITY", "0", 0),
+        ("CAPACITY", "1", 1),
         ("PORT", "0", 0),
         ("DATA_PORT", "65535", 65535),
         ("HOT_WINDOW", "P2D", timedelta(days=2)),
@@ -49,6 +49,7 @@ def test_a_setting_is_read(name, text, value):
     ("name", "text"),
     [
         ("CAPACITY", "much"),
+        ("CAPACITY", "0"),
         ("PORT", "65536"),
         ("PORT", "0065536999"),
         ("PORT", "-1"),
@@ -65,6 +66,9 @@ def test_a_setting_is_read(name, text, value):
         ("ADVERTISE", "cache:port"),
         ("ADVERTISE", "user@cache"),
         ("ADVERTISE", "cache/path"),
+        ("ADVERTISE", "a b"),
+        ("ADVERTISE", "cache:0"),
+        ("ADVERTISE", "cache:65536"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_its_name(name, text):

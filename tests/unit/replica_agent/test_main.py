@@ -13,6 +13,7 @@ from cache_protocol.errors import (
     UnknownPipelineError,
 )
 from replica_agent.__main__ import exit_code, main
+from replica_agent.settings import KNOWN
 from tests.fakes.node import FakeNode
 
 
@@ -114,6 +115,29 @@ def test_help_fits_a_terminal(verb, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main([*verb, "--help"])
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_help_lists_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"REPLICA_AGENT_{name.upper()} " in text for name in KNOWN)
+
+
+def test_a_pull_to_nowhere_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["pull", "--pipeline", "voice", "--to", ""])
+    assert caught.value.code == 2
+    assert "must name a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("origin", ["nonsense", "m=ftp://host/x", "m=hf://", "m=", "=hf://o/n"])
+def test_an_origin_that_is_none_is_wrong_usage_before_anything_starts(origin, capsys, tmp_path):
+    started = tmp_path / "started"
+    words = ["boot", "--pipeline", "voice", "--origin", origin, "--", "touch", str(started)]
+    assert main(words) == 2
+    assert capsys.readouterr().err
+    assert not started.exists()
 
 
 def test_a_boot_that_failed_was_never_ready(node, capsys, monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ def test_an_address_waits_once_it_failed_too_often_and_until_its_window_ends():
     assert [failed.note("1.2.3.4", now) for now in (0.0, 10.0, 20.0)] == [0, 0, 0]
     assert failed.note("1.2.3.4", 25.0) == 35
     assert failed.note("1.2.3.4", 60.0) == 0
-    assert failed.total == 5
+    assert (failed.total, failed.limited) == (5, 1)
 
 
 def test_addresses_are_counted_apart():

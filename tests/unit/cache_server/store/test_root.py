@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cache_protocol.errors import DiskError
+from cache_protocol.errors import DiskError, MalformedError
 from cache_server.store.root import Root
 
 
@@ -30,6 +30,12 @@ def test_another_process_is_refused_too(root):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert "belongs to another running node" in other.stderr
+
+
+def test_a_file_is_no_root(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MalformedError, match="file is no directory"):
+        Root(tmp_path / "file")
 
 
 def test_a_root_that_was_given_back_can_be_taken_again(tmp_path):
