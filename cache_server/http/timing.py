@@ -29,12 +29,14 @@ class Timing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, began = CUT, time.perf_counter()
+        status, began, took = CUT, time.perf_counter(), None
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, took
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if _goes_on(message):
+                    took = time.perf_counter() - began
             await send(message)
 
         try:
@@ -46,9 +48,15 @@ class Timing:
             # Routing leaves its finding in the scope; who was refused before has none.
             route = getattr(scope.get("route"), "path", ELSEWHERE)
             method = scope["method"] if scope["method"] in METHODS else ELSEWHERE
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - began if took is None else took
             self._times.observe(method, route, status, seconds)
             _log(scope, route, status, seconds)
+
+
+def _goes_on(message: Message) -> bool:
+    """Whether the answer that begins is a stream of events: an hour of it is not a slow answer."""
+    fields: dict[bytes, bytes] = dict(message["headers"])
+    return fields.get(b"content-type", b"").startswith(b"text/event-stream")
 
 
 def _log(scope: Scope, route: str, status: int, seconds: float) -> None:
