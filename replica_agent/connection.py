@@ -6,6 +6,7 @@ https, ``secure`` stands between this and the socket.
 """
 
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -19,6 +20,7 @@ from replica_agent.core.answers import (
     MAX_PROBLEM,
     Head,
     LostError,
+    UntrustedError,
     parse_head,
     refusal,
 )
@@ -98,12 +100,14 @@ class Connection:
         """Connect.
 
         Raises:
-            LostError: nobody answers there.
+            LostError: nobody answers there, or not who it should be.
         """
         try:
             sock = dial(self._endpoint, CONNECT_TIMEOUT, self._watch)
             if self._endpoint.tls:
                 self._secure(sock)
+        except ssl.SSLCertVerificationError as error:
+            raise UntrustedError(f"{self._endpoint}: {explained(error)}") from error
         except OSError as error:
             raise LostError(f"{self._endpoint}: {explained(error)}") from error
         sock.settimeout(None)

@@ -6,6 +6,7 @@
                                            fill that has failed afresh
     a problem that says ``retry: never``   give up with its reason
     bytes that are not the promised ones   give up: the node has pulled them twice already
+    a certificate that is not believed     give up: it will be the same at the next try
     no progress for too long               give up with the last reason
 
 Many lanes fail at once when a node restarts: one of them asks for the manifest, the others go
@@ -19,7 +20,7 @@ from collections.abc import Callable
 
 from cache_protocol.errors import CacheError, IntegrityError, Retry, ServerUnreachableError
 from cache_protocol.manifest import Manifest
-from replica_agent.core.answers import LostError, RefusedError
+from replica_agent.core.answers import LostError, RefusedError, UntrustedError
 from replica_agent.core.backoff import pause
 from replica_agent.transfer import Transfer
 
@@ -61,6 +62,8 @@ class Recovery:
         """
         if isinstance(error, RefusedError) and _is_final(error):
             raise error.error
+        if isinstance(error, UntrustedError):
+            raise ServerUnreachableError(str(error)) from error
         if time.monotonic() - self._transfer.last_progress > max(self._patience, patience):
             raise self._reason(error)
         wish = error.wish if isinstance(error, RefusedError) else 0.0

@@ -223,6 +223,7 @@ class ManifestAnswer(BaseModel):
     generation: str
     lease: LeaseAnswer
     chunk_size: int
+    ticket_life: int
     models: dict[str, ManifestModelAnswer]
     source: Literal["pass-through"] | None = None
     reason: str | None = None

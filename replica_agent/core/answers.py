@@ -33,6 +33,10 @@ class LostError(Exception):
     """The connection broke, stalled, or brought something else than an answer of ours."""
 
 
+class UntrustedError(LostError):
+    """The node shows a certificate that is not believed; it will show the same next time."""
+
+
 class RefusedError(Exception):
     """The node answered, and the answer is not what was asked for."""
 

@@ -1,5 +1,6 @@
 """What the agent believes, and what it does not, of a node with TLS."""
 
+import json
 import socket
 import ssl
 import threading
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 import pytest
 
 from cache_protocol.errors import MalformedError, ServerUnreachableError
+from cache_protocol.manifest import dump_manifest
 from cache_server.certificates import Certificates
+from replica_agent.arenas.host import HostMemory
 from replica_agent.client import ControlClient
 from replica_agent.connection import Connection
 from replica_agent.core.answers import LostError
 from replica_agent.core.urls import Endpoint
+from replica_agent.pull import Pull
 from replica_agent.trust import Trust
 from tests.fakes.certificates import Authority
 from tests.fakes.data_node import data_node
@@ -104,6 +108,22 @@ def test_the_control_plane_is_believed_as_little(node, authority):
         client = ControlClient(f"https://{host}:{port}", "SECRET", Trust(authority.ca))
         with pytest.raises(ServerUnreachableError, match="not believed"):
             client.manifest("voice")
+
+
+def test_a_lane_does_not_try_again_with_a_certificate_that_is_not_believed(node, authority):
+    with FakeNode({"asr": {"w.dat": b"x" * 10}}) as plain, node("other.example") as serving:
+        host, port = serving.plane.address
+        base, manifest = plain.url, plain.manifest
+        moved = json.dumps(dump_manifest(manifest())).replace(base, f"https://{host}:{port}")
+        plain.faults.manifest = moved.encode()
+        client = ControlClient(base, trust=Trust(authority.ca))
+        began = time.monotonic()
+        with (
+            Pull(client, "voice", HostMemory().open_arenas, patience=60) as pull,
+            pytest.raises(ServerUnreachableError, match="not believed"),
+        ):
+            pull.wait()
+        assert time.monotonic() - began < 30
 
 
 def test_a_file_without_certificates_is_refused(tmp_path):
