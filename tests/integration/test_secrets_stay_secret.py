@@ -200,7 +200,7 @@ def play(evidence: Evidence, node: Node, hub: Hub, scratch: Path) -> None:
 
 def ask_everything(evidence: Evidence, node: Node) -> None:
     """Keep every answer that a GET has, and every page."""
-    paths = {**node.call("GET", "/openapi.json")["paths"], **dict.fromkeys(PAGES, {"get": {}})}
+    paths = node.call("GET", "/openapi.json")["paths"] | {page: ["get"] for page in PAGES}
     names = [p["id"] for p in node.call("GET", "/v1/pipelines")["pipelines"]]
     for path, methods in paths.items():
         if "get" not in methods or "events" in path:
