@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Limits:
     """What one peer, and all of them together, may take."""
 
-    connections: int = 4096  # open at once; one that waits costs a descriptor and about 2 KiB
+    # Open at once; one that waits costs a descriptor and about 2 KiB, with TLS 82 kB at most.
+    connections: int = 4096
     active: int = 1024  # answers at once, each a thread
     generation: int = 512  # of these for one generation; 100 hosts of four lanes and one more
     hung: int = 8  # of these hanging in the disk, before no more are sent after them
