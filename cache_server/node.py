@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 CAPACITY_SHARE = 0.9  # of the file system, where the operator sets no capacity
 GRACE = 5  # seconds that running requests get when the node is told to stop
+LAST_WORDS = 1  # seconds that readers get beyond their time, to be told that it is over
 
 
 class Node:
@@ -173,7 +174,8 @@ class Node:
             self._upkeep.close()
             (self._root.path / "node.json").unlink(missing_ok=True)
             # Readers that wait for chunks learn from the fills' end that no more will come.
-            closing = threading.Thread(target=self._data.close, args=(GRACE,), name="close-data")
+            grace = LAST_WORDS if self._server.drained else GRACE
+            closing = threading.Thread(target=self._data.close, args=(grace,), name="close-data")
             closing.start()
             self.service.close()
             closing.join()

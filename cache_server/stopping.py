@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
         self._drain = Drain(stopping, self._stop)
-        self._draining = False
+        self.drained = False  # whether readers were given their time
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,10 +97,10 @@ class Server(uvicorn.Server):
         """Go one step further towards the end. Runs as a signal handler: takes no lock."""
         if self.should_exit:
             super().handle_exit(sig, frame)  # a second Ctrl-C waits for no request
-        elif self._draining:
+        elif self.drained:
             self._drain.hurry()
         elif sig == signal.SIGTERM:
-            self._draining = True
+            self.drained = True
             self._drain.begin()
         else:
             self._stop()

@@ -22,6 +22,7 @@ from typing import NoReturn
 from cache_protocol.errors import (
     CacheError,
     CapacityError,
+    DrainingError,
     ForbiddenError,
     IntegrityError,
     MalformedError,
@@ -48,7 +49,8 @@ _EXIT: tuple[tuple[type[CacheError], int, str], ...] = (
     (IntegrityError, 5, "the bytes are not the promised bytes"),
     (CapacityError, 6, "no room: here, or on the node"),
     (QuotaError, 6, "no room: here, or on the node"),
-    (ServerUnreachableError, 7, "the node does not answer"),
+    (ServerUnreachableError, 7, "the node does not answer, or is being stopped"),
+    (DrainingError, 7, "the node does not answer, or is being stopped"),
 )
 _CODES = {0: "every file is there and verified", 1: "another failure", 2: "wrong usage"}
 _BOOT = """\

@@ -15,7 +15,7 @@ from cache_protocol.digests import CHUNK_SIZE
 from tests.fakes.hub import Hub
 from tests.integration.conftest import Hold
 from tests.integration.content import chunks, digests, write
-from tests.integration.programs import answer, exit_code, replica, until
+from tests.integration.programs import answer, exit_code, pull, replica, until
 
 FILES = {"w.dat": chunks(3), "config.json": b"{}"}
 
@@ -110,3 +110,15 @@ def test_who_waits_for_a_cold_pipeline_is_told_at_once_while_another_reads(
             assert waiting.finished()["error"] == "draining"
             reader.go()
             assert reader.finished()["files"] == digests(FILES)
+
+
+def test_an_agent_that_may_not_go_elsewhere_ends_with_the_code_of_a_node_that_is_not_there(
+    scratch: Path,
+) -> None:
+    with warm_node(scratch, "PT60S") as node, replica(node, "voice", "--hold-at", 0) as reader:
+        reader.says("held")
+        drain(node)
+        late = pull(node, "voice", scratch / "out")
+        assert (late.returncode, "being stopped" in late.stderr) == (7, True)
+        reader.go()
+        reader.finished()
