@@ -23,6 +23,7 @@ from cache_protocol.errors import (
     UnauthorizedError,
     from_problem,
 )
+from cache_protocol.json_bounds import check_marks
 from cache_protocol.manifest import MAX_MANIFEST, Manifest, parse_manifest
 from cache_protocol.names import check_pipeline, shown
 from replica_agent.connection import dial, hang_up
@@ -233,7 +234,8 @@ class _Answer(NamedTuple):
 
 def _problem(body: bytes) -> dict[str, Any]:
     try:
+        check_marks(body)
         problem = json.loads(body.decode())
-    except (ValueError, RecursionError):
+    except (MalformedError, ValueError, RecursionError):
         return {}
     return problem if isinstance(problem, dict) else {}

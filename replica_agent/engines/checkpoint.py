@@ -10,6 +10,7 @@ from collections.abc import Collection
 from fnmatch import fnmatch
 
 from cache_protocol.errors import MalformedError
+from cache_protocol.json_bounds import check_marks
 
 INDEX = "model.safetensors.index.json"
 _SUFFIX = ".safetensors"
@@ -28,7 +29,7 @@ def weight_files(
         patterns: what the model's code asks for instead of all that.
 
     Raises:
-        MalformedError: the index is none, or there are no weights.
+        MalformedError: the index is none, or of too many values, or there are no weights.
     """
     top = [path for path in paths if path.endswith(_SUFFIX) and "/" not in path]
     if patterns is not None:
@@ -44,6 +45,7 @@ def weight_files(
 
 
 def _listed(index: bytes) -> frozenset[str]:
+    check_marks(index)
     try:
         return frozenset(map(str, json.loads(index)["weight_map"].values()))
     except _WRONG_FORM as error:
