@@ -6,6 +6,7 @@ since the start of the node says so instead.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
@@ -25,9 +26,8 @@ class Fill:
     ends: datetime | None  # UTC, if it goes on as it went; None before its first byte
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """One pipeline."""
+class Glance(NamedTuple):
+    """One pipeline. A tuple, for a list makes thousands of them with the service's lock held."""
 
     key: Key
     models: tuple[ModelSpec, ...]
