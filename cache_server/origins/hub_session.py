@@ -13,9 +13,10 @@ import httpx2
 from huggingface_hub import set_client_factory
 
 from cache_protocol.errors import MalformedError, OriginUnavailableError
+from cache_protocol.json_bounds import check_marks
 from cache_server.core.tracing import trace_headers
 from cache_server.origins.answers import check_encoding, refusal
-from cache_server.origins.question import current
+from cache_server.origins.question import current, whole
 from cache_server.origins.redirects import MAX_REDIRECTS, place, same_origin
 
 
@@ -72,18 +73,16 @@ def _check_host(request: httpx2.Request) -> None:
 
 def _read(response: httpx2.Response, what: str) -> httpx2.Response:
     """Return ``response`` with its body, which is as it was sent."""
-    question, body = current(), bytearray()
     try:
         check_encoding(response.headers, what)
-        for piece in response.iter_raw():
-            question.came(len(piece), what)
-            body += piece
+        body = whole(response.iter_raw(), what)
     finally:
         response.close()
+    check_marks(body)  # it is JSON, or nothing that anybody reads
     return httpx2.Response(
         response.status_code,
         headers=response.headers,
-        content=bytes(body),
+        content=body,
         request=response.request,
     )
 

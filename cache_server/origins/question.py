@@ -14,7 +14,8 @@ from typing import TypeVar
 from cache_protocol.errors import MalformedError, OriginUnavailableError
 
 LONGEST = 120.0  # seconds; 100 pages of a hub, which takes a second for a slow one
-MOST = 256 * 2**20  # bytes of all answers; 100 000 files with long names are 30 MB
+MOST = 256 * 2**20  # bytes of all answers
+LARGEST = 32 * 2**20  # bytes of one; a hub names 100 000 files, with long names, in 10 MB
 MAX_LISTED = 100_000  # files that one repository or prefix may list
 T = TypeVar("T")
 
@@ -29,15 +30,15 @@ class Question:
         self._left = MOST
 
     def came(self, size: int, what: str) -> None:
-        """Take note of ``size`` more bytes; 0 before the first.
+        """Take note of ``size`` more bytes.
 
         Raises:
-            OriginUnavailableError: the answer takes too long.
-            MalformedError: it is too large.
+            OriginUnavailableError: the answers take too long.
+            MalformedError: they are too large.
         """
         self._left -= size
         if self._left < 0:
-            raise MalformedError(f"{what}: the answer is above {MOST} bytes; it was not read on")
+            raise MalformedError(f"{what}: all answers are above {MOST} bytes; not read on")
         if time.monotonic() > self._until:
             raise OriginUnavailableError(f"{what}: the answer is not whole after {LONGEST:.0f} s")
 
@@ -58,6 +59,22 @@ def asking(endpoint: str | None = None) -> Iterator[None]:
 def current() -> Question:
     """Return the question that this thread asks; outside of any each request is one."""
     return _current.get() or Question(None)
+
+
+def whole(pieces: Iterable[bytes], what: str) -> bytes:
+    """Return one answer, which comes in ``pieces``.
+
+    Raises:
+        OriginUnavailableError: it takes too long.
+        MalformedError: it is too large.
+    """
+    question, answer = current(), bytearray()
+    for piece in pieces:
+        question.came(len(piece), what)
+        answer += piece
+        if len(answer) > LARGEST:
+            raise MalformedError(f"{what}: the answer is above {LARGEST} bytes; not read on")
+    return bytes(answer)
 
 
 def bounded(listed: Iterable[T]) -> Iterator[T]:

@@ -20,12 +20,12 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from urllib3.exceptions import NewConnectionError
 
-from cache_protocol.errors import CacheError
+from cache_protocol.errors import CacheError, MalformedError
 from cache_server.core.reach import Reach
 from cache_server.origins.answers import check_encoding
 from cache_server.origins.connections import PromptResponse
 from cache_server.origins.dialling import check_literal, dial
-from cache_server.origins.question import current
+from cache_server.origins.question import whole
 from cache_server.origins.redirects import place
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from urllib3.response import BaseHTTPResponse
 
+MAX_TAGS = 2**18  # a page of 1000 keys has 20 000; Python makes some 100 bytes of each
 _PIECE = 2**16  # bytes per read of an answer that is read whole
 
 
@@ -87,17 +88,25 @@ class JudgedSession:
 
 
 def _read(raw: "BaseHTTPResponse", what: str) -> bytes:
-    question, body = current(), bytearray()
     try:
         check_encoding(raw.headers, what)
-        while piece := raw.read1(_PIECE):
-            question.came(len(piece), what)
-            body += piece
+        body = whole(iter(lambda: raw.read1(_PIECE), b""), what)
     except BaseException:
         raw.close()
         raise
     raw.release_conn()
-    return bytes(body)
+    _check_tags(body, what)
+    return body
+
+
+def _check_tags(document: bytes, what: str) -> None:
+    """Refuse XML that would be much more as objects than it is as text."""
+    tags = document.count(b"<")
+    if tags > MAX_TAGS or b"<!DOCTYPE" in document:
+        raise MalformedError(
+            f"{what}: {len(document)} bytes of XML with {tags} tags, above {MAX_TAGS}, or with "
+            "definitions of its own"
+        )
 
 
 class _Whole:

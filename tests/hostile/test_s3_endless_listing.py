@@ -37,7 +37,7 @@ def test_empty_pages_without_end_are_given_up_in_time(monkeypatch):
 
 
 def test_a_page_without_end_is_not_read_on(monkeypatch):
-    monkeypatch.setattr(question, "MOST", 10**6)
+    monkeypatch.setattr(question, "LARGEST", 10**6)
 
     def listing(_head, sock):
         sock.sendall(CHUNKED)
@@ -59,7 +59,7 @@ def test_a_page_that_drips_is_given_up_in_time(monkeypatch):
 
 
 def test_an_error_without_end_is_not_read_on(monkeypatch):
-    monkeypatch.setattr(question, "MOST", 10**6)
+    monkeypatch.setattr(question, "LARGEST", 10**6)
 
     def listing(_head, sock):
         sock.sendall(b"HTTP/1.1 503 Slow Down\r\nTransfer-Encoding: chunked\r\n\r\n")
