@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from cache_protocol.errors import Retry
+from cache_protocol.formats import Hazard
 from cache_server.core.access import Role
 from cache_server.core.slots import SlotState
 
@@ -82,6 +83,14 @@ class FileAnswer(BaseModel):
     verified: bool
 
 
+class LeftOutAnswer(BaseModel):
+    """One file that is not pulled, since it can run code."""
+
+    path: str
+    size: int
+    why: Hazard
+
+
 class ModelAnswer(BaseModel):
     """One model of a pipeline, as it was registered and as its origin resolved it."""
 
@@ -91,8 +100,11 @@ class ModelAnswer(BaseModel):
     include: list[str] | None = None
     exclude: list[str] | None = None
     credentials: str | None = None
+    allow_pickle: bool = False
+    allow_code: bool = False
     resolved: str | None = None
     files: list[FileAnswer] | None = None
+    left_out: list[LeftOutAnswer] | None = None
 
 
 class PipelineAnswer(BaseModel):
@@ -178,6 +190,7 @@ class StatusAnswer(BaseModel):
     pipelines: dict[SlotState, int]
     fills: int
     passing_through: int
+    origin_streams: int
     leases: int
     origin_bytes: int
     repaired_chunks: int
@@ -254,6 +267,7 @@ class BootAnswer(BaseModel):
     notes: list[str] | None = None
     weight_wait: float
     time_to_ready: float
+    region: str | None = None
 
 
 class KeptBootAnswer(BootAnswer):
@@ -297,6 +311,7 @@ class RegressionAnswer(BaseModel):
 class GroupAnswer(BaseModel):
     """Figures of boots of one pipeline that took the same path."""
 
+    tenant: str
     pipeline: str
     region: str
     start_path: str

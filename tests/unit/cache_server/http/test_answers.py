@@ -1,0 +1,126 @@
+"""What really is answered has no field that the description does not name."""
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.control_plane import ControlPlane, control_plane
+from tests.fakes.origin import MemoryOrigin, MemoryOrigins
+from tests.fakes.service import SOURCE, chunks, running_service
+
+VOICE = "/v1/pipelines/voice"
+BODY = {
+    "models": [{"name": "m", "source": SOURCE, "include": ["*"], "exclude": ["none"]}],
+    "pinned": True,
+}
+BOOT = {
+    "pipeline": "voice",
+    "host": "h",
+    "device": "cpu",
+    "start_path": "cold",
+    "ok": True,
+    "started": "2026-01-01T00:00:00Z",
+    "phases": [{"name": "pull", "start": 0, "seconds": 1}],
+    "bytes": 1,
+    "verified_bytes": 1,
+    "source": "cache",
+    "reason": "why",
+    "notes": ["a"],
+    "weight_wait": 0,
+    "time_to_ready": 1,
+}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    files = {"config.json": b"{}", "w.dat": chunks(1.5), "w.bin": b"0", "model.py": b"1"}
+    origins = MemoryOrigins({SOURCE: MemoryOrigin(files)})
+    with running_service(tmp_path / "root", origins, capacity=50 * 2**20) as bench:
+        bench.reconciled()
+        yield bench
+
+
+@pytest.fixture
+def plane(bench):
+    with control_plane(bench.service) as plane:
+        assert plane.ask("PUT", VOICE, BODY).status == 201
+        assert bench.warm() is None
+        yield plane
+
+
+class Described:
+    """Answers held against the description."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self.document = plane.ask("GET", "/openapi.json").json
+
+    def ask(self, method: str, path: str, body: Any = None, *, route: str | None = None) -> Any:
+        """Ask; fail where the answer has a field that the description does not name."""
+        answer = self.plane.ask(method, path, body)
+        said = self.document["paths"][route or path.partition("?")[0]][method.lower()]
+        content = said["responses"][str(answer.status)]["content"]
+        assert list(self.unnamed(answer.json, content["application/json"]["schema"])) == []
+        return answer.json
+
+    def unnamed(self, value: Any, schema: dict[str, Any], place: str = "$") -> Any:
+        for choice in schema.get("anyOf", [schema]):
+            named = self.resolved(choice)
+            if isinstance(value, dict) and named.get("type") == "object":
+                yield from self.of_object(value, named, place)
+            if isinstance(value, list) and named.get("type") == "array":
+                for item in value:
+                    yield from self.unnamed(item, named["items"], f"{place}[]")
+
+    def of_object(self, value: dict[str, Any], schema: dict[str, Any], place: str) -> Any:
+        every = schema.get("additionalProperties")
+        for name, child in value.items():
+            known = schema.get("properties", {}).get(name, every)
+            if known is None:
+                yield f"{place}.{name}"
+            else:
+                yield from self.unnamed(child, known, f"{place}.{name}")
+
+    def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
+        name = schema.get("$ref", "").rpartition("/")[2]
+        return self.document["components"]["schemas"][name] if name else schema
+
+
+def test_of_a_pipeline_every_field_is_described(plane):
+    api, route = Described(plane), "/v1/pipelines/{pipeline}"
+    shown = api.ask("GET", VOICE, route=route)
+    assert {each["path"] for each in shown["models"][0]["left_out"]} == {"w.bin", "model.py"}
+    assert shown["cache"]["warm"]
+    api.ask("GET", "/v1/pipelines")
+    api.ask("POST", f"{VOICE}/warm", {"refresh": True}, route=f"{route}/warm")
+    api.ask("PUT", f"{VOICE}/pin", route=f"{route}/pin")
+    api.ask("POST", f"{VOICE}/evict", {"force": True}, route=f"{route}/evict")
+
+
+def test_of_what_a_replica_is_given_every_field_is_described(plane):
+    api = Described(plane)
+    manifest = api.ask("GET", f"{VOICE}/manifest", route="/v1/pipelines/{pipeline}/manifest")
+    lease = f"/v1/leases/{manifest['lease']['id']}"
+    api.ask("PUT", lease, route="/v1/leases/{lease}")
+    api.ask("GET", f"{lease}/manifest", route="/v1/leases/{lease}/manifest")
+
+
+def test_of_boots_every_field_is_described(plane):
+    api = Described(plane)
+    for _ in range(60):
+        api.ask("POST", "/v1/boots", BOOT)
+    for _ in range(10):  # enough of them, and slow enough, for a regression
+        api.ask("POST", "/v1/boots", BOOT | {"time_to_ready": 9})
+    api.ask("GET", "/v1/boots")
+    stats = api.ask("GET", "/v1/boots/stats")["stats"]
+    assert stats[0]["regression"]
+
+
+def test_of_the_node_every_field_is_described(plane):
+    api = Described(plane)
+    for path in ("/v1/status", "/v1/eviction-plan?need=1", "/v1/tokens", "/healthz", "/readyz"):
+        api.ask("GET", path)
+    api.ask("GET", f"/v1/eviction-plan?need={2**40}")
+    api.ask("POST", "/v1/scrub", {})
+    api.ask("POST", "/v1/tokens", {"role": "viewer", "lifetime": "P1D"})
+    api.ask("POST", "/v1/tickets/rotate", {})
