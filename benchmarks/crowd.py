@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 RATE = 500  # a second on each plane; some more than a node can be made to hold
 STEP = 2.0  # seconds; slowhttptest waits 10 between two bytes, slowloris 15
 TICK = 0.05  # seconds
+SETTLED = 20  # ticks until all sit: what is measured is a crowd that is there, not its arrival
 HEAD = b"GET /v1/status HTTP/1.1\r\nHost: node\r\nX-Padding: " + b"x" * 4000
 TCP_REPAIR = 19  # linux/tcp.h; a socket closed in it says nothing to its peer
 _LIMIT = 10.0  # seconds to connect
@@ -92,15 +93,17 @@ def drip(crowd: Crowd, sent: dict[int, int]) -> None:
 
 
 def main(kind: str, port: int, count: int) -> None:
-    """Come, say that all are there, and stay."""
+    """Come, say how many did, and stay."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.nice(10)  # it stands for machines of its own, and must not take ours from what is measured
     crowd = Crowd(port, vanish if kind == "half-open" else idle)
     sent: dict[int, int] = {}  # bytes, by connection
     missing = 0.0
-    print(crowd.join(count), flush=True)
-    while True:
+    came = crowd.join(count)
+    for tick in itertools.count():
+        if tick == SETTLED:
+            print(came, flush=True)
         ended = crowd.ended()
         missing += RATE * TICK if kind == "half-open" else ended
         back = int(min(missing, RATE * TICK))

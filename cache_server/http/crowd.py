@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cache_server.http.unread import Unread
 
 MAX_CONNECTIONS = 4096  # some 20 kB each; a region's replicas ask one call each, and leave
+UNREAD = 2**16  # bytes that one may leave unread before nothing more is written to it
 HEAD_LIMIT = 10.0  # seconds from the connection, or the last answer, to the end of a head
 
 
@@ -42,6 +43,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection, in the place of another one if there are too many."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=UNREAD)  # with TLS it is half a megabyte otherwise
         self._wait()
         if len(self.connections) > self.crowd.limit:
             next(iter(self.crowd.waiting)).turn_away()

@@ -115,6 +115,15 @@ class Encrypted(asyncio.Protocol):
 class _Tls(sslproto.SSLProtocol):
     max_size = 16 * 2**10  # bytes that each connection has for reading; asyncio takes 256 KiB
 
+    def _get_write_buffer_size(self) -> int:
+        """Count what is encrypted and has not left, too: asyncio would think of it as gone.
+
+        Then a caller that reads nothing of a large answer would not be noticed, see ``unread``.
+        """
+        plain: int = super()._get_write_buffer_size()  # type: ignore[misc]
+        below = cast("asyncio.Transport | None", self._transport)
+        return plain + (0 if below is None else below.get_write_buffer_size())
+
     def take(self, data: bytes) -> None:
         """Take bytes that came before this was the connection's protocol."""
         view = memoryview(data)
