@@ -80,10 +80,11 @@ class Lane:
         self._version = self._transfer.version
         address = self._transfer.address(part.file)
         missing = part.missing(self._transfer.files[part.file].file.size)
-        digests = request(address.digests, _entries(part.chunks))
+        name, doubted = self._transfer.request_id, part.tries > 0
+        digests = request(address.digests, _entries(part.chunks), request_id=name)
         if not missing.size:
             return digests
-        return request(address.content, missing, revalidate=part.tries > 0) + digests
+        return request(address.content, missing, revalidate=doubted, request_id=name) + digests
 
     def _receive(self, connection: Connection) -> None:
         state = self._transfer.files[self._under_way[0].file]

@@ -177,7 +177,7 @@ class Pull:
         """Pull one generation; return the manifest of the next when the node moved on."""
         _close(self._arenas)  # of a generation before: two do not fit side by side
         self._arenas = self._open_arenas(manifest)
-        transfer = Transfer(manifest, self._arenas, self._changed)
+        transfer = Transfer(manifest, self._arenas, self._changed, self._client.request_id)
         with self._changed:
             self._transfer = transfer
             if self._stopped.is_set():  # meanwhile: ``close`` did not know of this transfer

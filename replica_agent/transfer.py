@@ -88,14 +88,21 @@ class Transfer:
     """One generation, from the first request to the last verdict. Safe for threads."""
 
     def __init__(
-        self, manifest: Manifest, arenas: Mapping[str, Arena], changed: threading.Condition
+        self,
+        manifest: Manifest,
+        arenas: Mapping[str, Arena],
+        changed: threading.Condition,
+        request_id: str | None = None,
     ) -> None:
         """Plan the transfer of ``manifest`` into ``arenas``, one per model.
+
+        ``request_id`` goes with every request, for the node's log.
 
         Raises:
             MalformedError: a URL of the manifest is not one that the agent follows.
         """
         self.manifest = manifest
+        self.request_id = request_id
         self.leases = [manifest.lease.id]  # held, until the transfer is over
         self.successor: Manifest | None = None  # of the next generation
         self.wire_bytes = 0  # that lanes received; more than the size when some came twice

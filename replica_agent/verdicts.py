@@ -90,7 +90,8 @@ class Verdicts:
     def _ask(self, connection: Connection) -> None:
         self._version = self._transfer.version
         addresses = (self._transfer.address(index) for index in self._asked)
-        connection.send(b"".join(request(a.verdict) for a in addresses))
+        name = self._transfer.request_id
+        connection.send(b"".join(request(a.verdict, request_id=name) for a in addresses))
         while self._asked:
             check_whole(connection.head(), VERDICT_SIZE)
             self._judge(self._asked[0], connection.read(VERDICT_SIZE))
@@ -109,7 +110,8 @@ class Verdicts:
             if table.size == 0:  # nothing to compare: the verdict is not about an empty file
                 self._transfer.revise(index, b"")
             else:
-                connection.send(request(self._transfer.address(index).digests, table))
+                address, name = self._transfer.address(index), self._transfer.request_id
+                connection.send(request(address.digests, table, request_id=name))
                 check_part(connection.head(), table, table.size)
                 self._transfer.revise(index, connection.read(table.size))
             self._differing.pop()

@@ -23,8 +23,10 @@ from cache_protocol.errors import (
     TicketError,
 )
 from cache_protocol.ranges import Span
+from cache_protocol.request_ids import accepted
 from cache_protocol.routes import DIGESTS, FILES, Resource, parse_resource
 from cache_protocol.tickets import Keys, Ticket
+from cache_server.core.tracing import request_id
 from cache_server.data.answer import content_head, failed, problem_answer, select
 from cache_server.data.answers import Answers
 from cache_server.data.guests import Guests
@@ -84,6 +86,8 @@ class Responder:
         """
         wire.begun = False
         self._tally.request()
+        # Whatever is logged about it, in this thread, is about that reader's start.
+        request_id.set(accepted(request.fields.get("x-request-id")))
         try:
             self._answer(request, wire, keep_alive=keep_alive)
         except RefusedError as refused:

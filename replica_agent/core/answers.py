@@ -18,6 +18,7 @@ from cache_protocol.errors import (
     TicketError,
     from_problem,
 )
+from cache_protocol.request_ids import HEADER
 from cache_protocol.ranges import Span, content_range, range_header
 from replica_agent.core.urls import Target
 
@@ -56,12 +57,21 @@ class Head(NamedTuple):
     length: int  # bytes of the body
 
 
-def request(target: Target, span: Span | None = None, *, revalidate: bool = False) -> bytes:
+def request(
+    target: Target,
+    span: Span | None = None,
+    *,
+    revalidate: bool = False,
+    request_id: str | None = None,
+) -> bytes:
     """Return a GET of ``target``, or of ``span`` of it.
 
-    ``revalidate`` asks the node to check its own copy before it sends it.
+    ``revalidate`` asks the node to check its own copy before it sends it; ``request_id`` is for
+    the node's log.
     """
     lines = [f"GET {target.path} HTTP/1.1", f"Host: {target.endpoint}"]
+    if request_id is not None:
+        lines.append(f"{HEADER}: {request_id}")
     if span is not None:
         lines.append(f"Range: {range_header(span)}")
     if revalidate:
