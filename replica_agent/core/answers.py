@@ -18,8 +18,8 @@ from cache_protocol.errors import (
     TicketError,
     from_problem,
 )
-from cache_protocol.request_ids import HEADER
 from cache_protocol.ranges import Span, content_range, range_header
+from cache_protocol.request_ids import HEADER
 from replica_agent.core.urls import Target
 
 MAX_HEAD = 16 * 2**10  # bytes of status line and headers; ours have about 300
