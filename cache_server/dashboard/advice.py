@@ -32,6 +32,10 @@ ADVICE: dict[str, str] = {
         "Nothing that may go would make enough room. Unpin or evict something on the node's page, "
         "wait until the hot window is over, or give the node more capacity."
     ),
+    "quota": (
+        "The tenant keeps or fills as much as it may. Evict something of it, or ask who runs the "
+        "node for a larger quota; replicas are served from the origin meanwhile."
+    ),
     "disk": "Look at the node's disk and its kernel log; what was filled is kept. Then warm again.",
     "disk-sick": (
         "The disk fails or hangs; replicas are served from the origin meanwhile. Look at its SMART "
