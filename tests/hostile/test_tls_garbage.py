@@ -44,13 +44,13 @@ def shaken(certificates: Certificates, parts: list[bytes]) -> bool:
     return False
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
 def test_random_bytes_are_no_handshake(certificates, parts):
     assert not shaken(certificates, parts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_hello_that_is_changed_anywhere_ends_in_a_refusal_or_a_wait(
     certificates, authority, data

@@ -1,19 +1,19 @@
 """Keys of tickets that change while replicas read, with both programs as real processes."""
 
-import json
-
 import pytest
 
 from benchmarks.node import Node
 from cache_protocol.digests import CHUNK_SIZE
 from tests.fakes.hub import Hub
 from tests.integration.content import chunks, digests
-from tests.integration.programs import cache_server, replica
+from tests.integration.programs import replica
 
 
-@pytest.mark.parametrize("flags", [(), ("--revoke",)], ids=["rotated", "revoked"])
+@pytest.mark.parametrize(
+    ("body", "accepted"), [({}, 3), ({"revoke": True}, 1)], ids=["rotated", "revoked"]
+)
 def test_a_pull_goes_on_when_the_keys_of_tickets_change(
-    node: Node, hub: Hub, pipeline: str, repo: str, flags: tuple[str, ...]
+    node: Node, hub: Hub, pipeline: str, repo: str, body: dict[str, bool], accepted: int
 ) -> None:
     files = {"a.dat": chunks(9)}
     hub.commit(repo, files)
@@ -22,8 +22,7 @@ def test_a_pull_goes_on_when_the_keys_of_tickets_change(
     with replica(node, pipeline, "--hold-at", 5 * CHUNK_SIZE) as reader:
         reader.says("held")
         for _ in range(2):
-            done = cache_server("tickets", "rotate", "--root", node.root, "--json", *flags)
-            assert done.returncode == 0, done.stderr
-        assert len(json.loads(done.stdout)["accepted"]) == (1 if flags else 3)
+            answer = node.call("POST", "/v1/tickets/rotate", body)
+        assert len(answer["accepted"]) == accepted
         reader.go()
         assert reader.finished()["files"] == digests(files)

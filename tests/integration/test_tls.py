@@ -129,16 +129,6 @@ def shown(node: Node) -> str:
     return certificate
 
 
-def test_a_certificate_that_cannot_be_used_ends_the_start_with_a_reason(scratch: Path) -> None:
-    (scratch / "cert.pem").write_text("nothing")
-    done = cache_server(
-        "serve", "--root", scratch / "root", "--port", 0, "--data-port", 0,
-        "--tls-cert", scratch / "cert.pem", "--tls-key", scratch / "cert.pem",
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "are not a certificate and its key in PEM" in done.stderr
-
-
 def test_plain_text_off_loopback_is_refused_or_warned_of(scratch: Path) -> None:
     words = ("serve", "--root", scratch / "root", "--host", "0.0.0.0")
     refused = cache_server(*words)
