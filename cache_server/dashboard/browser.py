@@ -98,6 +98,11 @@ def check_origin(request: Request) -> None:
         raise ForbiddenError("this form was sent by another site; open the page here and try again")
 
 
+def _no_address(error: RequestValidationError) -> MalformedError:
+    wrong = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+    return MalformedError(f"this page's address cannot be read: {wrong}")
+
+
 def page_route(show: Show) -> type[APIRoute]:
     """Return a class of routes whose failures are shown by ``show``: people read no JSON."""
 
@@ -111,7 +116,7 @@ def page_route(show: Show) -> type[APIRoute]:
                 except CacheError as error:
                     return show(request, error)
                 except RequestValidationError as error:
-                    return show(request, MalformedError(f"this page's address is wrong: {error}"))
+                    return show(request, _no_address(error))
 
             return handle
 

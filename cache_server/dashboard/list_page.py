@@ -36,7 +36,6 @@ class ListPage:
             "counts": listing.counts,
             "query": query,
             "filters": list(Only),
-            "all": Only.ALL,
         }
         return Part("summary", self.templates.render("parts/summary.html", context))
 

@@ -42,9 +42,7 @@ def browser():
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        # A container's process 1 is root, and has no /dev/shm to speak of.
-        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
         yield browser
         browser.close()
 
