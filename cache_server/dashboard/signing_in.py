@@ -52,7 +52,7 @@ def sign_in_routes(
 
     @router.post("/sign-out")
     async def sign_out(
-        _caller: Annotated[Caller, Depends(Opens(Right.LOOK))],
+        _caller: Annotated[Caller, Depends(Opens(Right.SEE))],
         _fields: Annotated[Fields, Depends(proven)],
     ) -> Response:
         answer = RedirectResponse(SIGN_IN, 303, HEADERS)

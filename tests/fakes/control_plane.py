@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.tokens import Tokens
@@ -45,8 +46,9 @@ class Answer:
 class ControlPlane:
     """Where it listens, and short ways to ask it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, app: FastAPI) -> None:
         self.port = port
+        self.app = app
         self.url = f"http://127.0.0.1:{port}"
 
     def connect(self) -> HTTPConnection:
@@ -120,8 +122,9 @@ def control_plane(
         connections_of=lambda tenant: tenants(tenant).quotas.connections,
     )
     bounded = (crowd or Crowd()).protocol()
+    app = build(service, wiring, None if pages is None else pages(service, wiring))
     config = uvicorn.Config(
-        build(service, wiring, None if pages is None else pages(service, wiring)),
+        app,
         http=bounded if encryption is None else encryption.protocol(bounded),
         log_config=None,
         access_log=False,
@@ -136,7 +139,7 @@ def control_plane(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield ControlPlane(listener.getsockname()[1])
+        yield ControlPlane(listener.getsockname()[1], app)
     finally:
         server.should_exit = True
         thread.join()
