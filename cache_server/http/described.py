@@ -87,6 +87,7 @@ _RULED = (
     errors.ForbiddenError,
     errors.MalformedError,
     errors.BusyError,
+    errors.QuotaError,
     errors.DiskError,
 )
 
