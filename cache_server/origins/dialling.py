@@ -6,6 +6,10 @@ from cache_protocol.errors import MalformedError
 from cache_protocol.names import shown
 from cache_server.core.reach import Reach
 
+# Tried of one name. Who answers for a name can give it thousands, of which none answers; a CDN
+# gives 2 to 8, and the system sorts those that can be reached to the front (RFC 6724).
+MAX_ADDRESSES = 8
+
 
 def dial(reach: Reach, host: str, port: int, timeout: float) -> socket.socket:
     """Return a connection to the first address of ``host`` that ``reach`` permits and answers.
@@ -25,7 +29,7 @@ def dial(reach: Reach, host: str, port: int, timeout: float) -> socket.socket:
     if not permitted:
         raise _private(host, ", ".join(map(str, found)))
     failure: OSError | None = None
-    for address in permitted:
+    for address in permitted[:MAX_ADDRESSES]:
         try:
             sock = socket.create_connection((address, port), timeout)
         except OSError as error:

@@ -107,3 +107,18 @@ def test_a_name_without_an_address_is_told_as_unavailable(monkeypatch):
     connections = Connections(connect_timeout=1, stall_timeout=1, reach=parse_reach(""))
     with pytest.raises(OriginUnavailableError, match="not known"):
         connections.get("http://cdn.example/file", {})
+
+
+def test_of_a_name_with_thousands_of_addresses_a_few_are_tried(monkeypatch):
+    tried: list[object] = []
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"8.8.{n}.8", 80)) for n in range(250)]
+
+    def refused(address: object, _timeout: float) -> None:
+        tried.append(address)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "create_connection", refused)
+    with pytest.raises(TimeoutError):
+        dial(parse_reach(""), "many.example", 80, 1)
+    assert len(tried) == dialling.MAX_ADDRESSES

@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_a_file_says_what_each_tenant_may_do(path):
     assert tenant.secrets == {"hf-team-a"}
     assert tenant.quotas == Quotas(2 * 2**40, 200, 4, 256)
     assert (tenant.allow_pickle, tenant.allow_code) == (True, False)
+
+
+def test_the_file_that_the_contract_shows_is_one(path):
+    contract = (Path(__file__).parents[3] / "docs/contract.md").read_text()
+    block = re.search(r"```yaml\n(tenants:.*?)```", contract, re.DOTALL)
+    path.write_text(block[1])
+    assert read_tenants(path).of("default").quotas.bytes == 2 * 2**40
 
 
 def test_what_a_file_does_not_say_is_not_allowed_and_not_limited(path):

@@ -63,3 +63,10 @@ def test_the_operators_own_endpoint_is_permitted():
 def test_an_entry_that_is_none_is_refused_by_name(entry):
     with pytest.raises(MalformedError, match="is not a host, an address or a network"):
         parse_reach(f"10.0.0.1,{entry}")
+
+
+def test_more_hosts_can_be_permitted_and_no_name_is_none():
+    reach = parse_reach("").with_hosts(["Minio.internal", ""])
+    assert reach.permits("minio.internal", "10.0.0.1")
+    assert not reach.permits("", "10.0.0.1")
+    assert not reach.permits("bucket.minio.internal", "10.0.0.1")
