@@ -1,4 +1,4 @@
-"""A right-to-left override tries to show ``safe\\u202egpj.exe`` as ``safeexe.jpg``."""
+"""A right-to-left override tries to show ``safe\\u202egpj.gif`` as ``safeexe.jpg``."""
 
 import pytest
 
@@ -9,7 +9,7 @@ DIRECTIONS = [chr(n) for n in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=ascii)
 def test_every_embedding_override_and_isolate_is_refused(direction: str):
-    assert_refused(f"safe{direction}gpj.exe")
+    assert_refused(f"safe{direction}gpj.gif")
 
 
 def test_a_name_in_a_script_that_runs_right_to_left_is_a_name():
