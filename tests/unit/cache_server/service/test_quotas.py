@@ -180,6 +180,16 @@ def test_a_fill_beyond_the_quota_waits_and_its_replicas_have_a_manifest(filling,
     assert turns._taken == {"small": 1}
 
 
+def test_a_fill_that_waits_goes_when_its_tenant_gets_a_larger_quota(filling, quotas):
+    quotas["small"] = Quotas(fills=1)
+    begin(filling, ONE)
+    begin(filling, TWO)
+    turns = filling.service._filling._turns
+    assert settled(lambda: turns._waiting)
+    quotas["small"] = Quotas(fills=2)
+    assert settled(lambda: turns._taken == {"small": 2})
+
+
 def test_other_tenants_fill_while_one_waits_for_its_own(filling, quotas):
     quotas["small"] = Quotas(fills=1)
     for key in (ONE, TWO, THREE):
