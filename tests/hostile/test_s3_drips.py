@@ -45,7 +45,7 @@ def test_headers_that_drip_are_given_up_in_time():
         sock.sendall(b"HTTP/1.1 206 Partial Content\r\nX-Long: ")
         trickle(sock, b"x", pause=0.05)
 
-    with bucket(listing, objects, stall_timeout=0.3) as origin:
+    with bucket(listing, objects, stall_timeout=1.0) as origin:
         found = origin.resolve()
         with (
             pytest.raises(OriginUnavailableError),

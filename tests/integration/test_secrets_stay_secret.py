@@ -24,6 +24,9 @@ from tests.fakes.weights import safetensors
 from tests.integration.content import chunks
 from tests.integration.programs import answer, cache_server, last_error, replica_agent
 
+# One play of a dozen processes, before the first look.
+pytestmark = pytest.mark.timeout(180)
+
 OF_THE_NODE = "hf_planted0of0the0node"
 MOUNTED = "hf_planted0and0mounted"
 KEY_ID, KEY, SESSION = "AKIAPLANTED0MOUNTED0", "planted/secret+access0key", "planted//session0token"
