@@ -6,6 +6,7 @@ pipeline fills meanwhile, slowly, from an origin that sends zeros.
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
 import threading
@@ -127,6 +128,7 @@ def main() -> int:
     to: Path = parser.parse_args().to
     to.mkdir(parents=True, exist_ok=True)
     logging.disable()  # one of the fills is meant to fail
+    os.umask(0o077)  # as the node's own: it would close what is open to others
     with (
         tempfile.TemporaryDirectory(prefix="warmline-pictures-") as scratch,
         stage(Path(scratch) / "root") as plane,

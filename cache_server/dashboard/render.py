@@ -1,5 +1,6 @@
 """Templates to HTML. All but our own markup is escaped; a name that is missing is an error."""
 
+import importlib.metadata
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from cache_protocol.units import show_size
 from cache_server.catalogue.registry import Key
-from cache_server.core.slots import SlotState
 from cache_server.dashboard import words
 from cache_server.service.views import stamp
 
@@ -38,7 +38,7 @@ class Templates:
             path=pipeline_path,
             path_of=lambda tenant, name: pipeline_path(Key(tenant, name)),
             anchor=anchor,
-            SlotState=SlotState,
+            version=importlib.metadata.version("warmline"),
         )
 
     def render(self, name: str, context: Mapping[str, Any]) -> str:

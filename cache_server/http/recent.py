@@ -29,8 +29,9 @@ class Recent:
     def of(self, tenant: str) -> Iterable[Glance]:
         """Return how the pipelines of ``tenant`` stood a second ago or later."""
         with self._lock:
-            at, glances = self._seen.get(tenant, (float("-inf"), []))
-            if self._clock() - at >= self._fresh:
-                glances = self._look(tenant)
-                self._seen[tenant] = self._clock(), glances
-            return glances
+            now = self._clock()
+            # An admin may ask for any name: what is stale is not kept.
+            self._seen = {t: s for t, s in self._seen.items() if now - s[0] < self._fresh}
+            if tenant not in self._seen:
+                self._seen[tenant] = now, self._look(tenant)
+            return self._seen[tenant][1]

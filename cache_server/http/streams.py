@@ -7,6 +7,7 @@ taken by pages that are left open. A stream ends with the token it was opened by
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastapi.responses import StreamingResponse
@@ -14,8 +15,6 @@ from fastapi.responses import StreamingResponse
 from cache_protocol.errors import BusyError, CacheError
 from cache_server.core.access import Identity
 
-EVERY = 1.0  # seconds between two looks
-QUIET = 15.0  # seconds after which an empty line keeps proxies from cutting a silent connection
 MAX_STREAMS = 200  # each is a connection and a look a second
 THREADS = 2  # that look; a service that waits for a hung disk holds these, and no others
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx: pass on at once
@@ -31,6 +30,20 @@ class Event(NamedTuple):
 Look = Callable[[], Iterable[Event]]  # what has changed since the last look
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """When streams do what. Seconds."""
+
+    every: float = 1.0  # between two looks
+    quiet: float = 15.0  # after which an empty line keeps proxies from cutting the connection
+    # After which a stream ends, and whoever listens asks again by itself, and is judged again: a
+    # session may have run out although its token has not.
+    life: float = 3600.0
+
+
+RHYTHM = Rhythm()
+
+
 class Streams:
     """All streams of a node, of one event loop."""
 
@@ -38,9 +51,8 @@ class Streams:
         self,
         known: Callable[[Identity], bool],
         ending: Callable[[], bool],
+        rhythm: Rhythm = RHYTHM,
         *,
-        every: float = EVERY,
-        quiet: float = QUIET,
         limit: int = MAX_STREAMS,
     ) -> None:
         """Stream nothing yet.
@@ -48,14 +60,12 @@ class Streams:
         Args:
             known: whether somebody's token is still valid.
             ending: whether the node is about to end.
-            every: seconds between two looks.
-            quiet: seconds of silence after which an empty line is sent.
+            rhythm: when streams do what.
             limit: streams at once.
         """
         self._known = known
         self._ending = ending
-        self._every = every
-        self._quiet = quiet
+        self._rhythm = rhythm
         self._limit = limit
         self._open = 0
         self._lookers = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
@@ -83,8 +93,11 @@ class Streams:
             self._open -= 1
 
     async def _said(self, identity: Identity, look: Look) -> AsyncIterator[str]:
-        loop, silent = asyncio.get_running_loop(), 0.0
+        loop, rhythm, silent = asyncio.get_running_loop(), self._rhythm, 0.0
+        end = loop.time() + rhythm.life
         while self._known(identity) and not self._ending():
+            if loop.time() >= end:
+                return
             try:
                 events = await loop.run_in_executor(self._lookers, lambda: list(look()))
             except CacheError as error:  # what it looked at is not there any more
@@ -92,10 +105,10 @@ class Streams:
                 return
             if events:
                 yield "".join(map(_line, events))
-            elif silent >= self._quiet:
+            elif silent >= rhythm.quiet:
                 yield ":\n\n"
-            silent = 0.0 if events or silent >= self._quiet else silent + self._every
-            await asyncio.sleep(self._every)
+            silent = 0.0 if events or silent >= rhythm.quiet else silent + rhythm.every
+            await asyncio.sleep(rhythm.every)
         yield _line(Event("over", "ended"))
 
 

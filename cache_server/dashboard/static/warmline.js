@@ -135,6 +135,7 @@ async function ask(link) {
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-label", form.querySelector("h1").textContent);
   dialog.append(form);
+  if (document.querySelector("dialog")) return; // a second click, while the first was on its way
   form.querySelector("[data-close]").addEventListener("click", (event) => {
     event.preventDefault();
     dialog.close();
@@ -157,10 +158,12 @@ document.addEventListener("click", (event) => {
 // Search while typing.
 
 const search = document.querySelector("form[data-search]");
-let typing;
+let typing, latest;
 async function find() {
   const address = `/?${new URLSearchParams(new FormData(search))}`;
+  latest = address;
   const page = await fetchPage(address);
+  if (latest !== address) return; // somebody has typed on, and that answer was faster
   for (const id of ["summary", "cards"]) replacePart(id, page.getElementById(id).outerHTML);
   const main = document.getElementById("main");
   main.dataset.live = page.getElementById("main").dataset.live;

@@ -151,6 +151,16 @@ def test_an_admin_sees_the_pipelines_of_all_tenants(site, bench):
     assert site.get("/pipelines/theirs?tenant=other").status == 200
 
 
+def test_a_viewer_of_all_tenants_sees_them_all_and_each_of_them(stranger, bench, voice):
+    bench.put(key=Key("other", "theirs"))
+    stranger.sign_in(stranger.token("viewer", tenant="*")["token"])
+    words = text(stranger.get("/"))
+    assert "theirs" in words
+    assert "voice" in words
+    assert text(stranger.get("/pipelines/theirs?tenant=other"))
+    assert stranger.get("/pipelines/theirs").status == 422
+
+
 def test_a_failure_is_a_page_with_the_status_of_the_api(site):
     answer = site.get("/pipelines/none?tenant=default")
     assert answer.status == 404

@@ -8,7 +8,7 @@ from cache_server.core.access import ROOT
 from cache_server.http.access import Caller
 from cache_server.http.events import watch
 from cache_server.http.recent import Recent
-from cache_server.http.streams import Event, Streams
+from cache_server.http.streams import Event, Rhythm, Streams
 from tests.fakes.glances import NOW, filling, glance
 
 
@@ -26,8 +26,8 @@ def said(streams, look, *, most=20):
     return asyncio.run(listen())
 
 
-def streams(*, known=lambda _: True, ending=lambda: False, **fields):
-    return Streams(known, ending, every=0.0, **fields)
+def streams(*, known=lambda _: True, ending=lambda: False, limit=10, **rhythm):
+    return Streams(known, ending, Rhythm(**{"every": 0.0} | rhythm), limit=limit)
 
 
 def test_a_stream_says_each_event_and_ends_with_the_node():
@@ -56,6 +56,10 @@ def test_a_stream_ends_when_what_it_looks_at_is_gone():
 
 def test_a_stream_with_nothing_to_say_keeps_its_connection_open():
     assert said(streams(quiet=0.0), list, most=3) == ["retry: 2000\n\n", ":\n\n", ":\n\n"]
+
+
+def test_a_stream_that_has_gone_on_for_long_ends_so_that_its_listener_asks_again():
+    assert said(streams(life=0.0), lambda: [Event("a", "1")]) == ["retry: 2000\n\n"]
 
 
 def test_there_are_no_more_streams_than_there_may_be():
