@@ -12,7 +12,6 @@ import pytest
 from cache_protocol.errors import CacheError
 from replica_agent.handover.client import attach
 from replica_agent.handover.lines import Lines
-from replica_agent.handover.messages import Hello, hello
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode
 
@@ -42,9 +41,7 @@ def ask(path: Path) -> dict[str, object] | None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(LIMIT)
         sock.connect(str(path))
-        lines = Lines(sock)
-        lines.write(hello(Hello("llm")))
-        message, fd = lines.read_with_descriptor()
+        message, fd = Lines(sock).read_with_descriptor()  # it is told before it says a word
         assert fd is None
         return message
 

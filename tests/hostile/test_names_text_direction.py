@@ -1,4 +1,4 @@
-"""A right-to-left override tries to show ``safe\\u202egpj.gif`` as ``safeexe.jpg``."""
+"""A right-to-left override tries to show ``safe\\u202egpj.gif`` as ``safefig.jpg``."""
 
 import pytest
 

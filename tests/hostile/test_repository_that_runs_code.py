@@ -1,7 +1,10 @@
 """A repository hides what runs code under names that loaders take and a plain filter misses."""
 
+import pickle
+
 import pytest
 
+from cache_protocol.errors import MalformedError
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.service import SOURCE, VOICE, running_service
 
@@ -29,3 +32,11 @@ def test_what_can_run_code_is_not_pulled_by_any_name(tmp_path, name):
         (model,) = bench.service.view(VOICE)["models"]
         assert [o["path"] for o in model["left_out"]] == [name]
     assert not origin.sent[name]
+
+
+def test_a_pickle_that_calls_itself_safetensors_is_refused(tmp_path):
+    origin = MemoryOrigin({"config.json": b"{}", "model.safetensors": pickle.dumps([0] * 1000)})
+    with running_service(tmp_path / "root", MemoryOrigins({SOURCE: origin})) as bench:
+        bench.put()
+        assert isinstance(bench.warm(), MalformedError)
+        assert not bench.cache()["warm"]
