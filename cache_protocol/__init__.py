@@ -5,6 +5,6 @@ Reading order: ``ranges`` (spans of bytes) · ``digests`` (chunks and their dige
 ``tickets`` (the right to read, inside a URL) · ``routes`` (where everything is asked for) ·
 ``safetensors_header`` (which bytes are which tensor) · ``json_bounds`` (how much either may
 hold) · ``formats`` (which files can run code) · ``request_ids`` (what ties logs
-together) · ``errors`` (every failure either side can name) ·
+together) · ``discretion`` (what nobody repeats) · ``errors`` (every failure either side can name) ·
 ``units`` and ``environment`` (how settings are written).
 """

@@ -10,12 +10,13 @@ can run code is not even downloaded, unless it was asked for by its name or is a
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cache_protocol.discretion import redacted
 from cache_protocol.errors import (
     CacheError,
     MalformedError,
@@ -81,15 +82,15 @@ def _choose(wanted: dict[str, Any], there: Mapping[str, int]) -> list[str]:
 def _hugging_face(name: str, revision: str | None, choose: Choose) -> Path:
     """Download through the library's own cache, as an engine without us would."""
     try:
-        from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - see above
+        from huggingface_hub import HfApi, get_token, snapshot_download  # noqa: PLC0415 - see above
     except ImportError as error:
         raise _missing("huggingface_hub") from error
     repository, _, written = name.partition("@")
-    revision = revision or written or None
+    revision, secrets = revision or written or None, [get_token()]
     try:
         there = HfApi().model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # noqa: BLE001 - of any library under the library
-        return _cached(repository, revision, error)
+        return _cached(repository, revision, _failure(f"hf://{repository}", error, secrets))
     try:
         chosen = choose({each.rfilename: each.size or 0 for each in there.siblings or ()})
         # By the name that was asked for: the library then knows it when the hub is down.
@@ -99,20 +100,20 @@ def _hugging_face(name: str, revision: str | None, choose: Choose) -> Path:
     except CacheError:
         raise
     except Exception as error:
-        raise _failure(f"hf://{repository}", error) from error
+        raise _failure(f"hf://{repository}", error, secrets) from error
     if found.name != there.sha:  # the branch moved between the two
         return _hugging_face(name, revision, choose)
     return found
 
 
-def _cached(repository: str, revision: str | None, why: Exception) -> Path:
+def _cached(repository: str, revision: str | None, why: OriginError) -> Path:
     """Return what the library has of a repository that does not answer; else say why."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - see above
 
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True))
     except Exception:  # noqa: BLE001 - the reason of both is the one before
-        raise _failure(f"hf://{repository}", why) from why
+        raise why from None
 
 
 def _bucket(name: str, choose: Choose, room: Path) -> Path:
@@ -121,10 +122,13 @@ def _bucket(name: str, choose: Choose, room: Path) -> Path:
     except ImportError as error:
         raise _missing("boto3") from error
     bucket, _, prefix = name.partition("/")
-    prefix = prefix.strip("/")
+    prefix, secrets = prefix.strip("/"), []
     try:
         room.mkdir(parents=True, exist_ok=True)
-        client = boto3.client("s3")  # endpoint, region and keys as boto3 finds them
+        session = boto3.session.Session()  # endpoint, region and keys as boto3 finds them
+        if (keys := session.get_credentials()) is not None:
+            secrets = [keys.access_key, keys.secret_key, keys.token]
+        client = session.client("s3")
         objects = dict(_objects(client, bucket, f"{prefix}/" if prefix else ""))
         chosen = choose({path: size for path, (size, _) in objects.items()})
         _check_room(sum(objects[path][0] for path in chosen), room)
@@ -135,7 +139,7 @@ def _bucket(name: str, choose: Choose, room: Path) -> Path:
     except CacheError:
         raise
     except Exception as error:
-        raise _failure(f"s3://{name}", error) from error
+        raise _failure(f"s3://{name}", error, secrets) from error
     return room
 
 
@@ -162,8 +166,8 @@ def _literally(files: list[str]) -> list[str]:
     return ["".join(f"[{c}]" if c in "*?[" else c for c in name) for name in files]
 
 
-def _failure(source: str, error: Exception) -> OriginError:
-    """Return what a library's exception means.
+def _failure(source: str, error: Exception, secrets: Sequence[str | None]) -> OriginError:
+    """Return what a library's exception means, without ``secrets`` that the origin repeats.
 
     Sources: huggingface_hub.errors, whose exceptions hold the answer; botocore's ClientError,
     whose response has the status under ResponseMetadata.
@@ -174,7 +178,8 @@ def _failure(source: str, error: Exception) -> OriginError:
     else:
         status = getattr(answer, "status_code", None)
     kind = {401: OriginDeniedError, 403: OriginDeniedError, 404: OriginNotFoundError}.get(status)
-    return (kind or OriginUnavailableError)(f"{source}: {error}")
+    said = redacted(f"{source}: {error}", filter(None, secrets))
+    return (kind or OriginUnavailableError)(said)
 
 
 def _missing(library: str) -> OriginError:

@@ -5,5 +5,5 @@ Reading order: ``sources`` (where a model lives) · ``content`` (what a generati
 · ``ledger`` (who holds how much room) · ``recency`` (how long ago) · ``eviction`` (who goes)
 · ``access`` (who may do what) · ``attempts`` (who guesses) · ``key_ring`` (what signs tickets)
 · ``reach`` (where origins may be) · ``tenants`` (which of them a tenant may use) · ``drip`` (how
-slowly they may send) · ``discretion`` (what nobody repeats).
+slowly they may send).
 """

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cache_protocol.discretion import redacted
 from cache_protocol.errors import CacheError, OriginUnavailableError
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, OriginFile
-from cache_server.core.discretion import redacted
 from cache_server.ports import Origin, Stream
 
 Redact = Callable[[str], str]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache_server.core.discretion import HEAD, INSTEAD, redacted
+from cache_protocol.discretion import HEAD, INSTEAD, redacted
 
 TOKEN = "hf_planted/secret+0123456789"
 
