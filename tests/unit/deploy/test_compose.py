@@ -52,7 +52,11 @@ def test_prometheus_asks_the_node_with_the_token_that_is_made_for_it():
     (scrape,) = config["scrape_configs"]
     assert scrape["static_configs"][0]["targets"] == [f"node:{settings().port}"]
     (script,) = SERVICES["metrics-token"]["command"]
-    assert scrape["authorization"]["credentials_file"] in script
+    made, read = "/data/metrics", "/tokens/metrics"
+    assert f"mv /data/new {made}" in script
+    assert "tokens:/data" in SERVICES["metrics-token"]["volumes"]
+    assert scrape["authorization"]["credentials_file"] == read
+    assert "tokens:/tokens:ro" in SERVICES["prometheus"]["volumes"]
     assert "--tenant '*' --role viewer" in script
 
 
