@@ -125,7 +125,10 @@ def _api(args: Namespace, env: Mapping[str, str], timeout: float = TIMEOUT) -> N
     token = env.get("CACHE_SERVER_ADMIN_TOKEN")
     if not token and is_of_root:
         token = _read(root / "admin-token")
-    return NodeApi(server, token, args.tenant, timeout=timeout)
+    ca = args.ca or env.get("CACHE_SERVER_CA")
+    pinned = node.get("certificate") if is_of_root and not ca else None
+    trust = Trust(Path(ca) if ca else None, pinned)
+    return NodeApi(server, token, args.tenant, timeout=timeout, trust=trust)
 
 
 def _default_server(args: Namespace, root: Path) -> str:

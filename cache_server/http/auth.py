@@ -1,11 +1,13 @@
 """Who asks: a token, or a browser's session, before anything else of the request is looked at."""
 
+import ipaddress
 import time
 from collections.abc import Callable
 
 from fastapi import Request
 
 from cache_protocol.errors import BusyError, ForbiddenError, UnauthorizedError
+from cache_protocol.names import shown
 from cache_server.core.access import ROOT, Identity
 from cache_server.core.attempts import FailedAttempts
 from cache_server.http.sessions import COOKIE, Sessions
@@ -15,8 +17,21 @@ Check = Callable[[Request], Identity]
 MAX_TOKEN = 512  # characters; ours have 63
 
 
-def everybody(_request: Request) -> Identity:
-    """Let everybody do everything: auth is off, on a loopback address."""
+def everybody(request: Request) -> Identity:
+    """Let everybody on this machine do everything: auth is off, on a loopback address.
+
+    Not those whose browser was led here under another name: a site that lets its own name point
+    to this machine could read pages and send their forms, as if they were its own.
+
+    Raises:
+        ForbiddenError: the node was asked for by a name that is not this machine's.
+    """
+    name = request.url.hostname or ""
+    if not _is_loopback(name):
+        raise ForbiddenError(
+            f"with auth off this node answers to 'localhost' and loopback addresses, not to "
+            f"{shown(name)}"
+        )
     return ROOT
 
 
@@ -75,6 +90,13 @@ def judge(
         _count(request, attempts)
         raise _unknown("nobody has this token, or it was revoked or has run out")
     return identity
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")  # RFC 6761 section 6.3
 
 
 def _count(request: Request, attempts: FailedAttempts) -> None:

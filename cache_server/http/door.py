@@ -17,6 +17,7 @@ from cache_server.http import problems
 from cache_server.http.front import Front
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
+STRANGERS_BODY = 2**12  # bytes, where nobody has to be known: a form with a token
 BODY_LIMIT = 10.0  # seconds for all of it; at the bound above that is 100 kB/s
 PROBES = ("/healthz", "/readyz")  # the only paths of the API that need no token
 
@@ -79,9 +80,10 @@ class Door:
 
     async def _let_in(self, request: Request, receive: Receive, send: Send) -> None:
         scope = request.scope
+        most = STRANGERS_BODY if self._opens(scope["path"]) else MAX_BODY
         try:
             async with asyncio.timeout(BODY_LIMIT):
-                body = await _read(request, receive)
+                body = await _read(request, receive, most)
         except TimeoutError:
             late = MalformedError(f"the body took more than {BODY_LIMIT:.0f} s to come")
             await problems.answer_as(late, 408)(scope, receive, send)
@@ -98,14 +100,14 @@ class Door:
         return problems.answer(error) if page is None else page
 
 
-async def _read(request: Request, receive: Receive) -> Message:
+async def _read(request: Request, receive: Receive, most: int) -> Message:
     """Return the whole body as one message; that of a peer that left is its leaving.
 
     Raises:
-        MalformedError: it is too large; nothing beyond the bound was kept.
+        MalformedError: it has more than ``most`` bytes; nothing beyond that was kept.
     """
     announced = request.headers.get("content-length", "0")
-    _bound(int(announced) if announced.isdecimal() else 0)
+    _bound(int(announced) if announced.isdecimal() else 0, most)
     body, more = bytearray(), True
     while more:
         message = await receive()
@@ -113,13 +115,13 @@ async def _read(request: Request, receive: Receive) -> Message:
             return message
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        _bound(len(body))
+        _bound(len(body), most)
     return {"type": "http.request", "body": bytes(body), "more_body": False}
 
 
-def _bound(size: int) -> None:
-    if size > MAX_BODY:
-        raise MalformedError(f"the body has more than {MAX_BODY} bytes")
+def _bound(size: int, most: int) -> None:
+    if size > most:
+        raise MalformedError(f"the body has more than {most} bytes")
 
 
 def _replayed(body: Message, receive: Receive) -> Receive:

@@ -120,7 +120,7 @@ def test_neither_token_nor_database_password_is_shown():
 
 def test_every_flag_is_a_setting_and_help_names_every_setting_that_works():
     assert {flag.replace("-", "_") for flag in SERVE_FLAGS} <= PARSERS.keys()
-    for name in PARSERS.keys():
+    for name in PARSERS:
         assert f"CACHE_SERVER_{name.upper()} " in SETTINGS
 
 

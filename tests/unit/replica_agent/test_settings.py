@@ -35,7 +35,7 @@ def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_shown(token):
 
 
 def test_a_file_of_authorities_that_is_not_there_is_refused_at_once():
-    with pytest.raises(MalformedError, match="REPLICA_AGENT_CA /nowhere/ca.pem is not a file"):
+    with pytest.raises(MalformedError, match=r"REPLICA_AGENT_CA /nowhere/ca.pem is not a file"):
         from_environment({"REPLICA_AGENT_CA": "/nowhere/ca.pem"})
 
 

@@ -83,3 +83,16 @@ def test_with_auth_off_there_is_nothing_to_sign_in_to(bench):
         answer = plane.ask("GET", "/", token=None)
         assert answer.status == 200
         assert b"Sign out" not in answer.body
+
+
+def test_with_auth_off_a_site_that_points_its_name_here_gets_nothing(bench):
+    with control_plane(bench.service, pages=dashboard, auth=False) as plane:
+        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1"):
+            answer = plane.ask("GET", "/", token=None, headers={"Host": host})
+            assert (answer.status, answer.json["code"]) == (403, "forbidden")
+        for host in ("localhost", "localhost:8080", "[::1]:8080", "node.localhost", "127.0.0.2"):
+            assert plane.ask("GET", "/", token=None, headers={"Host": host}).status == 200
+
+
+def test_a_stranger_sends_no_more_than_a_form(stranger):
+    assert stranger.sign_in("x" * 5000).status == 413
