@@ -2,32 +2,23 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from cache_protocol.errors import (
-    BusyError,
-    CacheError,
-    CapacityError,
-    DiskError,
-    GenerationGoneError,
-)
+from cache_protocol.errors import GenerationGoneError
 from cache_protocol.manifest import TICKET_LIFE, Lease, dump_manifest
-from cache_server.catalogue.registry import Key
 from cache_server.http.access import Caller, Reader
 from cache_server.http.manifests import Signer, manifest_of
+from cache_server.http.opening import readable
 from cache_server.service.library import Readable
-from cache_server.service.room import TenantFullError
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
 from cache_server.store.ticket_keys import TicketKeys
 
 MAX_AT_ONCE = 64  # files whose URLs the event loop signs itself: 50 µs each
-_NOT_KEPT = (CapacityError, TenantFullError, DiskError)  # why a pipeline is passed through
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ def replica_routes(service: Service, data: DataAddress) -> APIRouter:
     async def manifest(pipeline: str, caller: Reader, request: Request) -> JSONResponse:
         """Return the manifest with a lease; a cold slot answers once names and sizes are known."""
         key = caller.key(pipeline)
-        generation = await _readable(service, key)
+        generation = await readable(service, key)
         return await _signed(generation, service.grant(key, generation), _signer(data, request))
 
     @router.get("/leases/{lease}/manifest")
@@ -81,7 +72,7 @@ def _run_out() -> GenerationGoneError:
 
 
 def _signer(data: DataAddress, request: Request) -> Signer:
-    return Signer(data.tickets(), _data_plane(data, request), int(time.time()) + TICKET_LIFE)
+    return Signer(data.tickets(), data_plane(data, request), int(time.time()) + TICKET_LIFE)
 
 
 async def _signed(generation: Readable, lease: Lease, signer: Signer) -> JSONResponse:
@@ -100,33 +91,7 @@ def _holds(service: Service, lease: str, caller: Caller) -> bool:
     return holder is not None and caller.reaches(holder)
 
 
-async def _readable(service: Service, key: Key) -> Readable:
-    """Return what a replica can read now: kept, being filled, or, with no room, passed through."""
-    # A change of threads costs a turn for the interpreter's lock, among many that fill.
-    if (warm := service.warm_now(key)) is not None:
-        return warm
-    try:
-        opening = await asyncio.to_thread(service.ensure, key)
-        # Shielded: a caller that leaves must not end the fill that others share.
-        generation = await asyncio.shield(asyncio.wrap_future(opening))
-    except _NOT_KEPT as error:
-        refused: CacheError = error
-    except BusyError:
-        service.check_admission()  # a fill that was stopped, because the node is: say that
-        raise
-    else:
-        failure = generation.progress.failure  # of an attempt that hangs in a sick disk
-        if not isinstance(failure, _NOT_KEPT):
-            return generation
-        refused = failure
-    # Not in a thread: a few origins that are silent would take them all, from warm pipelines too.
-    if (asked := await asyncio.to_thread(service.look_up, key)) is not None:
-        with suppress(CacheError):  # then ``refused`` is what there is to say
-            await asyncio.shield(asyncio.wrap_future(asked))
-    return await asyncio.to_thread(service.pass_through, key, refused)
-
-
-def _data_plane(data: DataAddress, request: Request) -> str:
+def data_plane(data: DataAddress, request: Request) -> str:
     """Return the data plane's URL: as advertised, or at the host that the replica used."""
     address = urlsplit(f"//{data.advertise or _host(request)}")
     name, port = address.hostname or "127.0.0.1", data.port

@@ -76,6 +76,15 @@ class PassThrough:
             self._library.add(known.generation)
         return known.generation
 
+    def known(self, content: Content) -> PassingGeneration | None:
+        """Return what passes through of ``content`` already, as long as it is at its origin."""
+        with self._lock:
+            known = self._passing.get(content.generation)
+            if known is None or known.generation.changed is not None:
+                return None
+            known.asked = self._monotonic()
+            return known.generation
+
     def end(self, key: Key) -> None:
         """Stop to serve what belongs to ``key``."""
         with self._lock:
