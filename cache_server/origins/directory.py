@@ -23,9 +23,10 @@ from cache_protocol.errors import (
     OriginNotFoundError,
     OriginUnavailableError,
 )
-from cache_protocol.names import check_path, shown
+from cache_protocol.names import MAX_PATH, check_path, shown
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, OriginFile
+from cache_server.origins.question import bounded
 from cache_server.origins.spans import SpanStream
 
 
@@ -41,10 +42,13 @@ class DirectoryOrigin:
         """Implement ``ports.Origin``; the revision is a digest of names and tags."""
         try:
             real = self._real()
-            files = tuple(sorted(_walk(real, real, ""), key=lambda f: f.path))
+            files = tuple(sorted(_walk(real), key=lambda f: f.path))
         except OSError as error:
             raise _translated(error, f"directory {shown(self._root)}") from error
         return Listing(listing_digest(files), files)
+
+    def check_access(self) -> None:
+        """Implement ``ports.Origin``: nobody is asked."""
 
     @contextmanager
     def open(
@@ -104,21 +108,40 @@ def listing_digest(files: tuple[OriginFile, ...]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _walk(root: str, directory: str, below: str) -> Iterator[OriginFile]:
-    """Yield the files under ``directory``, a real path whose name in the listing is ``below``."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            path = f"{below}{entry.name}"
-            real = _inside(root, entry, path) if entry.is_symlink() else entry.path
-            info = os.stat(real, follow_symlinks=False)
-            if stat.S_ISREG(info.st_mode):
-                yield OriginFile(path, info.st_size, _tag(info))
-            elif stat.S_ISDIR(info.st_mode):
-                if f"{directory}/".startswith(f"{real}/"):
-                    raise MalformedError(f"link {shown(path)} leads to a directory that holds it")
-                yield from _walk(root, real, f"{path}/")
-            else:
-                raise MalformedError(f"{shown(path)} is neither a file nor a directory")
+def _walk(root: str) -> Iterator[OriginFile]:
+    """Yield the files under ``root``, a real path."""
+    # Every entry counts: links can make few directories into endlessly many names.
+    for path, info in bounded(_entries(root)):
+        if stat.S_ISREG(info.st_mode):
+            yield OriginFile(path, info.st_size, _tag(info))
+        elif not stat.S_ISDIR(info.st_mode):
+            raise MalformedError(f"{shown(path)} is neither a file nor a directory")
+
+
+def _entries(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield everything under ``root``, each by its name below it, with what it really is."""
+    waiting = [(root, "")]  # real paths, and what names below them begin with
+    while waiting:
+        directory, below = waiting.pop()
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                path = f"{below}{entry.name}"
+                real = _inside(root, entry, path) if entry.is_symlink() else entry.path
+                info = os.stat(real, follow_symlinks=False)
+                if stat.S_ISDIR(info.st_mode):
+                    _check_directory(directory, real, path)
+                    waiting.append((real, f"{path}/"))
+                yield path, info
+
+
+def _check_directory(parent: str, real: str, path: str) -> None:
+    """Refuse a directory ``path`` of ``parent`` that holds it, or is too far down for any file."""
+    if f"{parent}/".startswith(f"{real}/"):
+        raise MalformedError(f"link {shown(path)} leads to a directory that holds it")
+    if len(path) > MAX_PATH:
+        raise MalformedError(
+            f"directory {shown(path)} is too deep: the name of a file has at most {MAX_PATH} bytes"
+        )
 
 
 def _inside(root: str, entry: os.DirEntry[str], path: str) -> str:
