@@ -47,6 +47,20 @@ class Origin(Protocol):
         """
         ...
 
+    def check_access(self) -> None:
+        """Ask whether it may still be read, at the price of one small request; one attempt.
+
+        Where reading is the operator's own to grant, as of a bucket or a directory, nobody is
+        asked.
+
+        Raises:
+            OriginDeniedError: it may not.
+            OriginNotFoundError: it is not there, or it is not to be known that it is: a hub says
+                this of what is private to others.
+            OriginUnavailableError: no answer; that says nothing of the access.
+        """
+        ...
+
     def open(
         self, listing_revision: str, file: OriginFile, span: Span
     ) -> AbstractContextManager[Stream]:

@@ -30,6 +30,7 @@ class Listing:
 
     revision: str  # commit, or a digest of the listing: never a moving name
     files: tuple[OriginFile, ...]
+    restricted: bool = False  # not everybody may read it: private or gated
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,9 @@ class ModelContent:
     credentials: str | None
     files: tuple[OriginFile, ...]
     left_out: tuple[LeftOut, ...] = ()  # for people; follows from the revision and the spec
+    # Whether not everybody might read it when it was resolved; None: resolved by a version that
+    # did not ask.
+    restricted: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,11 @@ class Content:
         """The id: 32 hex digits over everything above.
 
         Tenant and pipeline go in, so that equal content of two pipelines has two ids and is
-        never shared. What was left out is no content.
+        never shared. What was left out is no content, and who may read it is none either.
         """
         fields = asdict(self)
         for model in fields["models"]:
-            del model["left_out"]
+            del model["left_out"], model["restricted"]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
@@ -146,7 +150,13 @@ def select(spec: ModelSpec, listing: Listing) -> ModelContent:
     kept.sort(key=lambda f: (f.path.endswith(".safetensors"), f.path))
     source = spec.source.partition("@")[0] if spec.source.startswith("hf://") else spec.source
     return ModelContent(
-        spec.name, source, listing.revision, spec.credentials, tuple(kept), tuple(out)
+        spec.name,
+        source,
+        listing.revision,
+        spec.credentials,
+        tuple(kept),
+        tuple(out),
+        listing.restricted,
     )
 
 
@@ -199,6 +209,7 @@ def _load_model(fields: Mapping[str, Any]) -> ModelContent:
         credentials=fields["credentials"],
         files=tuple(OriginFile(**f) for f in files),
         left_out=tuple(_load_left_out(o) for o in fields.get("left_out", ())),
+        restricted=fields.get("restricted"),
     )
 
 

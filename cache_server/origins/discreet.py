@@ -29,6 +29,11 @@ class DiscreetOrigin:
         with self._discreet():
             return self._origin.resolve()
 
+    def check_access(self) -> None:
+        """Implement ``ports.Origin``."""
+        with self._discreet():
+            self._origin.check_access()
+
     @contextmanager
     def open(self, listing_revision: str, file: OriginFile, span: Span) -> Iterator[Stream]:
         """Implement ``ports.Origin``."""

@@ -48,11 +48,7 @@ class HuggingFaceOrigin:
 
     def resolve(self) -> Listing:
         """Implement ``ports.Origin``; the revision is a commit."""
-        with asking(self._endpoint):
-            return self._resolve()
-
-    def _resolve(self) -> Listing:
-        try:
+        with self._question():
             info = self._api.model_info(self._repo, revision=self._revision)
             if info.gated:  # its listing is public, its files are not: say so before any fill
                 self._api.auth_check(self._repo)
@@ -61,11 +57,27 @@ class HuggingFaceOrigin:
                 raise OriginUnavailableError(f"{self._repo}: the hub named no commit")
             tree = self._api.list_repo_tree(self._repo, revision=commit, recursive=True)
             files = tuple(_file(entry) for entry in bounded(tree) if isinstance(entry, RepoFile))
+        restricted = bool(info.private or info.gated)
+        return Listing(commit, tuple(sorted(files, key=lambda f: f.path)), restricted)
+
+    def check_access(self) -> None:
+        """Implement ``ports.Origin``: as ``resolve`` finds it out, without the tree.
+
+        Of no revision: a branch that is gone says nothing of who may read the repository.
+        """
+        with self._question():
+            if self._api.model_info(self._repo, expand=["gated"]).gated:
+                self._api.auth_check(self._repo)
+
+    @contextmanager
+    def _question(self) -> Iterator[None]:
+        try:
+            with asking(self._endpoint):
+                yield
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise OriginUnavailableError(
                 f"{self._repo}: the hub's answer has not the form of one ({error!r})"
             ) from error
-        return Listing(commit, tuple(sorted(files, key=lambda f: f.path)))
 
     @contextmanager
     def open(self, listing_revision: str, file: OriginFile, span: Span) -> Iterator[Download]:

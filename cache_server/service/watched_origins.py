@@ -43,6 +43,11 @@ class _Watched:
         with _on_behalf_of(self._request), _watched(self._counters, self._scheme):
             return self._origin.resolve()
 
+    def check_access(self) -> None:
+        self._counters.count_origin_request(self._scheme)
+        with _on_behalf_of(self._request), _watched(self._counters, self._scheme):
+            self._origin.check_access()
+
     @contextmanager
     def open(self, listing_revision: str, file: OriginFile, span: Span) -> Iterator[Stream]:
         self._counters.count_origin_request(self._scheme)

@@ -134,6 +134,10 @@ class OriginContract(ABC):
         ):
             pytest.fail("it opened")
 
+    def test_what_may_be_read_passes_the_check_of_access(self, origin: Origin):
+        assert not origin.resolve().restricted
+        origin.check_access()
+
     def test_a_missing_source_is_not_found(self, origin: Origin):
         missing = self.absent()
         with pytest.raises(OriginNotFoundError):
@@ -166,7 +170,18 @@ class DenyingOriginContract(OriginContract):
         forbidden.close()
 
 
-class RemoteOriginContract(DenyingOriginContract):
+class AskedOriginContract(DenyingOriginContract):
+    """Of origins that say who may read, and may say something else tomorrow."""
+
+    def test_what_was_readable_and_is_not_any_more_fails_the_check(self, origin: Origin):
+        origin.resolve()
+        forbidden = self.forbid()
+        with pytest.raises(OriginDeniedError):
+            forbidden.check_access()
+        forbidden.close()
+
+
+class RemoteOriginContract(AskedOriginContract):
     """Of origins that can be made to break at a byte."""
 
     @abstractmethod
@@ -450,6 +465,30 @@ class TestHuggingFace(RemoteOriginContract):
         listing = ours.resolve()
         assert read(ours, listing, named(listing, BIG), Span(0, 9)) == FILES[BIG][:9]
         ours.close()
+
+    def test_what_not_everybody_may_read_says_so(self, origin: Origin):
+        for switch in ("private", "gated"):
+            repository = self.hub.repository("org/name")
+            repository.private, repository.gated = switch == "private", switch == "gated"
+            ours = self.open("hf://org/name", token="hf_valid")
+            assert ours.resolve().restricted
+            ours.check_access()
+            ours.close()
+
+    def test_a_private_repository_of_others_is_as_if_it_were_not_there(self, origin: Origin):
+        self.hub.repository("org/name").private = True
+        with pytest.raises((OriginNotFoundError, OriginDeniedError)):
+            origin.check_access()
+
+    def test_a_hub_that_fails_says_nothing_of_the_access(self, origin: Origin):
+        for status in (429, 500, 503):
+            self.hub.order(Fault("/api/models/org/name", status=status))
+            with pytest.raises(OriginUnavailableError):
+                origin.check_access()
+
+    def test_a_check_of_access_asks_for_no_tree(self, origin: Origin):
+        origin.check_access()
+        assert [r.path for r in self.hub.asked("hub")] == ["/api/models/org/name"]
 
     def test_the_token_goes_to_the_hub_and_never_to_the_cdn(self, origin: Origin):
         ours = self.open("hf://org/name", token="hf_valid")

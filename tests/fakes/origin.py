@@ -48,6 +48,8 @@ class MemoryOrigin:
         self.requests: list[tuple[str, Span]] = []  # spans that were opened
         self.sent: Counter[str] = Counter()  # bytes handed out, by path
         self.resolves = 0
+        self.restricted = False  # whether it is private or gated
+        self.checks = 0  # questions whether it may still be read
         self.closed = False
         self._pace = Pace(rate)
         self._changed = Condition(Lock())
@@ -56,6 +58,7 @@ class MemoryOrigin:
         self._wrong: Counter[tuple[str, int]] = Counter()
         self._errors: list[OriginError] = []
         self._resolve_errors: list[OriginError] = []
+        self._check_errors: list[OriginError] = []
         self._denial: OriginError | None = None
 
     # faults
@@ -81,7 +84,7 @@ class MemoryOrigin:
             self._resolve_errors += [error] * times
 
     def deny(self, error: OriginError | None) -> None:
-        """Raise ``error`` from every resolve and open from now on; None ends it."""
+        """Raise ``error`` from every resolve, check and open from now on; None ends it."""
         self._denial = error
 
     @contextmanager
@@ -111,7 +114,13 @@ class MemoryOrigin:
             self._raise_ordered(self._resolve_errors)
         files = tuple(self._file(path) for path in sorted(self.files))
         revision = hashlib.sha1(repr(files).encode()).hexdigest()
-        return Listing(revision, files)
+        return Listing(revision, files, self.restricted)
+
+    def check_access(self) -> None:
+        with self._changed:
+            self.checks += 1
+            self._changed.notify_all()
+            self._raise_ordered(self._check_errors)
 
     @contextmanager
     def open(

@@ -233,3 +233,19 @@ def test_content_with_a_field_too_many_is_no_content():
     fields["models"][0]["files"][0]["owner"] = "x"
     with pytest.raises(TypeError, match="owner"):
         load_content(fields)
+
+
+def test_who_might_read_it_is_kept_and_makes_no_other_generation():
+    public = Content("default", "p", (ModelContent("m", "hf://o/n", "r", None, (file("a"),)),))
+    gated = replace(public, models=(replace(public.models[0], restricted=True),))
+    assert gated.generation == public.generation
+    assert load_content(dump_content(gated)) == gated
+
+
+def test_of_content_that_an_older_version_resolved_nobody_knows_who_might_read_it():
+    dumped = dump_content(
+        Content("default", "p", (ModelContent("m", "hf://o/n", "r", None, (file("a"),)),))
+    )
+    for model in dumped["models"]:
+        del model["restricted"]
+    assert load_content(dumped).models[0].restricted is None

@@ -18,6 +18,9 @@ class Failing:
     def resolve(self):
         raise self.error
 
+    def check_access(self):
+        raise self.error
+
     @contextmanager
     def open(self, *_):
         yield self
@@ -40,6 +43,14 @@ def test_an_error_leaves_without_the_secret_and_as_it_is_otherwise():
     shown = raised_by(error)
     assert str(shown) == "the hub said [secret]"
     assert shown.retry_after == 7.0
+
+
+def test_a_check_of_access_tells_no_secret_either():
+    with pytest.raises(OriginDeniedError) as caught:
+        DiscreetOrigin(
+            Failing(OriginDeniedError(f"said {TOKEN}")), frozenset({TOKEN})
+        ).check_access()
+    assert str(caught.value) == "said [secret]"
 
 
 def test_what_led_to_an_error_with_a_secret_is_not_told_on():
