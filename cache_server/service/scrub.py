@@ -267,3 +267,9 @@ def scrub_name(key: Key) -> str:
     That is its id in the tenant that every node has, ``tenant/id`` in others; no id has a slash.
     """
     return key.id if key.tenant == DEFAULT_TENANT else f"{key.tenant}/{key.id}"
+
+
+def key_of(name: str) -> Key:
+    """Return the pipeline that ``scrub_name`` calls ``name``."""
+    tenant, _, pipeline = name.rpartition("/")
+    return Key(tenant or DEFAULT_TENANT, pipeline)
