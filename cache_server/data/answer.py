@@ -104,9 +104,14 @@ def failed(error: CacheError) -> RefusedError:
 def _opening(status: int, now: float, *, keep_alive: bool) -> str:
     # HTTP/1.0 clients need the keep-alive said, HTTP/1.1 clients do not mind it.
     return (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: {_date(int(now))}\r\n"
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nDate: {http_date(now)}\r\n"
         f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n"
     )
+
+
+def http_date(now: float) -> str:
+    """Return unix seconds as the Date field says them."""
+    return _date(int(now))
 
 
 @lru_cache(maxsize=2)

@@ -34,7 +34,7 @@ class Answers:
             RefusedError: 429 at the bound of one generation; 503 while its answers hang.
         """
         with self._lock:
-            self._check(self._running[generation])
+            self._check(self._running.get(generation, set()))
             self._running[generation].add(wire)
         try:
             yield
@@ -43,6 +43,12 @@ class Answers:
                 self._running[generation].discard(wire)
                 if not self._running[generation]:
                     del self._running[generation]
+
+    @property
+    def generations(self) -> set[str]:
+        """Those that bytes are sent of now."""
+        with self._lock:
+            return set(self._running)
 
     def _check(self, running: set[Wire]) -> None:
         if len(running) >= self._limits.generation:

@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 from cache_protocol.errors import CacheError, MalformedError
 from cache_server.data.request import RefusedError, Request, parse_request
-from cache_server.data.responder import Responder
+from cache_server.data.speaker import Speaker
 from cache_server.data.stats import Tally
 from cache_server.data.tls import NotTlsError
 from cache_server.data.wire import READ_SIZE, CutError, ReaderLeftError, Wire
@@ -51,6 +51,10 @@ class Connection:
         """Whether part of a request has come."""
         return bool(self._unread)
 
+    def is_foreign(self, speaker: Speaker) -> bool:
+        """Whether what has come is the begin of a request of another protocol."""
+        return speaker.is_foreign(self._unread)
+
     def receive(self) -> Request | None:
         """Take what has come, without waiting; return the next request if it is whole.
 
@@ -85,12 +89,12 @@ class Connection:
         except OSError:  # reset: the peer is done with us as well
             return False
 
-    def shake(self, responder: Responder) -> Fate:
+    def shake(self, speaker: Speaker) -> Fate:
         """Go on with the handshake; never raises."""
         try:
             return Fate.READ if self.wire.shake() else Fate.SHAKE
         except NotTlsError:
-            return self._refuse_plain(responder)
+            return self._refuse_plain(speaker)
         except CutError as error:
             log.debug("no handshake: %s", error)
         except Exception:
@@ -98,21 +102,21 @@ class Connection:
         self._tally.refused("handshake")
         return Fate.CLOSE
 
-    def _refuse_plain(self, responder: Responder) -> Fate:
+    def _refuse_plain(self, speaker: Speaker) -> Fate:
         """Answer as plainly as was asked."""
         wrong = MalformedError("this port speaks TLS: ask with https")
         try:
-            problem = responder.problem(RefusedError(400, wrong))
+            problem = speaker.problem(RefusedError(400, wrong))
             self.sock.send(problem, socket.MSG_DONTWAIT)
         except OSError as error:
             log.debug("a refusal did not leave: %s", error)
             return Fate.CLOSE
         return Fate.DRAIN
 
-    def serve(self, request: Request, responder: Responder, closing: Callable[[], bool]) -> Fate:
+    def serve(self, request: Request, speaker: Speaker, closing: Callable[[], bool]) -> Fate:
         """Answer ``request`` and every further one that is there already; never raises."""
         try:
-            return self._serve(request, responder, closing)
+            return self._serve(request, speaker, closing)
         except CutError as error:
             self._tally.refused("closing" if closing() else error.reason)
             log.debug("an answer was cut: %s", error)
@@ -120,20 +124,21 @@ class Connection:
             # The last line of defence: one request must not take a worker down.
             log.exception("an answer failed on a bug or a broken disk")
             self._tally.refused("unexpected")
-            return self._apologise(responder)
+            return self._apologise(speaker)
         return Fate.CLOSE
 
-    def _serve(self, request: Request, responder: Responder, closing: Callable[[], bool]) -> Fate:
+    def _serve(self, request: Request, speaker: Speaker, closing: Callable[[], bool]) -> Fate:
         following: Request | None = request
         while following is not None:
             keep_alive = following.keep_alive and not closing()
-            responder.respond(following, self.wire, keep_alive=keep_alive)
+            speaker.respond(following, self.wire, keep_alive=keep_alive)
             if not keep_alive:
                 return Fate.DRAIN
             try:
                 following = self._next()
             except RefusedError as refused:
-                responder.refuse(refused, self.wire, keep_alive=False)
+                self.wire.foreign = self.is_foreign(speaker)
+                speaker.refuse(refused, self.wire, keep_alive=False)
                 return Fate.DRAIN
             except ReaderLeftError:  # between two requests: the ordinary end of a connection
                 return Fate.CLOSE
@@ -150,12 +155,12 @@ class Connection:
         poll.register(self.sock, select.POLLIN)
         return bool(poll.poll(LINGER))
 
-    def _apologise(self, responder: Responder) -> Fate:
+    def _apologise(self, speaker: Speaker) -> Fate:
         if self.wire.begun:
             return Fate.CLOSE
         broken = RefusedError(500, CacheError("the node failed; its log says why"))
         try:
-            responder.refuse(broken, self.wire, keep_alive=False)
+            speaker.refuse(broken, self.wire, keep_alive=False)
         except (CutError, OSError) as error:  # whatever it is: the poller must get it back
             log.debug("nobody heard the apology: %s", error)
             self._tally.refused(error.reason if isinstance(error, CutError) else "unexpected")

@@ -9,11 +9,15 @@ from collections.abc import Callable
 
 from cache_protocol.tickets import Keys
 from cache_server.core.shares import LimitOf, no_limit
+from cache_server.data.answers import Answers
+from cache_server.data.delivery import Delivery
+from cache_server.data.dialect import Dialect
 from cache_server.data.guests import Guests
 from cache_server.data.limits import Limits
 from cache_server.data.poller import Poller
 from cache_server.data.prefetch import Prefetch
 from cache_server.data.responder import Responder
+from cache_server.data.speaker import Speaker
 from cache_server.data.stats import Stats, Tally
 from cache_server.data.tls_wire import TlsWire
 from cache_server.data.wire import Wire, timeval
@@ -41,6 +45,7 @@ class DataPlane:
         clock: Callable[[], float] = time.time,
         connections_of: LimitOf = no_limit,
         encryption: Callable[[], ssl.SSLContext] | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """Bind ``host`` and ``port`` (0 takes a free one); nothing is accepted before ``start``.
 
@@ -53,6 +58,7 @@ class DataPlane:
             clock: unix seconds, for tickets and the Date field.
             connections_of: how many connections at once a tenant may have.
             encryption: for a connection that begins now; None: this plane speaks plain text.
+            dialect: another protocol, for the paths that it answers for.
 
         Raises:
             OSError: the address cannot be bound; the message names it.
@@ -64,9 +70,12 @@ class DataPlane:
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._prefetch = Prefetch()
         guests = Guests(connections_of)
-        responder = Responder(shelf, keys, limits, self._tally, clock, self._prefetch, guests)
+        self._answers = answers = Answers(limits)
+        delivery = Delivery(limits, self._prefetch)
+        own = Responder(shelf, keys, answers, clock, delivery, guests)
+        speaker = Speaker(own, dialect, limits, self._tally, clock, answers, delivery, guests)
         self._poller = Poller(
-            listener, responder, self._workers, limits, self._tally, guests, self._wires(encryption)
+            listener, speaker, self._workers, limits, self._tally, guests, self._wires(encryption)
         )
         self._thread = threading.Thread(target=self._poller.run, name="data-poller", daemon=True)
         self._closed = False
@@ -102,6 +111,11 @@ class DataPlane:
         if encryption is None:
             return lambda sock: Wire(sock, self._tally)
         return lambda sock: TlsWire(sock, self._tally, encryption)
+
+    @property
+    def generations(self) -> set[str]:
+        """The generations that bytes are sent of now."""
+        return self._answers.generations
 
     @property
     def stats(self) -> Stats:

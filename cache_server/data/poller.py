@@ -28,7 +28,7 @@ from cache_server.data.guests import Guests
 from cache_server.data.handshakes import Handshakes
 from cache_server.data.limits import Limits
 from cache_server.data.request import RefusedError, Request
-from cache_server.data.responder import Responder
+from cache_server.data.speaker import Speaker
 from cache_server.data.stats import Tally
 from cache_server.data.wire import CutError, ReaderLeftError, Wire
 from cache_server.data.workers import Workers
@@ -46,7 +46,7 @@ class Poller:
     def __init__(  # noqa: PLR0913, PLR0917 - one plane makes one of these
         self,
         listener: socket.socket,
-        responder: Responder,
+        speaker: Speaker,
         workers: Workers,
         limits: Limits,
         tally: Tally,
@@ -54,7 +54,7 @@ class Poller:
         make_wire: Callable[[socket.socket], Wire],
     ) -> None:
         self._listener = listener
-        self._responder = responder
+        self._speaker = speaker
         self._workers = workers
         self._limits = limits
         self._tally = tally
@@ -204,7 +204,8 @@ class Poller:
     def _refuse(self, connection: Connection, refused: RefusedError) -> None:
         """Answer without a thread: if the peer's window is full it does without the words."""
         try:
-            connection.wire.send_at_once(self._responder.problem(refused))
+            problem = self._speaker.problem(refused, foreign=connection.is_foreign(self._speaker))
+            connection.wire.send_at_once(problem)
         except (OSError, CutError) as error:
             log.debug("a refusal did not leave: %s", error)
         self._drain(connection)
@@ -251,11 +252,11 @@ class Poller:
 
     def _work(self, connection: Connection, request: Request) -> None:
         """Run by a worker."""
-        self._return(connection, connection.serve(request, self._responder, self._closing.is_set))
+        self._return(connection, connection.serve(request, self._speaker, self._closing.is_set))
 
     def _shake(self, connection: Connection) -> None:
         """Run by a worker."""
-        self._return(connection, connection.shake(self._responder))
+        self._return(connection, connection.shake(self._speaker))
 
     def _return(self, connection: Connection, fate: Fate) -> None:
         self._returned.append((connection, fate))

@@ -69,8 +69,17 @@ class Wire:
         self._sock = sock
         self._tally = tally
         self.begun = False  # something of the present answer may have left
+        self.foreign = False  # the present request is one of a dialect; set by ``Speaker``
         self.tenant: str | None = None  # that of the last ticket; set by ``Guests``
         self._disk_since: float | None = None  # monotonic seconds, while the disk is asked
+
+    @property
+    def peer(self) -> str:
+        """The address of the peer; ReaderLeftError if it is gone."""
+        try:
+            return str(self._sock.getpeername()[0])
+        except OSError as error:
+            raise ReaderLeftError(str(error)) from error
 
     @property
     def ready(self) -> bool:
