@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +27,8 @@ class Leases:
     def __init__(self, clock: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
         self._clock = clock
         self._monotonic = monotonic
-        self._holds: dict[str, _Hold] = {}
+        # In the order in which they run out: all have one term, and the clock goes one way.
+        self._holds: OrderedDict[str, _Hold] = OrderedDict()
         self._lock = threading.Lock()
 
     def grant(self, key: Key, generation: str) -> Lease:
@@ -48,6 +49,7 @@ class Leases:
             if hold is None:
                 raise GenerationGoneError("the lease has run out; ask for the manifest again")
             hold.deadline = self._monotonic() + TERM.total_seconds()
+            self._holds.move_to_end(lease)
         return Lease(lease, self._clock() + TERM)
 
     def give_back(self, lease: str) -> None:
@@ -58,7 +60,8 @@ class Leases:
     def end(self, key: Key) -> None:
         """End every hold on ``key``: what its readers hold is taken away from them."""
         with self._lock:
-            self._holds = {lease: h for lease, h in self._holds.items() if h.key != key}
+            for lease in [lease for lease, h in self._holds.items() if h.key == key]:
+                del self._holds[lease]
 
     @property
     def count(self) -> int:
@@ -93,7 +96,9 @@ class Leases:
         with self._lock:
             return {h.generation for h in self._live().values()}
 
-    def _live(self) -> dict[str, _Hold]:
+    def _live(self) -> Mapping[str, _Hold]:
+        """Return the holds that have not run out; costs what has, however many there are."""
         now = self._monotonic()
-        self._holds = {lease: h for lease, h in self._holds.items() if h.deadline > now}
+        while self._holds and next(iter(self._holds.values())).deadline <= now:
+            self._holds.popitem(last=False)
         return self._holds

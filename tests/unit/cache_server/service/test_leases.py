@@ -63,3 +63,12 @@ def test_ending_a_pipelines_leases_leaves_those_of_others(leases):
 def test_a_lease_nobody_granted_cannot_be_renewed(leases):
     with pytest.raises(GenerationGoneError):
         leases.renew("invented")
+
+
+def test_a_renewed_lease_outlives_younger_ones(leases, clock):
+    old, young = leases.grant(VOICE, "g"), leases.grant(VOICE, "h")
+    clock.advance(60)
+    leases.renew(old.id)
+    clock.advance(60)
+    assert leases.holder(young.id) is None
+    assert leases.held() == {"g"}
