@@ -60,7 +60,7 @@ class Boots:
             registry: whose database.
             kept: reports of one pipeline.
             kept_for: how long; older ones go when others come.
-            kept_in_all: reports of all pipelines.
+            kept_in_all: reports of all pipelines; those of the tenant that has most go first.
 
         Raises:
             DiskError: the table cannot be made.
@@ -79,7 +79,7 @@ class Boots:
         with self._registry.transaction() as connection:
             connection.execute(insert(boots).values(**row, report=json.dumps(report)))
             _keep_last(connection, self._kept, of_pipeline)
-            _keep_last(connection, self._kept_in_all)
+            _keep_in_all(connection, self._kept_in_all)
             _sweep(connection, (now - self._kept_for).isoformat())
 
     def last(self, tenant: str, only: Collection[str] | None, limit: int) -> list[dict[str, Any]]:
@@ -121,12 +121,25 @@ def _wanted(tenant: str, only: Collection[str] | None) -> ColumnElement[bool]:
     return of_tenant if only is None else of_tenant & boots.c.pipeline.in_(only)
 
 
-def _keep_last(connection: Connection, count: int, *which: ColumnElement[bool]) -> None:
+def _keep_last(connection: Connection, count: int, which: ColumnElement[bool]) -> None:
     """Delete all but the last ``count`` rows of ``which``."""
-    newest = select(boots.c.number).where(*which).order_by(boots.c.number.desc())
+    newest = select(boots.c.number).where(which).order_by(boots.c.number.desc())
     last = connection.execute(newest.offset(count).limit(1)).scalar()
     if last is not None:
-        connection.execute(delete(boots).where(*which, boots.c.number <= last))
+        connection.execute(delete(boots).where(which, boots.c.number <= last))
+
+
+def _keep_in_all(connection: Connection, count: int) -> None:
+    """Delete what is above ``count`` rows: the oldest of the tenant that has most.
+
+    Not the oldest of all: a tenant that reports without end would push out those of others.
+    """
+    of_tenants = select(boots.c.tenant, func.count()).group_by(boots.c.tenant)
+    kept = dict(connection.execute(of_tenants).tuples().all())
+    excess = sum(kept.values()) - count
+    if excess > 0:
+        most = max(kept, key=lambda tenant: kept[tenant])
+        _keep_last(connection, max(kept[most] - excess, 0), boots.c.tenant == most)
 
 
 def _sweep(connection: Connection, oldest: str) -> None:

@@ -78,6 +78,16 @@ def test_many_names_do_not_keep_more_than_the_whole_may(registry):
     assert numbers(boots) == [4, 3, 2]
 
 
+def test_a_tenant_that_reports_without_end_pushes_out_its_own(registry):
+    boots = Boots(registry, kept_in_all=5)
+    for number in range(2):
+        add(boots, "voice", number)
+    for number in range(10):
+        add(boots, f"name-{number}", number, tenant="greedy")
+    assert numbers(boots) == [1, 0]
+    assert numbers(boots, tenant="greedy") == [9, 8, 7]
+
+
 def test_the_last_of_each_pipeline_are_had_at_once(registry):
     boots = Boots(registry)
     add(boots, "tts", 99)
