@@ -134,8 +134,8 @@ def _keep_in_all(connection: Connection, count: int) -> None:
 
     Not the oldest of all: a tenant that reports without end would push out those of others.
     """
-    of_tenants = select(boots.c.tenant, func.count()).group_by(boots.c.tenant)
-    kept = dict(connection.execute(of_tenants).tuples().all())
+    of_tenants = select(boots.c.tenant, func.count().label("rows")).group_by(boots.c.tenant)
+    kept: dict[str, int] = {row.tenant: row.rows for row in connection.execute(of_tenants)}
     excess = sum(kept.values()) - count
     if excess > 0:
         most = max(kept, key=lambda tenant: kept[tenant])
