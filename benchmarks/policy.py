@@ -27,9 +27,9 @@ from cache_server.catalogue.registry import Key, Registry
 from cache_server.catalogue.tables import pipelines, requests
 from cache_server.core.eviction import SlotUse, plan_eviction
 from cache_server.service.clocks import system_clocks
+from cache_server.service.housekeeping import EVERY
 from cache_server.service.library import Library
 from cache_server.service.requests import BATCH, Requests
-from cache_server.service.service import HOUSEKEEPING
 from cache_server.service.slot import Slot
 
 WINDOW = timedelta(hours=48)
@@ -98,7 +98,7 @@ def _touches(root: Path, slots: int) -> float:
     touching = time.process_time() - begun
     begun = time.process_time()
     stamps.write(stamps.take(BATCH))
-    writing = (time.process_time() - begun) / HOUSEKEEPING
+    writing = (time.process_time() - begun) / EVERY
     registry.close()
     return 100 * (touching + writing)
 

@@ -184,10 +184,11 @@ class Node:
     def _register_pipelines(self) -> None:
         if self._settings.pipelines is None:
             return
+        put = self.service.pipelines.put
         for entry in read_pipelines(self._settings.pipelines):
             key, warm = Key(DEFAULT_TENANT, entry.id), entry.body.warm
             self._admission.check(entry.models, Terms(key.tenant, vouched=True))
-            self.service.put(key, entry.models, pinned=entry.pinned, warm=warm, vouched=True)
+            put(key, entry.models, pinned=entry.pinned, warm=warm, vouched=True)
 
 
 def _boots(registry: Registry, settings: Settings) -> Boots:

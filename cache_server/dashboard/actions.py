@@ -33,7 +33,7 @@ class Action:
 
 
 def _evict(service: Service, key: Key, fields: Fields) -> None:
-    service.evict(key, force=fields.get("force") == "yes")
+    service.removal.evict(key, force=fields.get("force") == "yes")
 
 
 ACTIONS: dict[str, Action] = {
@@ -41,8 +41,8 @@ ACTIONS: dict[str, Action] = {
     for action in (
         Action("warm", "Warm it", lambda s, k, _: s.warm(k, refresh=False)),
         Action("refresh", "Look for a newer revision", lambda s, k, _: s.warm(k, refresh=True)),
-        Action("pin", "Pin it", lambda s, k, _: s.pin(k, pinned=True)),
-        Action("unpin", "Unpin it", lambda s, k, _: s.pin(k, pinned=False)),
+        Action("pin", "Pin it", lambda s, k, _: s.pipelines.pin(k, pinned=True)),
+        Action("unpin", "Unpin it", lambda s, k, _: s.pipelines.pin(k, pinned=False)),
         Action("evict", "Evict it", _evict, grave=True),
     )
 }
@@ -82,8 +82,8 @@ def _add(router: APIRouter, action: Action, layout: Layout) -> None:
 
     @router.get(path)
     def ask(pipeline: str, request: Request, caller: PageChanger) -> HTMLResponse:
-        glance = layout.service.glance(caller.key(pipeline))
-        status = layout.service.status()
+        glance = layout.service.figures.glance(caller.key(pipeline))
+        status = layout.service.figures.status()
         return layout.page(request, "ask", {"action": action, "p": glance, "status": status})
 
     @router.post(path)

@@ -37,7 +37,7 @@ def dashboard(service: Service, wiring: Wiring) -> Front:
         sign_in_routes(layout, identities, wiring.attempts, route),
         page_routes(pages, route),
         action_routes(layout, route),
-        live_routes(pages, streams(service, wiring), Recent(service.glances), route),
+        live_routes(pages, streams(service, wiring), Recent(service.figures.glances), route),
     ):
         routes.include_router(router)
     return Front(routes, sessions, (PATH, SIGN_IN), to_sign_in)

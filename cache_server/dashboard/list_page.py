@@ -32,7 +32,7 @@ class ListPage:
 
     def _summary(self, listing: Listing, query: Query) -> Part:
         context = {
-            "status": self.service.status(),
+            "status": self.service.figures.status(),
             "counts": listing.counts,
             "query": query,
             "filters": list(Only),

@@ -32,7 +32,7 @@ class NodePage:
     def parts(self, caller: Caller, glances: Iterable[Glance], need: int | None) -> list[Part]:
         """Return the parts of the page; with ``need``, also who would go for so many bytes."""
         mine = [g for g in glances if caller.reaches(g.key)]
-        status = self.service.status()
+        status = self.service.figures.status()
         parts = [
             self._part("room", _room(status, mine)),
             self._part("traffic", self._traffic(status)),
@@ -48,12 +48,12 @@ class NodePage:
         return {"status": status, "speeds": self.throughput.look(counts), "counts": counts}
 
     def _plan(self, need: int | None) -> dict[str, Any]:
-        plan = self.service.eviction_plan(self._all_that_may_go() if need is None else need)
+        plan = self.service.removal.plan(self._all_that_may_go() if need is None else need)
         return {"plan": plan, "need": need, "most": VICTIMS}
 
     def _all_that_may_go(self) -> int:
         """Return the bytes of a fill for which everybody would go who may."""
-        return BEYOND - int(self.service.eviction_plan(BEYOND)["shortfall"])
+        return BEYOND - int(self.service.removal.plan(BEYOND)["shortfall"])
 
     def _part(self, name: str, context: Mapping[str, Any]) -> Part:
         return Part(name, self.templates.render(f"parts/{name}.html", context))

@@ -57,7 +57,7 @@ class Pages:
 def page_routes(pages: Pages, route: type[APIRoute]) -> APIRouter:
     """Return the routes of the pages; ``route`` shows their failures."""
     router = APIRouter(include_in_schema=False, route_class=route)
-    layout, glances = pages.layout, pages.layout.service.glances
+    layout, glances = pages.layout, pages.layout.service.figures.glances
 
     @router.get("/")
     def pipelines(request: Request, caller: ListViewer, query: Asked) -> HTMLResponse:

@@ -47,7 +47,7 @@ class PipelinePage:
         Raises:
             UnknownPipelineError: there is none.
         """
-        glance, view = self.service.glance(key), self.service.view(key)
+        glance, view = self.service.figures.glance(key), self.service.figures.view(key)
         reports = self.boots.last(key.tenant, {key.id}, BOOTS)
         return [
             self._part("standing", self._standing(caller, glance)),

@@ -82,7 +82,7 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
     app.include_router(token_routes(wiring.identities))
     app.include_router(metric_routes(metrics))
     app.include_router(_boot_routes(service, wiring, metrics))
-    app.include_router(event_routes(streams(service, wiring), Recent(service.glances)))
+    app.include_router(event_routes(streams(service, wiring), Recent(service.figures.glances)))
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi(_caller: Viewer) -> dict[str, Any]:

@@ -19,23 +19,27 @@ def policy_routes(service: Service) -> APIRouter:
     def evict(pipeline: str, caller: Changer, body: EvictBody | None = None) -> dict[str, int]:
         """Delete what is kept of a pipeline; it stays registered, and is pulled anew if asked."""
         force = body is not None and body.force
-        return {"freed": service.evict(caller.key(pipeline), force=force)}
+        return {"freed": service.removal.evict(caller.key(pipeline), force=force)}
 
     @router.put("/pipelines/{pipeline}/pin")
     def pin(pipeline: str, caller: Changer) -> dict[str, Any]:
         """Keep a pipeline: the policy never evicts it."""
-        return service.pin(caller.key(pipeline), pinned=True)
+        key = caller.key(pipeline)
+        service.pipelines.pin(key, pinned=True)
+        return service.figures.view(key)
 
     @router.delete("/pipelines/{pipeline}/pin")
     def unpin(pipeline: str, caller: Changer) -> dict[str, Any]:
         """Let the policy decide again."""
-        return service.pin(caller.key(pipeline), pinned=False)
+        key = caller.key(pipeline)
+        service.pipelines.pin(key, pinned=False)
+        return service.figures.view(key)
 
     @router.get("/eviction-plan")
     def eviction_plan(
         _caller: Operator, need: Annotated[int, Query(ge=0, le=MAX_NEED)]
     ) -> dict[str, Any]:
         """Return who would go, of all tenants, for ``need`` bytes, in order. Nothing happens."""
-        return service.eviction_plan(need)
+        return service.removal.plan(need)
 
     return router

@@ -64,7 +64,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Implement prometheus_client's ``Collector``."""
-        glances = self._service.glances(ALL_TENANTS)
+        glances = self._service.figures.glances(ALL_TENANTS)
         yield from node_families(self._service, glances)
         if self._lanes is not None:
             yield from lane_families(self._lanes())

@@ -16,7 +16,7 @@ from cache_server.service.service import Service
 
 def node_families(service: Service, glances: Sequence[Glance]) -> Iterator[Metric]:
     """Return everything about the node but its data plane and its pipelines."""
-    status = service.status()
+    status = service.figures.status()
     yield from _state(service, status)
     yield from _room(status, glances)
     yield from _asked(service)

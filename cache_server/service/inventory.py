@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cache_protocol.errors import CacheError, DiskError
+from cache_protocol.errors import CacheError, DiskError, UnknownPipelineError
+from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.core.content import is_lawful
 from cache_server.core.ledger import Ledger
@@ -74,6 +75,22 @@ class Inventory:
         if not self._known.is_set():
             self._learn()
         return self._by_key
+
+    def find(self, key: Key, *, load: bool = True) -> Slot:
+        """Return a slot that is not on its way out, by default with what lies of it on disk.
+
+        With the lock held.
+
+        Raises:
+            UnknownPipelineError: there is none.
+            DiskError: as ``load``.
+        """
+        slot = self.slots.get(key)
+        if slot is None or slot.leaving:
+            raise UnknownPipelineError(f"there is no pipeline {shown(key.id)}")
+        if load:
+            self.load(slot)
+        return slot
 
     def load(self, slot: Slot) -> None:
         """Take what lies on disk into the slot: once, at first use. With the lock held.

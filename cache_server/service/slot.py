@@ -97,6 +97,19 @@ class Slot:
         self.state = advance(self.state, event)
 
 
+def end_work(slot: Slot, lock: "threading.RLock") -> None:
+    """Stop what runs for ``slot`` and wait until it is over. Without ``lock``, the service's."""
+    with lock:
+        work, resolving = slot.work, slot.resolving
+        for each in (work, resolving):
+            if each is not None:
+                each.stop()
+    if work is not None:
+        work.done.exception()  # how it ended does not matter, only that it did
+    if resolving is not None:
+        resolving.found.exception()
+
+
 def _shared_future() -> "Future[Generation]":
     """Return a future that no single waiter can cancel: others wait for it too."""
     future: Future[Generation] = Future()

@@ -176,7 +176,7 @@ def test_the_keyboard_reaches_everything_in_order(page, bench):
 def test_axe_finds_nothing_that_shuts_people_out(visitors, bench, booted, origin, scheme):
     bench.warm()
     booted(12)
-    bench.service.pin(bench.slot().registration.key, pinned=True)
+    bench.service.pipelines.pin(bench.slot().registration.key, pinned=True)
     bench.service.touch(bench.slot().registration.key)
     origin.deny(OriginDeniedError("403: gated"))
     bench.warm(refresh=True)

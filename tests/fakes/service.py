@@ -60,7 +60,7 @@ class Bench:
         self.service, self.root, self.clock = service, root, clock
 
     def put(self, *models: ModelSpec, key: Key = VOICE) -> bool:
-        return self.service.put(key, models or (ModelSpec("m", SOURCE),), pinned=None)
+        return self.service.pipelines.put(key, models or (ModelSpec("m", SOURCE),), pinned=None)
 
     def slot(self, key: Key = VOICE) -> Slot:
         return self.service._inventory.slots[key]
@@ -100,7 +100,7 @@ class Bench:
         return self._end_of(work)
 
     def cache(self, key: Key = VOICE) -> dict:
-        return self.service.view(key)["cache"]
+        return self.service.figures.view(key)["cache"]
 
     def keep_house(self) -> None:
         """Do one round of housekeeping now."""
@@ -112,7 +112,7 @@ class Bench:
 
     @property
     def pulled(self) -> int:
-        return self.service.status()["origin_bytes"]
+        return self.service.figures.status()["origin_bytes"]
 
     def read(self, path: str, generation: Generation, *, model: str = "m") -> bytes:
         """Return a whole file as a replica reads it: what is present, again and again."""

@@ -113,7 +113,7 @@ def test_our_lease_is_not_in_the_way_of_what_they_do_with_theirs(node):
 def test_what_they_remove_stays_with_us(node):
     theirs = addresses(node.manifest("theirs"))
     ours = addresses(node.manifest("ours"))
-    node.bench.service.remove(THEIRS, force=True)
+    node.bench.service.removal.remove(THEIRS, force=True)
     assert {node.get(url)[0] for url in theirs} == {410}
     assert WEIGHTS in [node.get(url)[1] for url in ours]
 

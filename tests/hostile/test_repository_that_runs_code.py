@@ -29,7 +29,7 @@ def test_what_can_run_code_is_not_pulled_by_any_name(tmp_path, name):
         bench.put()
         assert bench.warm() is None
         assert [f.origin.path for f in bench.open().files] == list(SAFE)
-        (model,) = bench.service.view(VOICE)["models"]
+        (model,) = bench.service.figures.view(VOICE)["models"]
         assert [o["path"] for o in model["left_out"]] == [name]
     assert not origin.sent[name]
 

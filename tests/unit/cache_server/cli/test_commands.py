@@ -134,7 +134,7 @@ def test_a_refresh_that_fails_is_told_although_the_slot_stays_warm(node, bench, 
 def test_a_wait_for_a_pipeline_that_is_evicted_meanwhile_ends(node, bench, origin, monkeypatch):
     put(node)
     with origin.held():
-        evict = SimpleNamespace(sleep=lambda _: bench.service.evict(VOICE, force=True))
+        evict = SimpleNamespace(sleep=lambda _: bench.service.removal.evict(VOICE, force=True))
         monkeypatch.setattr(commands, "time", evict)
         code, out, err = node("warm", "voice", "--wait")
     assert (code, json.loads(out.splitlines()[0])["state"]) == (1, "filling")

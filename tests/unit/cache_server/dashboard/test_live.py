@@ -54,7 +54,7 @@ def test_an_open_page_is_sent_the_parts_that_change(plane, bench):
     with Heard(plane, "/live") as stream:
         assert stream.answer.headers["content-type"].startswith("text/event-stream")
         assert json.loads(stream.next()[1]).keys() == {"summary", "cards"}
-        bench.service.pin(Key("default", "voice"), pinned=True)
+        bench.service.pipelines.pin(Key("default", "voice"), pinned=True)
         name, data = stream.next()
         assert name == "parts"
         assert json.loads(data).keys() == {"summary", "card-default/voice"}
@@ -66,7 +66,7 @@ def test_a_page_of_a_pipeline_that_is_removed_is_over(plane, bench):
     bench.resolved()
     with Heard(plane, "/pipelines/voice/live?tenant=default") as stream:
         assert stream.next()[0] == "parts"
-        bench.service.remove(Key("default", "voice"), force=False)
+        bench.service.removal.remove(Key("default", "voice"), force=False)
         assert stream.next() == ("over", "unknown-pipeline")
 
 
@@ -83,7 +83,7 @@ def test_the_api_says_how_pipelines_stand_as_it_changes(plane, bench):
     with Heard(plane, "/v1/events") as stream:
         name, data = stream.next()
         assert (name, json.loads(data)["cache"]["state"]) == ("pipeline", "cold")
-        bench.service.pin(Key("default", "voice"), pinned=True)
+        bench.service.pipelines.pin(Key("default", "voice"), pinned=True)
         assert json.loads(stream.next()[1])["cache"]["pinned"]
 
 

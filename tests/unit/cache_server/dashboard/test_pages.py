@@ -109,10 +109,10 @@ def test_the_node_page_says_who_would_go_for_a_fill(site, voice, bench):
 def test_the_node_page_says_in_which_order_pipelines_may_go(site, voice, bench):
     bench.put(key=Key("default", "pinned"))
     bench.warm(Key("default", "pinned"))
-    bench.service.pin(Key("default", "pinned"), pinned=True)
+    bench.service.pipelines.pin(Key("default", "pinned"), pinned=True)
     page = text(site.get("/node"))
     assert "1 pipeline may go, 10.1 MB together" in page
-    bench.service.pin(Key("default", "voice"), pinned=True)
+    bench.service.pipelines.pin(Key("default", "voice"), pinned=True)
     assert "Nobody may go now" in text(site.get("/node"))
 
 

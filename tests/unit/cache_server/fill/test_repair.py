@@ -43,7 +43,7 @@ def test_a_flipped_byte_is_repaired_from_the_origin_by_its_chunk_alone(bench, or
     assert bench.read("w.dat", bench.open()) == DATA
     extra = len(DATA) - CHUNK_SIZE
     assert (origin.sent["w.dat"], bench.pulled) == (before[0] + extra, before[1] + extra)
-    assert bench.service.status()["repaired_chunks"] == 1
+    assert bench.service.figures.status()["repaired_chunks"] == 1
     assert bench.cache()["state"] == "warm"
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_slot_whose_origin_moved_on_is_filled_with_what_there_is_now(b
     assert bench.read("w.dat", new) == origin.files["w.dat"]
     bench.keep_house()
     assert bench.on_disk() == [new.id]
-    assert bench.service.status()["used"] == new.room
+    assert bench.service.figures.status()["used"] == new.room
 
 
 def test_a_slot_found_damaged_during_its_refresh_is_warm_when_that_is_over(bench, origin):

@@ -234,7 +234,7 @@ def test_a_pipeline_that_does_not_fit_is_507_with_the_numbers(api, bench, origin
     assert (answer.status, answer.json["code"]) == (507, "capacity")
     assert answer.json["retry"] == "later"
     assert "needed" in answer.json["detail"]
-    assert bench.service.status()["used"] == 0
+    assert bench.service.figures.status()["used"] == 0
 
 
 def test_a_replica_of_a_pipeline_that_does_not_fit_is_told_that_it_passes_through(
@@ -323,7 +323,7 @@ def test_a_hundred_waiting_callers_do_not_keep_a_warm_pipeline_from_answering(ap
             api.send(connection, "GET", "/v1/pipelines/slow/manifest")
         assert api.ask("GET", "/v1/pipelines/voice/manifest").status == 200
         assert api.ask("GET", "/v1/pipelines/slow").json["cache"]["state"] in ("filling", "cold")
-        bench.service.remove(Key("default", "slow"), force=True)
+        bench.service.removal.remove(Key("default", "slow"), force=True)
         answers = {api.receive(c).status for c in waiting}
         assert answers <= {404, 429}
     finally:
@@ -349,7 +349,7 @@ def test_a_silent_origin_beside_a_sick_disk_keeps_no_other_pipeline_from_passing
                 api.send(connection, "GET", "/v1/pipelines/slow/manifest")
             manifest = parse_manifest(api.ask("GET", "/v1/pipelines/voice/manifest").body)
         assert manifest.source == "pass-through"
-        bench.service.remove(Key("default", "slow"), force=True)
+        bench.service.removal.remove(Key("default", "slow"), force=True)
         assert {api.receive(c).status for c in waiting} <= {404, 503}
     finally:
         for connection in waiting:

@@ -176,7 +176,7 @@ def test_the_room_of_a_tenant_is_there_and_its_quota_where_it_has_one(warm, benc
     used = value(warm, "warmline_used_bytes")
     assert value(warm, "warmline_tenant_used_bytes", tenant="default") == used
     assert absent(warm, "warmline_tenant_quota_bytes", tenant="default")
-    _, quota = tenant_families(bench.service.glances("*"), lambda _: Quotas(bytes=5))
+    _, quota = tenant_families(bench.service.figures.glances("*"), lambda _: Quotas(bytes=5))
     assert [(s.labels, s.value) for s in quota.samples] == [({"tenant": "default"}, 5)]
 
 

@@ -80,7 +80,7 @@ def test_what_is_about_a_pipeline_names_it_in_fields(bench, caplog):
     caplog.set_level(logging.INFO)
     bench.put()
     assert bench.warm() is None
-    bench.service.evict(VOICE, force=False)
+    bench.service.removal.evict(VOICE, force=False)
     about = [r for r in caplog.records if "is warm" in r.message or "evicted" in r.message]
     assert [(r.tenant, r.pipeline) for r in about] == [("default", "voice")] * 2
 

@@ -16,7 +16,7 @@ def test_a_pipeline_above_the_capacity_is_refused_with_the_numbers(node):
             bench.open()
         bench.settle()
         assert bench.on_disk() == []
-        assert bench.service.status()["used"] == 0
+        assert bench.service.figures.status()["used"] == 0
         assert bench.cache()["last_error"]["code"] == "capacity"
 
 
@@ -38,7 +38,7 @@ def test_a_fill_in_progress_holds_its_room(node, origin):
             with pytest.raises(CapacityError):
                 bench.open(Key("default", "second"))
         bench.settle()
-        bench.service.remove(VOICE, force=False)
+        bench.service.removal.remove(VOICE, force=False)
         assert bench.warm(Key("default", "second")) is None
 
 
@@ -78,7 +78,7 @@ def test_a_disk_that_fills_at_the_layout_leaves_nothing_and_the_node_stays_up(fu
     free = _free(full)
     assert isinstance(full.warm(), CapacityError)
     assert full.on_disk() == []
-    assert full.service.status()["used"] == 0
+    assert full.service.figures.status()["used"] == 0
     assert free - _free(full) < 2**20
 
 

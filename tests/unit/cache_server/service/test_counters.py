@@ -83,9 +83,9 @@ def test_a_chunk_that_rots_is_counted_and_so_are_the_bytes_that_mend_it(warm):
 
 
 def test_evictions_are_counted_by_why_with_the_bytes_that_they_freed(warm):
-    freed = warm.service.evict(VOICE, force=False)
+    freed = warm.service.removal.evict(VOICE, force=False)
     warm.warm()
-    warm.service.remove(VOICE, force=False)
+    warm.service.removal.remove(VOICE, force=False)
     counters = warm.service.counters
     assert counters.evictions == {Leaving.ASKED: 1, Leaving.REMOVED: 1}
     assert counters.evicted == {Leaving.ASKED: freed, Leaving.REMOVED: freed}
@@ -95,6 +95,6 @@ def test_evictions_are_counted_by_why_with_the_bytes_that_they_freed(warm):
 def test_an_eviction_of_nothing_is_none(bench):
     bench.put()
     bench.resolved()
-    bench.service.evict(VOICE, force=False)
-    bench.service.evict(VOICE, force=False)
+    bench.service.removal.evict(VOICE, force=False)
+    bench.service.removal.evict(VOICE, force=False)
     assert bench.service.counters.evictions.total() == 0

@@ -174,9 +174,9 @@ def test_a_chunk_that_the_disk_refused_to_a_reader_is_looked_at_and_the_disk_is_
     "call",
     [
         lambda bench: bench.put(key=Key("default", "other")),
-        lambda bench: bench.service.remove(VOICE, force=True),
-        lambda bench: bench.service.evict(VOICE, force=True),
-        lambda bench: bench.service.pin(VOICE, pinned=True),
+        lambda bench: bench.service.removal.remove(VOICE, force=True),
+        lambda bench: bench.service.removal.evict(VOICE, force=True),
+        lambda bench: bench.service.pipelines.pin(VOICE, pinned=True),
     ],
     ids=["put", "remove", "evict", "pin"],
 )

@@ -30,7 +30,7 @@ def test_a_lease_is_renewed_while_a_service_drains(bench):
     lease = bench.grant(bench.open())
     bench.service.drain()
     assert bench.service.renew(lease.id).id == lease.id
-    assert bench.service.status()["draining"]
+    assert bench.service.figures.status()["draining"]
 
 
 def test_of_two_fills_the_one_that_nobody_reads_is_ended(bench, origin):

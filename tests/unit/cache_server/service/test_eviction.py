@@ -13,6 +13,7 @@ from cache_server.core.counted import Leaving
 from cache_server.core.ledger import room
 from cache_server.core.slots import SlotState
 from cache_server.service import departures
+from cache_server.service.slot import end_work
 from tests.fakes.service import LIMIT, SOURCE, VOICE, chunks
 
 SIZE = room([2, len(chunks(2.5))])  # what one pipeline takes
@@ -38,7 +39,7 @@ def two(node):
 
 
 def warm_keys(bench) -> list[str]:
-    return [v["id"] for v in bench.service.views("default") if v["cache"]["warm"]]
+    return [v["id"] for v in bench.service.figures.views("default") if v["cache"]["warm"]]
 
 
 def test_the_least_recently_requested_goes_and_its_files_with_it(two):
@@ -46,7 +47,7 @@ def test_the_least_recently_requested_goes_and_its_files_with_it(two):
     assert two.warm(THIRD) is None
     assert warm_keys(two) == ["second", "third"]
     assert gone.id not in two.on_disk()
-    assert two.service.status()["used"] == 2 * SIZE
+    assert two.service.figures.status()["used"] == 2 * SIZE
 
 
 def test_a_touch_makes_a_slot_the_last_to_go(two):
@@ -78,10 +79,11 @@ def test_a_lease_that_is_renewed_keeps_its_slot_hot(two):
 
 
 def test_a_pinned_slot_stays_and_goes_again_once_it_is_not(two):
-    assert two.service.pin(VOICE, pinned=True)["cache"]["pinned"]
+    two.service.pipelines.pin(VOICE, pinned=True)
+    assert two.cache(VOICE)["pinned"]
     assert two.warm(THIRD) is None
     assert warm_keys(two) == ["third", "voice"]
-    two.service.pin(VOICE, pinned=False)
+    two.service.pipelines.pin(VOICE, pinned=False)
     two.service.touch(THIRD)
     assert two.warm(SECOND) is None
     assert warm_keys(two) == ["second", "third"]
@@ -94,7 +96,7 @@ def test_a_slot_that_a_replica_reads_stays(two):
 
 
 def test_nobody_goes_when_it_would_not_be_enough_and_the_refusal_says_why(two):
-    two.service.pin(VOICE, pinned=True)
+    two.service.pipelines.pin(VOICE, pinned=True)
     two.service.touch(SECOND)
     with pytest.raises(CapacityError, match=r"needed.* 21\.0 MB hot, 21\.0 MB pinned") as refused:
         two.service.warm(THIRD, refresh=False)
@@ -114,7 +116,7 @@ def test_a_wall_clock_that_jumps_evicts_nothing_hot(two, jump):
     for key in (VOICE, SECOND):
         two.service.touch(key)
     two.clock.wall_ahead = timedelta(hours=jump)
-    two.service._flush()
+    two.service._house.flush()
     with pytest.raises(CapacityError):
         two.service.warm(THIRD, refresh=False)
     assert two.cache(VOICE)["hot"]
@@ -169,17 +171,17 @@ def test_what_a_failed_fill_left_counts_and_can_go(node, origin):
         bench.put()
         with origin.held(), ThreadPoolExecutor(1) as pool:
             bench.open()
-            stopping = pool.submit(bench.service._end_work, bench.slot())
+            stopping = pool.submit(end_work, bench.slot(), bench.service._lock)
             assert bench.slot().work.stopped.wait(LIMIT)
             origin.gate.set()
             stopping.result(LIMIT)
         bench.clock.advance(COLD)
-        assert bench.service.status()["used"] == SIZE
+        assert bench.service.figures.status()["used"] == SIZE
         for key in (SECOND, THIRD):
             bench.put(key=key)
             bench.service.touch(key)
             assert bench.warm(key) is None
-        assert bench.service.status()["used"] == 2 * SIZE
+        assert bench.service.figures.status()["used"] == 2 * SIZE
         assert warm_keys(bench) == ["second", "third"]
 
 
@@ -192,11 +194,11 @@ def test_a_burst_of_fills_never_outruns_the_capacity(node, origin):
         with origin.held():
             opened = [bench.service.ensure(key) for key in keys]
             refused = [f.exception(LIMIT) for f in opened]
-            assert bench.service.status()["used"] == 3 * SIZE
+            assert bench.service.figures.status()["used"] == 3 * SIZE
         assert sum(isinstance(e, CapacityError) for e in refused) == 5
         for key in keys:
             bench.settle(key)
-        assert bench.service.status()["used"] == 3 * SIZE
+        assert bench.service.figures.status()["used"] == 3 * SIZE
 
 
 def test_room_counts_until_the_files_are_gone(two, monkeypatch):
@@ -209,10 +211,10 @@ def test_room_counts_until_the_files_are_gone(two, monkeypatch):
 
     monkeypatch.setattr(departures, "delete", slow)
     with ThreadPoolExecutor(1) as pool:
-        evicting = pool.submit(two.service.evict, VOICE, force=False)
+        evicting = pool.submit(two.service.removal.evict, VOICE, force=False)
         assert begun.wait(LIMIT)
         assert two.cache(VOICE)["state"] == "evicting"
-        assert two.service.status()["used"] == 2 * SIZE
+        assert two.service.figures.status()["used"] == 2 * SIZE
         joined = two.service.ensure(VOICE)  # a request meanwhile is no error, it waits
         gate.set()
         assert evicting.result(LIMIT) == SIZE
@@ -227,8 +229,8 @@ def test_room_counts_until_the_files_are_gone(two, monkeypatch):
 def test_an_evicted_pipeline_stays_registered_and_comes_back_when_asked_for(bench, origin):
     bench.put()
     bench.warm()
-    assert bench.service.evict(VOICE, force=False) == SIZE
-    assert (bench.on_disk(), bench.service.status()["used"]) == ([], 0)
+    assert bench.service.removal.evict(VOICE, force=False) == SIZE
+    assert (bench.on_disk(), bench.service.figures.status()["used"]) == ([], 0)
     cache = bench.cache()
     assert (cache["state"], cache["warm"], cache["filled"]) == ("cold", False, 0)
     again = bench.open()
@@ -238,7 +240,7 @@ def test_an_evicted_pipeline_stays_registered_and_comes_back_when_asked_for(benc
 
 def test_evicting_what_is_not_there_frees_nothing(bench):
     bench.put()
-    assert bench.service.evict(VOICE, force=False) == 0
+    assert bench.service.removal.evict(VOICE, force=False) == 0
     assert bench.warm() is None
 
 
@@ -247,7 +249,7 @@ def test_evicting_ends_a_fill_that_runs(bench, origin):
     with origin.held(), ThreadPoolExecutor(1) as pool:
         bench.open()
         work = bench.slot().work
-        evicting = pool.submit(bench.service.evict, VOICE, force=False)
+        evicting = pool.submit(bench.service.removal.evict, VOICE, force=False)
         assert work.stopped.wait(LIMIT)
         origin.gate.set()
         assert evicting.result(LIMIT) == SIZE
@@ -261,9 +263,9 @@ def test_a_slot_in_use_is_evicted_by_force_alone_and_open_readers_finish(bench, 
     lease = bench.grant(generation)
     file = generation.file("m", "w.dat")
     with pytest.raises(SlotInUseError, match="1 replicas"):
-        bench.service.evict(VOICE, force=False)
+        bench.service.removal.evict(VOICE, force=False)
     with open(file.open(), "rb") as reader:
-        assert bench.service.evict(VOICE, force=True) == SIZE
+        assert bench.service.removal.evict(VOICE, force=True) == SIZE
         assert reader.read() == origin.files["w.dat"]
     with pytest.raises(GenerationGoneError):
         bench.service.renew(lease.id)
@@ -272,13 +274,13 @@ def test_a_slot_in_use_is_evicted_by_force_alone_and_open_readers_finish(bench, 
 def test_a_pin_outlives_a_restart(node):
     with node() as bench:
         bench.put()
-        bench.service.pin(VOICE, pinned=True)
+        bench.service.pipelines.pin(VOICE, pinned=True)
     with node() as bench:
         assert bench.cache()["pinned"]
 
 
 def test_a_plan_shows_who_would_go_in_order_and_does_nothing(two):
-    plan = two.service.eviction_plan(SIZE + 1)
+    plan = two.service.removal.plan(SIZE + 1)
     assert [v["id"] for v in plan["victims"]] == ["voice", "second"]
     assert (plan["freed"], plan["shortfall"], plan["free"]) == (2 * SIZE, 0, 0)
     assert warm_keys(two) == ["second", "voice"]
@@ -296,7 +298,7 @@ def test_a_refresh_with_room_for_one_evicts_others_before_it_is_refused(two, ori
 
 
 def test_a_pipeline_can_be_warmed_at_its_registration(bench):
-    bench.service.put(VOICE, (ModelSpec("m", SOURCE),), pinned=None, warm=True)
+    bench.service.pipelines.put(VOICE, (ModelSpec("m", SOURCE),), pinned=None, warm=True)
     assert bench.settle() is None
     assert bench.cache()["warm"]
     assert not bench.cache()["hot"]
@@ -316,7 +318,7 @@ def test_after_a_restart_what_was_hot_and_is_not_whole_is_filled(node):
 
 
 def _eventually_settled(bench, key):
-    bench.service._background[0].join(LIMIT)  # the reconcile, which begins the fill
+    bench.service._house.reconciling.join(LIMIT)  # the reconcile, which begins the fill
     return bench.settle(key)
 
 

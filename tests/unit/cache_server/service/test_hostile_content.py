@@ -38,12 +38,12 @@ def test_a_fill_brings_neither_pickles_nor_code(bench, mixed):
 def test_the_view_lists_what_was_left_out_and_why(bench, mixed):
     bench.put()
     bench.warm()
-    (model,) = bench.service.view(VOICE)["models"]
+    (model,) = bench.service.figures.view(VOICE)["models"]
     assert model["left_out"] == [
         {"path": "modeling.py", "size": 9, "why": "code"},
         {"path": "w.bin", "size": len(mixed.files["w.bin"]), "why": "pickle"},
     ]
-    (listed,) = bench.service.views("default")
+    (listed,) = bench.service.figures.views("default")
     assert "left_out" not in listed["models"][0]
 
 
@@ -51,16 +51,16 @@ def test_what_was_left_out_is_still_listed_after_a_restart(node, mixed):
     with node() as bench:
         bench.put()
         bench.warm()
-        before = bench.service.view(VOICE)["models"]
+        before = bench.service.figures.view(VOICE)["models"]
     with node() as bench:
-        assert bench.service.view(VOICE)["models"] == before
+        assert bench.service.figures.view(VOICE)["models"] == before
 
 
 def test_a_model_that_allows_pickles_is_pulled_with_them(bench, mixed):
     bench.put(replace(PLAIN, allow_pickle=True))
     assert bench.warm() is None
     assert paths(bench) == ["config.json", "model.onnx", "w.bin"]
-    (model,) = bench.service.view(VOICE)["models"]
+    (model,) = bench.service.figures.view(VOICE)["models"]
     assert model["allow_pickle"] is True
     assert "allow_code" not in model
 

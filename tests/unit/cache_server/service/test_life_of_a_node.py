@@ -20,7 +20,7 @@ from cache_protocol.errors import (
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
 from cache_server.core.ledger import BLOCK, room
-from cache_server.service.service import Service
+from cache_server.service.housekeeping import Housekeeping
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.service import Clock, pattern, running_service
 
@@ -64,7 +64,7 @@ class LifeOfANode(RuleBasedStateMachine):
     def register(self, name: str, *, warm: bool) -> None:
         with self._nobody_is_wronged(name):
             models = (ModelSpec("m", f"file:///{name}"),)
-            self.service.put(key(name), models, pinned=None, warm=warm)
+            self.service.pipelines.put(key(name), models, pinned=None, warm=warm)
             self.bench.resolved(key(name))
             self.bench.settle(key(name))
         self.registered.setdefault(name, False)
@@ -113,16 +113,16 @@ class LifeOfANode(RuleBasedStateMachine):
     @rule(name=names, pinned=st.booleans())
     def pin(self, name: str, *, pinned: bool) -> None:
         if name in self.registered:
-            self.service.pin(key(name), pinned=pinned)
+            self.service.pipelines.pin(key(name), pinned=pinned)
             self.registered[name] = pinned
 
     @rule(name=names, force=st.booleans())
     def evict(self, name: str, *, force: bool) -> None:
-        self._take_away(name, force=force, by=self.service.evict)
+        self._take_away(name, force=force, by=self.service.removal.evict)
 
     @rule(name=names, force=st.booleans())
     def remove(self, name: str, *, force: bool) -> None:
-        if self._take_away(name, force=force, by=self.service.remove):
+        if self._take_away(name, force=force, by=self.service.removal.remove):
             del self.registered[name]
             self.asked.pop(name, None)
 
@@ -134,7 +134,7 @@ class LifeOfANode(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([-17520, -2, 2, 17520]))
     def set_the_wall_clock(self, hours: int) -> None:
         self.clock.wall_ahead += timedelta(hours=hours)
-        self.service._flush()
+        self.service._house.flush()
 
     @rule()
     def restart(self) -> None:
@@ -146,9 +146,9 @@ class LifeOfANode(RuleBasedStateMachine):
     def crash(self) -> None:
         """The process ends without a word: what it had not written is forgotten."""
         kept = self._kept()
-        self.service._flush()  # housekeeping had its round; nothing else is written at the end
+        self.service._house.flush()  # it had its round; nothing else is written at the end
         with pytest.MonkeyPatch.context() as dead:
-            dead.setattr(Service, "_flush", lambda *_: None)
+            dead.setattr(Housekeeping, "flush", lambda *_: None)
             self.stack.close()
         self._run(kept)
 
@@ -162,7 +162,7 @@ class LifeOfANode(RuleBasedStateMachine):
         booked = sum(
             room([SIZES[n] * BLOCK]) for n in self.registered if self._generation(n) is not None
         )
-        assert self.service.status()["used"] == booked <= CAPACITY
+        assert self.service.figures.status()["used"] == booked <= CAPACITY
         held = {g.id for n in self.registered if (g := self._generation(n)) is not None}
         slots = self.service._inventory.slots
         known = {s.target.id for s in slots.values() if s.target is not None}
@@ -185,7 +185,7 @@ class LifeOfANode(RuleBasedStateMachine):
         self.service = self.bench.service
         self.leases = {}
         self.service.start()
-        self.service._background[0].join(30)
+        self.service._house.reconciling.join(30)
         for name in self.registered:
             self.bench.settle(key(name))
         for name in kept:

@@ -58,7 +58,7 @@ def test_a_replica_of_a_pipeline_without_room_reads_it_from_its_origin(full, ori
 def test_what_passes_through_takes_no_room_and_leaves_nothing_on_disk(full):
     read(full, readable(full))
     assert full.on_disk() == []
-    assert full.service.status()["used"] == 0
+    assert full.service.figures.status()["used"] == 0
 
 
 def test_warming_it_is_refused_all_the_same_at_once(full):
@@ -90,7 +90,7 @@ def test_when_room_appears_the_next_replica_starts_a_fill(node, origin):
         passing = readable(bench)
         assert isinstance(passing, PassingGeneration)
         bench.service.leases.give_back(lease.id)
-        bench.service.remove(OTHER, force=False)
+        bench.service.removal.remove(OTHER, force=False)
         assert isinstance(readable(bench), Generation)
         assert bench.settle() is None
         assert bench.cache()["warm"]
@@ -170,7 +170,7 @@ def test_its_origins_are_closed_with_it(full, origin):
     full.clock.advance(GRACE + 1)
     full.service._passing.end_idle(set())
     assert origin.closed
-    assert full.service.status()["passing_through"] == 0
+    assert full.service.figures.status()["passing_through"] == 0
     with pytest.raises(GenerationGoneError):
         generation.pause(0)
 
@@ -187,7 +187,7 @@ def test_a_stream_that_runs_keeps_the_origins_open(full, origin):
 
 def test_a_removed_pipeline_stops_to_pass_through(full):
     generation = readable(full)
-    full.service.remove(VOICE, force=True)
+    full.service.removal.remove(VOICE, force=True)
     with pytest.raises(GenerationGoneError):
         read(full, generation)
     with pytest.raises(UnknownPipelineError):
@@ -226,7 +226,7 @@ def test_a_secret_that_is_gone_is_told_and_nothing_stays_open(full, origin, monk
     full.service._passing._open_origin = broken
     with pytest.raises(OriginDeniedError):
         full.service.pass_through(VOICE, CapacityError("full"))
-    assert full.service.status()["passing_through"] == 0
+    assert full.service.figures.status()["passing_through"] == 0
 
 
 def test_a_reason_is_one_short_printable_line():

@@ -44,7 +44,7 @@ def warm(bench, *keys):
 
 
 def warm_keys(bench, tenant="small"):
-    return [v["id"] for v in bench.service.views(tenant) if v["cache"]["warm"]]
+    return [v["id"] for v in bench.service.figures.views(tenant) if v["cache"]["warm"]]
 
 
 # Bytes.
@@ -59,7 +59,7 @@ def test_a_fill_above_the_quota_of_bytes_is_refused_with_the_numbers(bench, quot
     assert error.code == "quota"
     wanted = {"needed": SIZE, "used": SIZE, "limit": SIZE, "hot": SIZE}
     assert wanted.items() <= error.numbers.items()
-    assert bench.service.status()["used"] == SIZE
+    assert bench.service.figures.status()["used"] == SIZE
 
 
 def test_warming_above_the_quota_is_refused_at_once_where_the_size_is_known(bench, quotas):
@@ -133,14 +133,14 @@ def test_one_pipeline_more_than_the_quota_is_refused_and_registers_nothing(bench
     bench.put(key=ONE)
     with pytest.raises(QuotaError, match="tenant small has 1 pipelines, and its quota is 1"):
         bench.put(key=TWO)
-    assert [v["id"] for v in bench.service.views("small")] == ["one"]
+    assert [v["id"] for v in bench.service.figures.views("small")] == ["one"]
 
 
 def test_at_the_quota_a_pipeline_can_still_be_changed_and_replaced_by_another(bench, quotas):
     quotas["small"] = Quotas(pipelines=1)
     bench.put(key=ONE)
     bench.put(ModelSpec("renamed", SOURCE), key=ONE)
-    bench.service.remove(ONE, force=False)
+    bench.service.removal.remove(ONE, force=False)
     assert bench.put(key=TWO)
 
 
@@ -231,5 +231,5 @@ def test_a_fill_that_is_evicted_while_it_waits_leaves_the_line(filling, quotas):
     quotas["small"] = Quotas(fills=1)
     begin(filling, ONE)
     begin(filling, TWO)
-    filling.service.evict(TWO, force=True)
+    filling.service.removal.evict(TWO, force=True)
     assert filling.service._filling._turns._waiting == []

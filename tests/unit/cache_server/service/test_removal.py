@@ -20,23 +20,23 @@ OTHER = "file:///other"
 
 
 def nothing_is_left(bench) -> bool:
-    return bench.on_disk() == [] and bench.service.status()["used"] == 0
+    return bench.on_disk() == [] and bench.service.figures.status()["used"] == 0
 
 
 def test_a_removed_pipeline_leaves_nothing_and_says_what_was_freed(bench):
     bench.put()
     bench.warm()
-    used = bench.service.status()["used"]
-    assert bench.service.remove(VOICE, force=False) == used > 0
+    used = bench.service.figures.status()["used"]
+    assert bench.service.removal.remove(VOICE, force=False) == used > 0
     assert nothing_is_left(bench)
     with pytest.raises(UnknownPipelineError):
-        bench.service.view(VOICE)
+        bench.service.figures.view(VOICE)
 
 
 def test_a_pipeline_that_was_never_filled_frees_nothing(bench):
     bench.put()
     bench.resolved()
-    assert bench.service.remove(VOICE, force=False) == 0
+    assert bench.service.removal.remove(VOICE, force=False) == 0
     assert bench.on_disk() == []
 
 
@@ -45,10 +45,10 @@ def test_removal_ends_a_running_fill(bench, origin):
     with origin.held(), ThreadPoolExecutor(1) as pool:
         generation = bench.open()
         origin.wait_until_stalled()
-        removing = pool.submit(bench.service.remove, VOICE, force=False)
+        removing = pool.submit(bench.service.removal.remove, VOICE, force=False)
         assert bench.slot().work.stopped.wait(LIMIT)
         with pytest.raises(UnknownPipelineError):
-            bench.service.view(VOICE)
+            bench.service.figures.view(VOICE)
         origin.gate.set()
         removing.result(LIMIT)
     with pytest.raises(GenerationGoneError):
@@ -60,7 +60,7 @@ def test_removal_while_the_origin_does_not_answer_does_not_wait_for_it(bench, or
     origin.fail_resolve(_busy(), times=8)
     bench.put()
     bench.service.warm(VOICE, refresh=False)
-    bench.service.remove(VOICE, force=False)
+    bench.service.removal.remove(VOICE, force=False)
     assert nothing_is_left(bench)
 
 
@@ -74,9 +74,9 @@ def test_a_slot_that_a_replica_reads_is_not_removed(bench):
     bench.settle()
     lease = bench.grant(generation)
     with pytest.raises(SlotInUseError, match="1 replica"):
-        bench.service.remove(VOICE, force=False)
+        bench.service.removal.remove(VOICE, force=False)
     bench.service.leases.give_back(lease.id)
-    assert bench.service.remove(VOICE, force=False)
+    assert bench.service.removal.remove(VOICE, force=False)
 
 
 def test_a_lease_that_ran_out_does_not_keep_a_slot(bench):
@@ -84,19 +84,19 @@ def test_a_lease_that_ran_out_does_not_keep_a_slot(bench):
     bench.grant(bench.open())
     bench.settle()
     bench.clock.advance(121)
-    assert bench.service.remove(VOICE, force=False)
+    assert bench.service.removal.remove(VOICE, force=False)
 
 
 def test_force_removes_under_a_reader_whose_lease_ends(bench):
     bench.put()
     lease = bench.grant(bench.open())
     bench.settle()
-    bench.service.remove(VOICE, force=True)
+    bench.service.removal.remove(VOICE, force=True)
     with pytest.raises(GenerationGoneError):
         bench.service.leases.renew(lease.id)
     bench.put()
     bench.warm()
-    assert bench.service.remove(VOICE, force=False)
+    assert bench.service.removal.remove(VOICE, force=False)
 
 
 def test_the_same_registration_twice_is_not_new_and_pulls_nothing(bench, origin):
@@ -111,7 +111,7 @@ def test_the_same_registration_twice_is_not_new_and_pulls_nothing(bench, origin)
 def test_a_pipeline_that_was_removed_can_be_registered_and_filled_again(bench):
     bench.put()
     bench.warm()
-    bench.service.remove(VOICE, force=False)
+    bench.service.removal.remove(VOICE, force=False)
     assert bench.put() is True
     assert bench.warm() is None
 
@@ -130,7 +130,7 @@ def test_changed_models_make_a_warm_slot_cold_and_its_readers_finish(node, origi
         assert bench.warm() is None
         bench.keep_house()
         assert bench.on_disk() == [bench.open().id]
-        assert bench.service.status()["used"] == bench.open().room
+        assert bench.service.figures.status()["used"] == bench.open().room
 
 
 def test_changed_models_end_a_running_fill(node, origin):
@@ -165,7 +165,7 @@ def test_models_that_change_and_change_back_during_a_fill_end_warm(node, origin)
         generation = bench.open()
         assert bench.on_disk() == [generation.id]
         assert bench.read("w.dat", generation) == origin.files["w.dat"]
-        assert bench.service.status()["used"] == generation.room
+        assert bench.service.figures.status()["used"] == generation.room
 
 
 def test_a_refresh_without_news_changes_nothing(bench, origin):
@@ -222,14 +222,14 @@ def test_content_that_moved_twice_leaves_no_half_filled_generation(bench, origin
     assert bench.warm(refresh=True) is None
     bench.keep_house()
     assert bench.on_disk() == [bench.open().id]
-    assert bench.service.status()["used"] == bench.open().room
+    assert bench.service.figures.status()["used"] == bench.open().room
 
 
 def test_a_generation_directory_that_vanished_does_not_stop_a_removal(bench):
     bench.put()
     bench.warm()
     shutil.rmtree(bench.open().directory)
-    bench.service.remove(VOICE, force=False)
+    bench.service.removal.remove(VOICE, force=False)
     assert nothing_is_left(bench)
 
 
@@ -239,7 +239,7 @@ def test_two_pipelines_of_one_source_share_no_byte(bench, origin):
     bench.put(ModelSpec("m", SOURCE), key=second)
     assert bench.warm() is None
     assert bench.warm(second) is None
-    bench.service.remove(VOICE, force=False)
+    bench.service.removal.remove(VOICE, force=False)
     assert bench.read("w.dat", bench.open(second)) == origin.files["w.dat"]
 
 

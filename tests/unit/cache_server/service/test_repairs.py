@@ -44,7 +44,7 @@ def test_a_file_that_is_lost_is_found_when_it_is_opened_and_brought_anew(warm, o
     assert warm.settle() is None
     assert warm.read("w.dat", warm.open()) == origin.files["w.dat"]
     assert warm.cache()["warm"]
-    assert warm.service.status()["lost_files"] == 1
+    assert warm.service.figures.status()["lost_files"] == 1
 
 
 def test_only_what_is_missing_is_pulled_again(warm, origin):
@@ -99,4 +99,4 @@ def test_a_node_that_dies_after_a_loss_was_found_never_takes_zeros_for_whole(nod
         bench.reconciled()
         bench.settle()
         assert bench.read("w.dat", bench.open()) == origin.files["w.dat"]
-        assert bench.service.status()["used"] == bench.open().room
+        assert bench.service.figures.status()["used"] == bench.open().room

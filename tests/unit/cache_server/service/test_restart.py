@@ -64,7 +64,7 @@ def test_a_warm_slot_is_warm_after_a_restart_without_its_origin(node, origin):
     with node() as bench:
         assert bench.read("w.dat", bench.open()) == data
         bench.reconciled()
-        assert bench.service.status()["used"] == bench.open().room
+        assert bench.service.figures.status()["used"] == bench.open().room
 
 
 def test_a_pipeline_that_was_only_registered_is_not_filled_by_a_restart(node, origin):
@@ -161,9 +161,9 @@ def test_touches_that_could_not_be_written_are_kept_for_the_next_round(bench, mo
     with monkeypatch.context() as broken:
         broken.setattr(bench.service._registry, "touch", fail)
         with pytest.raises(DiskError):
-            bench.service._flush()
+            bench.service._house.flush()
     monkeypatch.setattr(bench.service._registry, "touch", written.append)
-    bench.service._flush()
+    bench.service._house.flush()
     assert list(written[0]) == [VOICE]
 
 
@@ -171,9 +171,9 @@ def test_a_removed_pipeline_stays_removed(node):
     with node() as bench:
         bench.put()
         bench.put(key=Key("default", "other"))
-        bench.service.remove(VOICE, force=False)
+        bench.service.removal.remove(VOICE, force=False)
     with node() as bench:
-        assert [v["id"] for v in bench.service.views("default")] == ["other"]
+        assert [v["id"] for v in bench.service.figures.views("default")] == ["other"]
 
 
 @pytest.mark.parametrize("where", ["generations", "slot_names"])

@@ -38,7 +38,7 @@ def scrubbed(bench, pipeline=None):
     walk = bench.service._scrub
     with walk._changed:
         assert walk._changed.wait_for(lambda: not walk._passes, LIMIT)
-    return bench.service.status()["scrub"]["last"]
+    return bench.service.figures.status()["scrub"]["last"]
 
 
 def test_a_pass_over_what_is_right_finds_nothing_and_costs_the_origin_nothing(warm, origin):
@@ -65,7 +65,7 @@ def test_a_lost_file_that_nobody_reads_is_found_and_filled_again(warm, origin, h
     last = scrubbed(warm)
     warm.settle()
     assert (last["wrong"], last["unrepaired"]) == (1, 0)
-    assert warm.service.status()["lost_files"] == 1
+    assert warm.service.figures.status()["lost_files"] == 1
     assert warm.read("w.dat", warm.open()) == origin.files["w.dat"]
 
 
@@ -121,14 +121,14 @@ def test_a_record_that_is_none_costs_the_pass_and_no_more(node, tmp_path):
     (tmp_path / "root" / "scrub.json").write_text('{"passes": [{"colour": 1}]}')
     with node() as bench:
         bench.reconciled()
-        assert not bench.service.status()["scrub"]["running"]
+        assert not bench.service.figures.status()["scrub"]["running"]
 
 
 def test_a_slot_that_goes_during_the_pass_is_passed_over(warm, monkeypatch):
     with Held(monkeypatch, at=1) as (began, _):
         warm.service.scrub(None)
         assert began.wait(LIMIT)
-        warm.service.remove(VOICE, force=False)
+        warm.service.removal.remove(VOICE, force=False)
     assert scrubbed(warm)["wrong"] == 0
 
 
