@@ -83,6 +83,12 @@ class ModelContent:
     # did not ask.
     restricted: bool | None = False
 
+    @property
+    def may_be_restricted(self) -> bool:
+        """Whether its repository is to be asked now and then if it may still be read."""
+        unknown = self.restricted is None and self.source.startswith("hf://")
+        return unknown or bool(self.restricted)
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -105,6 +111,11 @@ class Content:
             del model["left_out"], model["restricted"]
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    @property
+    def restricted(self) -> bool:
+        """Whether not everybody may read all of it; also where nobody knows."""
+        return any(model.may_be_restricted for model in self.models)
 
     @property
     def size(self) -> int:

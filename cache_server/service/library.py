@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from cache_protocol.errors import GenerationGoneError
+from cache_protocol.errors import CacheError, GenerationGoneError
 from cache_server.core.recency import Moment
 from cache_server.fill.passing import PassingGeneration
 from cache_server.fill.passing_file import PassingFile
@@ -22,6 +22,8 @@ class Library:
         self._generations: dict[str, Readable] = {}
         self._reads: dict[str, tuple[Readable, Moment]] = {}
         self._changing = threading.Lock()
+        # Why something is not handed out although it is here; None: it is. Asked at every look-up.
+        self.refusal: Callable[[Readable], CacheError | None] = lambda _: None
 
     def add(self, generation: Readable) -> None:
         """Make ``generation`` readable, in place of another one of the same content."""
@@ -40,12 +42,13 @@ class Library:
 
     def get(self, generation: str) -> Readable | None:
         """Return a generation by its id; None if it is not readable."""
-        return self._generations.get(generation)
+        found = self._generations.get(generation)
+        return None if found is None or self.refusal(found) is not None else found
 
     def find(self, generation: str, model: str, path: str) -> StoredFile | PassingFile:
         """Return a file; see ``ports.Shelf``."""
-        found = self._generations.get(generation)
-        if found is None:
+        found = self.get(generation)
+        if found is None:  # or withheld: whoever asks for the manifest again is told why
             raise GenerationGoneError("there is no such generation on this node")
         file = found.file(model, path)
         self.note_read(found)

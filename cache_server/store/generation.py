@@ -15,6 +15,7 @@ from typing import Any, Self
 from cache_protocol.errors import CacheError, DiskError
 from cache_server.core.content import Content, dump_content, load_content
 from cache_server.core.ledger import room
+from cache_server.core.standing import Standing
 from cache_server.crash_points import reached
 from cache_server.store.durable import disk_errors, sync_directory, write_json
 from cache_server.store.stored_file import Progress, StoredFile
@@ -30,6 +31,8 @@ class Generation:
         self.content = content
         self.resolved = resolved  # UTC
         self.published = False
+        self.restricted = content.restricted
+        self.standing = Standing(resolved)  # of a restricted one; its resolution was a yes
         self.progress = Progress(threading.Condition())
         self.files = tuple(
             StoredFile(n, model.name, file, directory, self.progress)
@@ -85,6 +88,7 @@ class Generation:
             self = cls(directory, content, resolved)
             if content.generation != directory.name:
                 raise DiskError(f"{directory.name} holds the content of {content.generation}")
+            self._load_standing()
             self._load_files()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DiskError(f"{directory.name} is not a generation: {error!r}") from error
@@ -123,6 +127,16 @@ class Generation:
         reached("publish.renamed")
         (self.directory / "filling.json").unlink(missing_ok=True)
         self.published = True
+
+    def keep_standing(self) -> None:
+        """Write down who may read it: a restart must not make a no or an old yes forgotten.
+
+        Raises:
+            DiskError: not written; what is in memory counts until the next start.
+        """
+        said = self.standing
+        fields = {"confirmed": said.confirmed.isoformat(), "denied": said.denied}
+        write_json(self.directory / "access.json", fields)
 
     def fail(self, error: CacheError | None) -> None:
         """Tell every waiting reader why no more bytes come; None lets them wait again."""
@@ -175,6 +189,14 @@ class Generation:
             declaration.unlink(missing_ok=True)
             sync_directory(self.directory)
         reached("damage.declared")
+
+    def _load_standing(self) -> None:
+        try:
+            fields = json.loads((self.directory / "access.json").read_bytes())
+        except FileNotFoundError:
+            return
+        confirmed = datetime.fromisoformat(fields["confirmed"]).astimezone(UTC)
+        self.standing = Standing(confirmed, fields["denied"])
 
     def _load_files(self) -> None:
         for file in self.files:
