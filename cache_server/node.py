@@ -21,7 +21,10 @@ from cache_server.core.access import DEFAULT_TENANT
 from cache_server.core.tenants import Terms
 from cache_server.dashboard.front import dashboard
 from cache_server.data.plane import DataPlane
-from cache_server.http.api import Wiring, build
+from cache_server.doors.holds import Holds
+from cache_server.doors.hub.routes import hub_annex
+from cache_server.doors.shelf import Shelf
+from cache_server.http.api import Wiring, build, by_token
 from cache_server.http.crowd import Crowd
 from cache_server.http.encrypted import Encryption
 from cache_server.http.replicas import DataAddress
@@ -90,7 +93,10 @@ class Node:
         )
         tickets = TicketKeys(self._root.path)
         self._certificates = _certificates(settings)
-        self._upkeep = Upkeep([tickets.keep_fresh, self._renew_certificate, tenants.look])
+        holds = Holds(self.service, lambda: self._data.generations)
+        self._upkeep = Upkeep(
+            [tickets.keep_fresh, self._renew_certificate, tenants.look, holds.upkeep]
+        )
         with _naming("data plane", settings.host, settings.data_port):
             self._data = DataPlane(
                 self.service.library,
@@ -118,8 +124,10 @@ class Node:
             connections_of=connections_of,
             lanes=lambda: self._data.stats,
         )
+        shelf = Shelf(self.service, holds)
+        doors = [hub_annex(shelf, data, by_token(wiring))]
         config = uvicorn.Config(
-            build(self.service, wiring, dashboard(self.service, wiring)),
+            build(self.service, wiring, dashboard(self.service, wiring), doors),
             http=_protocol(self._certificates),
             log_config=None,
             access_log=False,

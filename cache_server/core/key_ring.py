@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cache_protocol.manifest import TICKET_LIFE
 from cache_protocol.tickets import Key, Keys
 
 MAX_AGE = 86400.0  # seconds that one key signs
+# Seconds that the longest ticket is good for: of a program that cannot have it renewed, as the
+# agent does. The hub's own URLs live as long; a file of 100 GB takes it at 220 Mbit/s.
+LONGEST_LIFE = 3600
 MAX_KEYS = 16  # as many rotations within the life of a ticket; then the oldest goes early
 
 
@@ -51,7 +53,7 @@ class KeyRing:
 
     def pruned(self, now: float) -> "KeyRing":
         """Return the ring without keys whose tickets have all run out."""
-        kept = (d for d in self.keys if d.retired is None or 0 <= now - d.retired < TICKET_LIFE)
+        kept = (d for d in self.keys if d.retired is None or 0 <= now - d.retired < LONGEST_LIFE)
         return KeyRing(self.node, tuple(kept))
 
 

@@ -5,7 +5,7 @@ them can wait; all others are plain functions, which FastAPI runs on its threads
 """
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from cache_server.core.attempts import FailedAttempts
 from cache_server.core.shares import LimitOf, no_limit
 from cache_server.http import boots, problems
 from cache_server.http.access import Viewer, check_rules
+from cache_server.http.annex import Annex
 from cache_server.http.auth import Check, bearer, everybody, or_session, still_known
 from cache_server.http.described import describe
 from cache_server.http.door import PROBES, Door
@@ -53,8 +54,15 @@ class Wiring:
     lanes: Callable[[], LaneCounts] | None = None  # of the data plane, for metrics
 
 
-def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastAPI:
+def build(
+    service: Service,
+    wiring: Wiring,
+    front: Front | None = None,
+    annexes: Sequence[Annex] = (),
+) -> FastAPI:
     """Return the control plane as an ASGI application, with the pages of ``front`` before it.
+
+    ``annexes`` speak other protocols, each below a path of its own.
 
     Raises:
         RuntimeError: a route does not say who may call it.
@@ -68,11 +76,11 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
         docs_url=None,
         redoc_url=None,
     )
-    problems.install(app)
+    problems.install(app, annexes)
     _add_probes(app, service)
     metrics = Metrics(service, wiring.boots, wiring.attempts, wiring.lanes)
     check, limit_of = _check(wiring, front), wiring.connections_of
-    app.add_middleware(Door, check=check, front=front, connections_of=limit_of)
+    app.add_middleware(Door, check=check, front=front, connections_of=limit_of, annexes=annexes)
     app.add_middleware(Timing, times=metrics.requests)
     app.add_middleware(Tracing)
     app.include_router(pipeline_routes(service, wiring.check_models))
@@ -93,6 +101,8 @@ def build(service: Service, wiring: Wiring, front: Front | None = None) -> FastA
 
     if front is not None:
         app.include_router(front.routes)
+    for annex in annexes:
+        app.include_router(annex.routes)
     check_rules(app.routes, open_to_all=(*PROBES, *(front.open_to_all if front else ())))
     return app
 
@@ -110,11 +120,14 @@ def _boot_routes(service: Service, wiring: Wiring, metrics: Metrics) -> APIRoute
     return boots.router(wiring.boots, now, service.options.region, metrics.count_boot)
 
 
+def by_token(wiring: Wiring) -> Check:
+    """Return what tells who asks by a token alone, or lets everybody in where auth is off."""
+    return bearer(wiring.identities, wiring.attempts) if wiring.auth else everybody
+
+
 def _check(wiring: Wiring, front: Front | None) -> Check:
-    if not wiring.auth:
-        return everybody
-    by_token = bearer(wiring.identities, wiring.attempts)
-    return by_token if front is None else or_session(by_token, front.sessions)
+    check = by_token(wiring)
+    return check if front is None or not wiring.auth else or_session(check, front.sessions)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

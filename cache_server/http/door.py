@@ -5,7 +5,7 @@ that answer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +14,7 @@ from cache_protocol.errors import CacheError, MalformedError
 from cache_server.core.access import Identity, Role
 from cache_server.core.shares import LimitOf, Shares, no_limit
 from cache_server.http import problems
+from cache_server.http.annex import Annex
 from cache_server.http.front import Front
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
@@ -31,6 +32,7 @@ class Door:
         check: Callable[[Request], Identity],
         front: Front | None = None,
         connections_of: LimitOf = no_limit,
+        annexes: Sequence[Annex] = (),
     ) -> None:
         """Stand before ``app``.
 
@@ -39,11 +41,13 @@ class Door:
             check: tells who asks, or raises CacheError.
             front: pages, where there are any.
             connections_of: how many requests of a tenant may be under way; a connection has one.
+            annexes: parts that ask who it is, and say no, in their own way.
         """
         self._app = app
         self._check = check
         self._front = front
         self._shares = Shares("requests under way", connections_of)
+        self._annexes = annexes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -72,7 +76,9 @@ class Door:
         """
         if self._opens(request.scope["path"]):
             return None
-        identity = request.state.identity = self._check(request)
+        annex = self._annex(request)
+        check = self._check if annex is None or annex.check is None else annex.check
+        identity = request.state.identity = check(request)
         if identity.role is Role.ADMIN:
             return None
         self._shares.take(identity.tenant)
@@ -86,18 +92,25 @@ class Door:
                 body = await _read(request, receive, most)
         except TimeoutError:
             late = MalformedError(f"the body took more than {BODY_LIMIT:.0f} s to come")
-            await problems.answer_as(late, 408)(scope, receive, send)
+            await self._refusal(request, late, 408)(scope, receive, send)
         except MalformedError as error:
-            await problems.answer_as(error, 413)(scope, receive, send)
+            await self._refusal(request, error, 413)(scope, receive, send)
         else:
             await self._app(scope, _replayed(body, receive), send)
 
     def _opens(self, path: str) -> bool:
         return path in PROBES or (self._front is not None and self._front.opens(path))
 
-    def _refusal(self, request: Request, error: CacheError) -> Response:
+    def _refusal(self, request: Request, error: CacheError, status: int | None = None) -> Response:
+        if (annex := self._annex(request)) is not None:
+            return annex.refuse(request, error, status)
+        if status is not None:
+            return problems.answer_as(error, status)
         page = self._front.refuse(request, error) if self._front is not None else None
         return problems.answer(error) if page is None else page
+
+    def _annex(self, request: Request) -> Annex | None:
+        return next((a for a in self._annexes if a.covers(request.scope["path"])), None)
 
 
 async def _read(request: Request, receive: Receive, most: int) -> Message:

@@ -1,9 +1,9 @@
 """The one table from error to status code, and every failure as a problem document (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -12,6 +12,7 @@ from starlette.routing import Match
 
 from cache_protocol import errors
 from cache_protocol.errors import CacheError, Retry, to_problem
+from cache_server.http.annex import Annex
 
 STATUS: dict[type[CacheError], int] = {
     errors.MalformedError: 422,
@@ -37,6 +38,7 @@ STATUS: dict[type[CacheError], int] = {
     errors.ServerUnreachableError: 503,
     CacheError: 500,
 }
+Handler = Callable[[Request, Exception], Response]
 RETRY_AFTER = 5  # seconds a client is asked to wait where ``retry`` is ``later``
 RETRY_LATER = (429, 503, 507)  # answers that say so in a header
 
@@ -60,12 +62,37 @@ def answer_as(error: CacheError, status: int) -> JSONResponse:
     return _problem(to_problem(error, status), status, {})
 
 
-def install(app: FastAPI) -> None:
-    """Make every failure of ``app`` a problem document, whoever raised it."""
-    app.add_exception_handler(CacheError, _on_cache_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_bug)
+def install(app: FastAPI, annexes: Sequence[Annex] = ()) -> None:
+    """Make every failure of ``app`` a problem document, whoever raised it.
+
+    But for those of ``annexes``, which have words of their own.
+    """
+    for kind, handler in (
+        (CacheError, _on_cache_error),
+        (RequestValidationError, _on_invalid),
+        (HTTPException, _on_http),
+        (Exception, _on_bug),
+    ):
+        app.add_exception_handler(kind, _said_by(annexes, handler))
+
+
+def _said_by(annexes: Sequence[Annex], handler: Handler) -> Handler:
+    def handle(request: Request, error: Exception) -> Response:
+        annex = next((a for a in annexes if a.covers(request.url.path)), None)
+        if annex is None:
+            return handler(request, error)
+        status = error.status_code if isinstance(error, HTTPException) else None
+        return annex.refuse(request, _in_general(error), status)
+
+    return handle
+
+
+def _in_general(error: Exception) -> CacheError:
+    if isinstance(error, CacheError):
+        return error
+    if isinstance(error, HTTPException):
+        return errors.MalformedError(str(error.detail))
+    return CacheError("a bug of the node; its log has the traceback")
 
 
 def _on_cache_error(_request: Request, error: Exception) -> JSONResponse:

@@ -1,9 +1,8 @@
 import pytest
 
 from cache_protocol.errors import DiskError, TicketError
-from cache_protocol.manifest import TICKET_LIFE
 from cache_protocol.tickets import check, sign
-from cache_server.core.key_ring import MAX_AGE
+from cache_server.core.key_ring import LONGEST_LIFE, MAX_AGE
 from cache_server.store.ticket_keys import NAME, TicketKeys
 
 PATH = "/files/g/m/a"
@@ -23,7 +22,7 @@ def clock():
 
 
 def query(keys: TicketKeys, clock: Clock) -> str:
-    return sign(keys(), "default", PATH, int(clock.now) + TICKET_LIFE)
+    return sign(keys(), "default", PATH, int(clock.now) + LONGEST_LIFE)
 
 
 def test_keys_outlive_a_restart(tmp_path, clock):
@@ -80,7 +79,7 @@ def test_a_key_is_replaced_when_it_is_a_day_old_and_forgotten_a_ticket_later(tmp
     keys.keep_fresh()
     second = keys().keys[0]
     assert keys().keys == (second, first)
-    clock.now += TICKET_LIFE
+    clock.now += LONGEST_LIFE
     keys.keep_fresh()
     assert keys().keys == TicketKeys(tmp_path, clock)().keys == (second,)
 
