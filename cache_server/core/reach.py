@@ -16,6 +16,16 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # IPv4 inside IPv6, RFC 6052: reaches whatever the IPv4 address reaches.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# All that IANA has given out for the public. Beside it lie forms of IPv4 in IPv6 (compatible,
+# translated, a site's own NAT64), site-local addresses and routers' segments.
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+# Not public, whatever the ``ipaddress`` of this Python knows of them.
+_INSIDE: tuple[Network, ...] = (
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure: the host of a virtual machine
+    ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890; one cloud's metadata among them
+    ipaddress.IPv4Network("192.88.99.0/24"),  # RFC 7526, relays of 6to4
+    ipaddress.IPv6Network("3fff::/20"),  # RFC 9637, documentation
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +47,7 @@ class Reach:
             found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
         except ValueError:
             return False
-        # is_global alone: it is false for loopback, link-local, private, shared, reserved and
-        # unspecified addresses (IANA's registries), but true for multicast.
-        if found.is_global and not found.is_multicast:
-            return True
-        return any(found.version == n.version and found in n for n in self.networks)
+        return _is_public(found) or _lies_in(found, self.networks)
 
 
 def parse_reach(text: str, *endpoints: str | None) -> Reach:
@@ -66,6 +72,18 @@ def parse_reach(text: str, *endpoints: str | None) -> Reach:
                 ) from None
             hosts.add(entry.lower().rstrip("."))
     return Reach(frozenset(hosts - {""}), tuple(networks))
+
+
+def _is_public(address: Address) -> bool:
+    # is_global is false for loopback, link-local, private, shared, reserved and unspecified
+    # addresses (IANA's registries), but true for multicast.
+    known = address.version == 4 or address in _PUBLIC_V6
+    public = known and address.is_global and not address.is_multicast
+    return public and not _lies_in(address, _INSIDE)
+
+
+def _lies_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == n.version and address in n for n in networks)
 
 
 def _unwrapped(address: Address) -> Address:

@@ -24,6 +24,15 @@ PRIVATE = [
     "::ffff:169.254.169.254",
     "64:ff9b::a9fe:a9fe",
     "2002:7f00:1::",
+    "168.63.129.16",  # what one cloud gives its machines secrets at, in a public network
+    "192.0.0.192",  # metadata of one cloud
+    "192.88.99.1",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b:1::a9fe:a9fe",
+    "fec0::1",
+    "5f00::1",
+    "3fff::1",
     "not an address",
 ]
 
@@ -33,7 +42,7 @@ def test_a_private_address_is_permitted_to_nobody_by_itself(address):
     assert not parse_reach("").permits("cdn.example", address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_a_public_address_is_permitted(address):
     assert parse_reach("").permits("cdn.example", address)
 
