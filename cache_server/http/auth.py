@@ -1,6 +1,5 @@
 """Who asks: a token, or a browser's session, before anything else of the request is looked at."""
 
-import ipaddress
 import time
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from cache_protocol.errors import BusyError, ForbiddenError, UnauthorizedError
 from cache_protocol.names import shown
 from cache_server.core.access import ROOT, Identity
 from cache_server.core.attempts import FailedAttempts
+from cache_server.core.loopback import is_loopback
 from cache_server.http.sessions import COOKIE, Sessions
 from cache_server.service.identities import Identities
 
@@ -27,7 +27,7 @@ def everybody(request: Request) -> Identity:
         ForbiddenError: the node was asked for by a name that is not this machine's.
     """
     name = request.url.hostname or ""
-    if not _is_loopback(name):
+    if not is_loopback(name):
         raise ForbiddenError(
             f"with auth off this node answers to 'localhost' and loopback addresses, not to "
             f"{shown(name)}"
@@ -90,13 +90,6 @@ def judge(
         _count(request, attempts)
         raise _unknown("nobody has this token, or it was revoked or has run out")
     return identity
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")  # RFC 6761 section 6.3
 
 
 def _count(request: Request, attempts: FailedAttempts) -> None:

@@ -307,6 +307,19 @@ class Service:
             slot = self._inventory.find(key)
             return None if slot.content or slot.current else self._filling.resolve(slot)
 
+    def names(self, key: Key) -> "Readable | Future[Generation]":
+        """Return something that says what ``key`` consists of; a future where origins are asked.
+
+        What it returns need not have a byte: no fill begins, and nothing is counted.
+
+        Raises:
+            UnknownPipelineError: there is no such pipeline.
+            BusyError: the system has no thread left.
+        """
+        with self._lock:
+            slot = self._inventory.find(key)
+            return self.at_hand(key) or slot.target or self._filling.resolve(slot)
+
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
         """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.
 

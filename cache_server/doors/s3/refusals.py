@@ -26,7 +26,7 @@ class Code(Enum):
     INVALID_PART_NUMBER = "InvalidPartNumber", 416
     INVALID_RANGE = "InvalidRange", 416
     INVALID_REQUEST = "InvalidRequest", 400
-    INVALID_TOKEN = "InvalidToken", 400  # noqa: S105 - a word of S3
+    INVALID_TOKEN = "InvalidToken", 400
     INVALID_URI = "InvalidURI", 400
     KEY_TOO_LONG = "KeyTooLongError", 400
     METHOD_NOT_ALLOWED = "MethodNotAllowed", 405

@@ -1,45 +1,48 @@
-"""What there is to read, as the door sees it: buckets, names, and content that is held for a reader.
+"""What there is to read, as the door sees it: buckets, names, and content held for a reader.
 
 The one place of this door that knows the service. A look at names starts no fill, so that who
-lists every bucket does not pull every pipeline; reading an object does.
+looks at every bucket does not pull every pipeline; reading an object does.
 """
 
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from datetime import datetime  # noqa: TC003 - names what is stored
+from typing import Protocol
 
-from cache_protocol.errors import BusyError
+from cache_protocol.errors import BusyError, CapacityError, DiskError
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
-from cache_server.core.content import Content
+from cache_server.doors.s3.catalogue import UNDATED, Catalogue, catalogue_of
+from cache_server.doors.shelf import Shelf
 from cache_server.service.library import Readable
+from cache_server.service.room import TenantFullError
+from cache_server.store.generation import Generation
 
-PATIENCE = 20.0  # seconds for names and sizes of a cold slot; boto3 gives up after 60
-
-
-class Names(NamedTuple):
-    """What a generation consists of."""
-
-    content: Content
-    since: datetime  # UTC, from when on it is known: what S3 calls last modified
+PATIENCE = 20.0  # seconds for the names of a cold slot; S3's clients give up after 60
+GENERATIONS = 64  # whose catalogues are remembered; one of 10 000 files takes 3 MB and 30 ms
+_NOT_KEPT = (CapacityError, TenantFullError, DiskError)
 
 
 class Stock(Protocol):
     """All pipelines of a node. Safe for threads."""
 
-    def buckets(self, tenant: str) -> list[tuple[str, datetime]]:
-        """Return pipelines of ``tenant`` by id, with the instant of their registration."""
+    def buckets(self, tenant: str) -> list[str]:
+        """Return the pipelines of ``tenant`` by id."""
         ...
 
     def check(self, key: Key) -> None:
-        """Raise UnknownPipelineError unless ``key`` is registered; starts and asks nothing."""
+        """Return if ``key`` is registered, asking no origin; UnknownPipelineError if it is not."""
         ...
 
-    def names(self, who: str, key: Key) -> Names:
-        """Return what ``key`` consists of, for the token ``who``; may ask its origin.
+    def names(self, who: str, key: Key) -> Readable:
+        """Return something that says what ``key`` consists of, for the token ``who``.
+
+        Asks its origin where nobody knows; what it returns need not have a byte.
 
         Raises:
-            CacheError: nobody knows; BusyError: the origin takes its time.
+            CacheError: there is no such pipeline, or nobody knows; BusyError: not yet.
         """
         ...
 
@@ -50,3 +53,63 @@ class Stock(Protocol):
             CacheError: nothing is.
         """
         ...
+
+
+class NodeStock:
+    """See ``Stock``."""
+
+    def __init__(self, shelf: Shelf, patience: float = PATIENCE) -> None:
+        self._shelf = shelf
+        self._patience = patience
+
+    def buckets(self, tenant: str) -> list[str]:
+        """Return the pipelines of ``tenant`` by id."""
+        return [glance.key.id for glance in self._shelf.service.figures.glances(tenant)]
+
+    def check(self, key: Key) -> None:
+        """Return if ``key`` is registered; see ``Stock``."""
+        self._shelf.service.figures.glance(key)
+
+    def names(self, who: str, key: Key) -> Readable:
+        """Return something that says what ``key`` consists of; see ``Stock``."""
+        found = self._shelf.service.names(key)
+        if not isinstance(found, Future):
+            return found
+        try:
+            return found.result(self._patience)
+        except LateError as error:
+            raise BusyError(
+                f"the origin of {shown(key.id)} has not said within {self._patience:.0f} s what "
+                "it holds; it is still being asked: come back"
+            ) from error
+        except _NOT_KEPT:
+            return self.open(who, key)  # what cannot be written down may still pass through
+
+    def open(self, who: str, key: Key) -> Readable:
+        """Return what is to be read of ``key``; see ``Stock``."""
+        return self._shelf.wait(who, key, self._patience)
+
+
+class Catalogues:
+    """Those of the generations that were looked at last. Safe for threads."""
+
+    def __init__(self, limit: int = GENERATIONS) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, datetime], Catalogue] = OrderedDict()
+
+    def of(self, generation: Readable) -> Catalogue:
+        """Return the objects of ``generation``."""
+        since = generation.resolved if isinstance(generation, Generation) else UNDATED
+        name = generation.id, since
+        with self._lock:
+            known = self._known.get(name)
+            if known is not None:
+                self._known.move_to_end(name)
+                return known
+        made = catalogue_of(generation.id, generation.content, since)  # twice does no harm
+        with self._lock:
+            self._known[name] = made
+            if len(self._known) > self._limit:
+                self._known.popitem(last=False)
+        return made

@@ -1,0 +1,311 @@
+r"""Signature version 4: what a request claims, and whether its signature bears that out. Pure.
+
+    Authorization: AWS4-HMAC-SHA256 Credential=<key>/<day>/<region>/s3/aws4_request,
+                   SignedHeaders=host;x-amz-date, Signature=<64 hex>
+    or, in a URL that somebody may hand on:
+    ?X-Amz-Algorithm=…&X-Amz-Credential=…&X-Amz-Date=…&X-Amz-Expires=…&X-Amz-SignedHeaders=…
+     &X-Amz-Signature=…
+
+    canonical = method \n path \n sorted query \n header:value\n … \n names \n payload hash
+    signature = HMAC(key of day, region and service, "AWS4-HMAC-SHA256 \n date \n scope \n" +
+                sha256(canonical))
+
+Source: Amazon S3 API reference, "Authenticating Requests (AWS Signature Version 4)". For S3 a path
+is signed as it is sent and never normalised. Clients differ in which characters they escape, and
+some send a path in another spelling than they sign, so a signature is also good over the one
+spelling that the reference gives: both mean the same request.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, unquote_to_bytes
+
+from cache_protocol.names import shown
+from cache_server.doors.s3.query import encoded, joined, signed_pairs
+from cache_server.doors.s3.refusals import Code, S3Error
+from cache_server.doors.s3.request import S3Request
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SIGNATURE = "X-Amz-Signature"
+CONTENT = "x-amz-content-sha256"
+UNSIGNED = "UNSIGNED-PAYLOAD"
+EMPTY = hashlib.sha256(b"").hexdigest()
+MAX_SKEW = timedelta(minutes=15)  # S3's
+MAX_LIFE = timedelta(days=7)  # of a presigned URL; S3's
+MAX_SIGNED = 100  # names of header fields; SDKs sign about ten
+
+_HEADER = re.compile(
+    rf"{ALGORITHM} +Credential=(?P<credential>[^, ]+) *, *"
+    r"SignedHeaders=(?P<headers>[^, ]+) *, *Signature=(?P<signature>[^, ]+)"
+)
+# Any region is right: what clients are set to says nothing of a node.
+_CREDENTIAL = re.compile(
+    r"(?P<key>[A-Za-z0-9_-]{1,128})/(?P<day>[0-9]{8})/(?P<region>[A-Za-z0-9-]{1,64})/s3/aws4_request"
+)
+_INSTANT = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who says to have signed a request, when, and what of it."""
+
+    key: str  # access key id
+    region: str
+    at: datetime  # UTC
+    headers: tuple[str, ...]  # whose values are signed
+    signature: str
+    payload: str  # as signed: a digest, or a word of S3
+    life: timedelta | None = None  # of a presigned URL
+
+    @property
+    def scope(self) -> str:
+        """What the key that signs is derived for."""
+        return f"{self.at:%Y%m%d}/{self.region}/s3/aws4_request"
+
+
+def read_claim(request: S3Request, parameters: Mapping[str, str]) -> Claim | None:
+    """Return what ``request`` claims; None if it is not signed at all.
+
+    Raises:
+        S3Error: it is signed in two ways, in an older way, or in a way that cannot be read.
+    """
+    header = request.fields.get("authorization")
+    presigned = "X-Amz-Algorithm" in parameters or SIGNATURE in parameters
+    if header is not None and presigned:
+        raise S3Error(
+            Code.INVALID_ARGUMENT,
+            "a request is signed in its Authorization header or in its query, not in both",
+            details={"ArgumentName": "Authorization"},
+        )
+    if presigned:
+        return _claim_of_query(request, parameters)
+    return None if header is None else _claim_of_header(header, request)
+
+
+def check_time(claim: Claim, now: datetime) -> None:
+    """Refuse a request that was signed too long ago or lies ahead.
+
+    Raises:
+        S3Error: RequestTimeTooSkewed; of a presigned URL AccessDenied, as S3 has it.
+    """
+    if claim.life is None and abs(now - claim.at) > MAX_SKEW:
+        raise S3Error(
+            Code.SKEWED,
+            f"the request is signed for {_words(claim.at)}, and here it is {_words(now)}: "
+            "more than 15 minutes lie between; set the clocks right",
+            details={
+                "RequestTime": _stamp(claim.at),
+                "ServerTime": _words(now),
+                "MaxAllowedSkewMilliseconds": str(MAX_SKEW // timedelta(milliseconds=1)),
+            },
+        )
+    if claim.life is not None:
+        _check_life(claim.at, claim.life, now)
+
+
+def _check_life(at: datetime, life: timedelta, now: datetime) -> None:
+    if at - now > MAX_SKEW:
+        raise S3Error(Code.ACCESS_DENIED, f"the URL is good from {_words(at)} on, not yet")
+    if now >= at + life:
+        raise S3Error(
+            Code.ACCESS_DENIED,
+            "Request has expired: ask for a fresh URL",
+            details={"Expires": _words(at + life), "ServerTime": _words(now)},
+        )
+
+
+def check_headers(claim: Claim, request: S3Request) -> None:
+    """Refuse what could be added to a request on its way.
+
+    Raises:
+        S3Error: Host or a field of S3's is not signed; or a body is announced, and there is none.
+    """
+    unsigned = sorted(
+        name
+        for name in request.fields
+        if (name == "host" or name.startswith("x-amz-")) and name not in claim.headers
+    )
+    # The digest of the body stands in what is signed anyhow.
+    unsigned = [name for name in unsigned if name != CONTENT]
+    if unsigned or "host" not in claim.headers:
+        raise S3Error(
+            Code.ACCESS_DENIED,
+            "There were headers present in the request which were not signed",
+            details={"HeadersNotSigned": ", ".join(unsigned or ["host"])[:1000]},
+        )
+    if claim.payload not in (EMPTY, UNSIGNED):
+        raise S3Error(
+            Code.CONTENT_MISMATCH,
+            "the request has no body, and x-amz-content-sha256 is the digest of one",
+            details={"S3ComputedContentSHA256": EMPTY},
+        )
+
+
+def is_signed(claim: Claim, request: S3Request, secret: str) -> bool:
+    """Whether the signature is that of ``request`` by ``secret``; compared in constant time."""
+    key = _signing_key(claim, secret)
+    given = claim.signature.encode()
+    return any(
+        hmac.compare_digest(_sign(key, claim, form), given) for form in _forms(claim, request)
+    )
+
+
+def _forms(claim: Claim, request: S3Request) -> Iterator[str]:
+    """Yield the canonical request as it was sent, and in the reference's spelling."""
+    sent = signed_pairs(request.query, without=SIGNATURE)
+    normal = [(encoded(name), encoded(value)) for name, value in sent]
+    path = quote(unquote_to_bytes(request.path), safe="/-_.~")
+    rest = f"{_headers(claim, request)}\n\n{';'.join(claim.headers)}\n{claim.payload}"
+    for form in {(request.path, joined(sent)), (path, joined(normal))}:
+        yield f"{request.method}\n{form[0]}\n{form[1]}\n{rest}"
+
+
+def _headers(claim: Claim, request: S3Request) -> str:
+    values = ((name, " ".join(request.fields.get(name, "").split())) for name in claim.headers)
+    return "\n".join(f"{name}:{value}" for name, value in values)
+
+
+def _sign(key: bytes, claim: Claim, canonical: str) -> bytes:
+    digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+    text = f"{ALGORITHM}\n{_stamp(claim.at)}\n{claim.scope}\n{digest}"
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest().encode()
+
+
+def _signing_key(claim: Claim, secret: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in claim.scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+# Reading.
+
+
+def _claim_of_header(header: str, request: S3Request) -> Claim:
+    if not header.startswith(f"{ALGORITHM} "):
+        raise S3Error(
+            Code.INVALID_REQUEST,
+            f"The authorization mechanism you have provided is not supported. Please use "
+            f"{ALGORITHM}, with the S3 keys that 'tokens create --json' shows.",
+        )
+    match = _HEADER.fullmatch(header.strip(" \t"))
+    if match is None:
+        raise _malformed("it is not Credential=…, SignedHeaders=…, Signature=…")
+    if (payload := request.fields.get(CONTENT)) is None:
+        raise S3Error(Code.INVALID_REQUEST, f"Missing required header for this request: {CONTENT}")
+    at = _instant_of(request)
+    key, region = _credential(match["credential"], at, Code.HEADER_MALFORMED)
+    headers = _names(match["headers"], Code.HEADER_MALFORMED)
+    signature = _signature(match["signature"], Code.HEADER_MALFORMED)
+    return Claim(key, region, at, headers, signature, payload)
+
+
+def _claim_of_query(request: S3Request, parameters: Mapping[str, str]) -> Claim:
+    wrong = Code.QUERY_MALFORMED
+    needed = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
+    if missing := [name for name in needed if f"X-Amz-{name}" not in parameters]:
+        raise _malformed(f"X-Amz-{missing[0]} is missing", wrong)
+    if parameters["X-Amz-Algorithm"] != ALGORITHM:
+        raise _malformed(f"X-Amz-Algorithm only supports {ALGORITHM}", wrong)
+    if "X-Amz-Security-Token" in parameters:
+        raise no_session()
+    at = _instant(parameters["X-Amz-Date"], wrong)
+    key, region = _credential(parameters["X-Amz-Credential"], at, wrong)
+    return Claim(
+        key,
+        region,
+        at,
+        _names(parameters["X-Amz-SignedHeaders"], wrong),
+        _signature(parameters["X-Amz-Signature"], wrong),
+        request.fields.get(CONTENT, parameters.get("X-Amz-Content-Sha256", UNSIGNED)),
+        _life(parameters["X-Amz-Expires"]),
+    )
+
+
+def no_session() -> S3Error:
+    """Return the answer to a session token: keys of this node have none."""
+    return S3Error(
+        Code.INVALID_TOKEN,
+        "keys of this node come without a session token: take AWS_SESSION_TOKEN out of the "
+        "environment",
+    )
+
+
+def _life(text: str) -> timedelta:
+    if not re.fullmatch(r"[0-9]{1,10}", text, re.ASCII):
+        raise _malformed("X-Amz-Expires should be a number", Code.QUERY_MALFORMED)
+    life = timedelta(seconds=int(text))
+    if not timedelta() < life <= MAX_LIFE:
+        raise _malformed(
+            f"X-Amz-Expires is {text} seconds; a URL lives between 1 second and a week (604800)",
+            Code.QUERY_MALFORMED,
+        )
+    return life
+
+
+def _instant_of(request: S3Request) -> datetime:
+    if (text := request.fields.get("x-amz-date")) is not None:
+        return _instant(text, Code.HEADER_MALFORMED)
+    try:
+        return parsedate_to_datetime(request.fields["date"]).astimezone(UTC)
+    except (KeyError, ValueError, OverflowError) as error:
+        raise S3Error(
+            Code.ACCESS_DENIED,
+            "AWS authentication requires a valid Date or x-amz-date header",
+        ) from error
+
+
+def _instant(text: str, wrong: Code) -> datetime:
+    if not _INSTANT.fullmatch(text):
+        raise _malformed("a date is written YYYYMMDDThhmmssZ", wrong)
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise _malformed(f"there is no date {text}", wrong) from error
+
+
+def _credential(text: str, at: datetime, wrong: Code) -> tuple[str, str]:
+    match = _CREDENTIAL.fullmatch(text)
+    if match is None:
+        raise _malformed(
+            f"the Credential is not KEY/YYYYMMDD/REGION/s3/aws4_request: {shown(text)}", wrong
+        )
+    if match["day"] != f"{at:%Y%m%d}":
+        raise _malformed(
+            f"the Credential is of day {match['day']} and the request of {at:%Y%m%d}", wrong
+        )
+    return match["key"], match["region"]
+
+
+def _names(text: str, wrong: Code) -> tuple[str, ...]:
+    names = tuple(text.split(";"))
+    if len(names) > MAX_SIGNED or list(names) != sorted({name.lower() for name in names}):
+        raise _malformed(
+            f"SignedHeaders are at most {MAX_SIGNED} names in lower case, sorted, each once", wrong
+        )
+    return names
+
+
+def _signature(text: str, wrong: Code) -> str:
+    if not _HEX.fullmatch(text):
+        raise _malformed("a signature has 64 hex digits", wrong)
+    return text
+
+
+def _malformed(why: str, code: Code = Code.HEADER_MALFORMED) -> S3Error:
+    where = "authorization header" if code is Code.HEADER_MALFORMED else "query"
+    return S3Error(code, f"the {where} is malformed: {why}")
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y%m%dT%H%M%SZ}"
+
+
+def _words(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
