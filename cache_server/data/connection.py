@@ -14,6 +14,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from cache_protocol.errors import CacheError, MalformedError
+from cache_server.data.homes import Home, HomewardError
 from cache_server.data.request import RefusedError, Request, parse_request
 from cache_server.data.speaker import Speaker
 from cache_server.data.stats import Tally
@@ -31,6 +32,7 @@ class Fate(Enum):
     PARK = auto()  # wait for the next request
     SHAKE = auto()  # the handshake is not over: wait for more of it
     READ = auto()  # it is over, and the first request may have come with its end
+    HOME = auto()  # the next request is for the port that the connection came from
     DRAIN = auto()  # an answer says that this is the end: let the peer read it, then close
     CLOSE = auto()
 
@@ -38,13 +40,22 @@ class Fate(Enum):
 class Connection:
     """The state of one peer between its requests."""
 
-    def __init__(self, sock: socket.socket, tally: Tally, wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        tally: Tally,
+        wire: Wire | None = None,
+        *,
+        unread: bytes = b"",
+        home: Home | None = None,
+    ) -> None:
         self.sock = sock
         self.wire = Wire(sock, tally) if wire is None else wire
         self.deadline = 0.0  # monotonic seconds; the poller ends what waits longer
         self.draining = False
         self._tally = tally
-        self._unread = bytearray()
+        self._unread = bytearray(unread)
+        self._home = home
 
     @property
     def mid_head(self) -> bool:
@@ -61,6 +72,7 @@ class Connection:
         Raises:
             RefusedError: what came cannot become a request.
             ReaderLeftError: the peer has closed.
+            HomewardError: the request is not for us; ``go_home``.
         """
         request = self._take()
         if request is not None or not self._read():
@@ -68,6 +80,8 @@ class Connection:
         return self._take()
 
     def _take(self) -> Request | None:
+        if self._home is not None and self._home.calls(self._unread):
+            raise HomewardError
         parsed = parse_request(self._unread)
         if parsed is None:
             return None
@@ -79,6 +93,12 @@ class Connection:
         data = self.wire.receive()
         self._unread += data or b""
         return data is not None
+
+    def go_home(self) -> None:
+        """Give the connection back, with what was not answered; it is nobody's here any more."""
+        if self._home is None:
+            raise RuntimeError("a connection without a home was sent there")
+        self._home.take_back(self.sock, bytes(self._unread), self.wire.sealed)
 
     def discard(self) -> bool:
         """Throw away what the peer still sends; return whether it may send more."""
@@ -140,6 +160,8 @@ class Connection:
                 self.wire.foreign = self.is_foreign(speaker)
                 speaker.refuse(refused, self.wire, keep_alive=False)
                 return Fate.DRAIN
+            except HomewardError:
+                return Fate.HOME
             except ReaderLeftError:  # between two requests: the ordinary end of a connection
                 return Fate.CLOSE
         return Fate.PARK

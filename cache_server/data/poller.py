@@ -7,8 +7,9 @@
 Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes: a
 crowd that only waits keeps no replica out.
 
-All state of this file belongs to the poller thread. Workers reach it through ``_returned`` and an
-eventfd alone. A peer that only waits, or sends its head byte by byte, costs no thread.
+All state of this file belongs to the poller thread. Workers reach it through ``_returned``, and
+connections of another port through ``_adopted``, with an eventfd. A peer that only waits, or sends
+its head byte by byte, costs no thread.
 """
 
 import errno
@@ -26,6 +27,7 @@ from cache_protocol.errors import BusyError, MalformedError
 from cache_server.data.connection import Connection, Fate
 from cache_server.data.guests import Guests
 from cache_server.data.handshakes import Handshakes
+from cache_server.data.homes import HomewardError
 from cache_server.data.limits import Limits
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.speaker import Speaker
@@ -67,6 +69,7 @@ class Poller:
         self._strangers: dict[int, Connection] = {}  # parked, no ticket yet; the oldest first
         self._at_work: set[Connection] = set()
         self._returned: deque[tuple[Connection, Fate]] = deque()
+        self._adopted: deque[Connection] = deque()
         self._accept_from = 0.0  # monotonic seconds; no accept before
         self._sweep_at = 0.0  # monotonic seconds
         self._listening = False
@@ -78,6 +81,14 @@ class Poller:
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._parked) + len(self._at_work)
+
+    def adopt(self, connection: Connection) -> None:
+        """Take over a connection that another port of the node has accepted; from any thread.
+
+        Not after ``close``.
+        """
+        self._adopted.append(connection)
+        os.eventfd_write(self._wake, 1)
 
     def close(self, grace: float) -> None:
         """Have ``run`` return: idle peers now, running answers after at most ``grace`` seconds."""
@@ -99,6 +110,8 @@ class Poller:
         Not by ``run``: whoever calls ``close`` may be about to write to one of them.
         """
         self._listener.close()
+        while self._adopted:
+            self._adopted.popleft().sock.close()
         self._epoll.close()
         os.close(self._wake)
 
@@ -116,7 +129,7 @@ class Poller:
 
     def _handle(self, fd: int) -> None:
         if fd == self._wake:
-            self._take_back()
+            self._hear()
         elif fd == self._listener.fileno():
             self._accept()
         elif (connection := self._parked.get(fd)) is not None:
@@ -152,8 +165,7 @@ class Poller:
     def _welcome(self, connection: Connection) -> None:
         above = self.connections - self._limits.connections
         if above < 0 or self._send_a_stranger_away():
-            ready, limits = connection.wire.ready, self._limits
-            self._park(connection, limits.idle_time if ready else limits.handshake_time)
+            self._park(connection, self._patience(connection))
         elif above < self._limits.refusing:
             self._park(connection, self._limits.drain_time)
             self._refuse(connection, _too_many(f"{self._limits.connections} connections"))
@@ -169,6 +181,11 @@ class Poller:
         self._tally.refused("crowded")
         self._close(stranger)
         return True
+
+    def _patience(self, connection: Connection) -> float:
+        if not connection.wire.ready:
+            return self._limits.handshake_time
+        return self._limits.head_time if connection.mid_head else self._limits.idle_time
 
     # -- connections wait -------------------------------------------------------------------
 
@@ -195,6 +212,10 @@ class Poller:
             self._refuse(connection, refused)
         except ReaderLeftError:
             self._close(connection)
+        except HomewardError:
+            self._unpark(connection.sock.fileno())
+            self._epoll.unregister(connection.sock)
+            self._send_home(connection)
         else:
             if request is not None:
                 self._hand_over(connection, request)
@@ -262,24 +283,33 @@ class Poller:
         self._returned.append((connection, fate))
         os.eventfd_write(self._wake, 1)
 
-    def _take_back(self) -> None:
+    def _hear(self) -> None:
         os.eventfd_read(self._wake)
         while self._returned:
             self._settle(*self._returned.popleft())
+        while self._adopted:
+            self._take_in(self._adopted.popleft())
+
+    def _take_in(self, connection: Connection) -> None:
+        self._welcome(connection)
+        # Its request has come already: nothing more need come to wake us.
+        if connection.sock.fileno() in self._parked and not connection.draining:
+            self._read(connection)
 
     def _settle(self, connection: Connection, fate: Fate) -> None:
         self._at_work.discard(connection)
         self._handshakes.settle(connection)
         if fate is Fate.CLOSE:
             self._end(connection)
+        elif fate is Fate.HOME and not self._closing.is_set():
+            self._send_home(connection)
         elif fate is Fate.SHAKE:
             self._park(connection, connection.deadline - time.monotonic())
         else:
             self._settle_ready(connection, fate)
 
     def _settle_ready(self, connection: Connection, fate: Fate) -> None:
-        mid_head = connection.mid_head
-        self._park(connection, self._limits.head_time if mid_head else self._limits.idle_time)
+        self._park(connection, self._patience(connection))
         if fate is Fate.DRAIN:
             self._drain(connection)
         elif fate is Fate.READ and not self._closing.is_set():
@@ -294,6 +324,10 @@ class Poller:
     def _end(self, connection: Connection) -> None:
         self._guests.leave(connection.wire)
         connection.sock.close()  # leaves the epoll set by itself
+
+    def _send_home(self, connection: Connection) -> None:
+        self._guests.leave(connection.wire)
+        connection.go_home()
 
     def _unpark(self, fd: int) -> Connection | None:
         self._strangers.pop(fd, None)
@@ -321,7 +355,7 @@ class Poller:
                 cut = True
                 self._cut()
             if any(fd == self._wake for fd, _ in self._epoll.poll(self._tick if cut else left)):
-                self._take_back()
+                self._hear()
 
     def _end_parked(self) -> None:
         for connection in list(self._parked.values()):

@@ -9,6 +9,9 @@ and sealed at once.
 """
 
 import ssl
+from typing import Self
+
+from cache_server.handed import Sealed
 
 RECORD = 16 * 2**10  # bytes that one record of TLS holds at most, RFC 8446 section 5.1
 
@@ -24,9 +27,15 @@ class TlsError(Exception):
 class Session:
     """The server's side. One owner at a time: it is not locked."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._came, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._came, self._leaving, server_side=True)
+    def __init__(self, sealed: Sealed) -> None:
+        self.sealed = sealed
+        self._tls, self._came, self._leaving = sealed
+
+    @classmethod
+    def begin(cls, context: ssl.SSLContext) -> Self:
+        """Return a new session, before its handshake."""
+        came, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return cls(Sealed(context.wrap_bio(came, leaving, server_side=True), came, leaving))
 
     def feed(self, sealed: bytes) -> None:
         """Take what came from the peer."""

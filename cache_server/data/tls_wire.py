@@ -6,7 +6,6 @@ they are sealed and sent. Memory is bounded: one piece per thread, one sealed pi
 
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -22,6 +21,7 @@ from cache_server.data.wire import (
     Wire,
     sending,
 )
+from cache_server.handed import Sealed
 
 # Bytes that are sealed before they are sent. 64 KiB to 1 MiB are equally fast; the library keeps
 # the memory of the largest piece for as long as the connection lives: 82 kB with the session.
@@ -34,21 +34,32 @@ class TlsWire(Wire):
     """Sends to one peer and receives from it, encrypted."""
 
     def __init__(
-        self, sock: socket.socket, tally: Tally, context: Callable[[], ssl.SSLContext]
+        self,
+        sock: socket.socket,
+        tally: Tally,
+        session: Callable[[], Session],
+        *,
+        ready: bool = False,
     ) -> None:
+        """Wrap ``sock``; ``session`` is asked for once, ``ready`` if its handshake is over."""
         super().__init__(sock, tally)
-        self._context = context
-        self._ready = False
+        self._begin = session
+        self._ready = ready
 
     @cached_property
     def _session(self) -> Session:
         """Made when the first byte has come: a silent crowd costs no more than without TLS."""
-        return Session(self._context())
+        return self._begin()
 
     @property
     def ready(self) -> bool:
         """Whether the handshake is over."""
         return self._ready
+
+    @property
+    def sealed(self) -> Sealed:
+        """Implement ``Wire``."""
+        return self._session.sealed
 
     def shake(self) -> bool:
         """Go on with the handshake, without waiting; return whether it is over.

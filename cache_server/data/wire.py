@@ -18,6 +18,7 @@ from typing import NoReturn
 from cache_protocol.ranges import Span
 from cache_server.data.read_ahead import ReadAhead
 from cache_server.data.stats import Tally
+from cache_server.handed import Sealed
 
 READ_SIZE = 16 * 2**10  # bytes; one read takes a whole head, or about 40 pipelined requests
 STEP = 8 * 2**20  # bytes per sendfile call, so that read-ahead and counters keep up
@@ -85,6 +86,11 @@ class Wire:
     def ready(self) -> bool:
         """Whether requests can be exchanged; an encrypted wire needs a handshake before."""
         return True
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """What is needed to go on with the encryption elsewhere; None where there is none."""
+        return None
 
     def shake(self) -> bool:
         """Go on with the handshake, without waiting; return whether it is over."""

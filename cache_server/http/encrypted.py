@@ -12,16 +12,14 @@ import asyncio
 import json
 import math
 import ssl
-from asyncio import sslproto
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from cache_protocol.errors import MalformedError, to_problem
 from cache_server.http.crowd import MAX_CONNECTIONS
+from cache_server.http.sealed import GOODBYE_LIMIT, HANDSHAKE_LIMIT, Tls
 
-HANDSHAKE_LIMIT = 10.0  # seconds from the connection to the end of its handshake
-GOODBYE_LIMIT = 2.0  # seconds that a peer gets to end the session as well
 _HANDSHAKE = 22  # the type of the first record of TLS, RFC 8446 section 5.1
 _PROBLEM = json.dumps(
     to_problem(MalformedError("this port speaks TLS: ask with https"), 400)
@@ -79,7 +77,7 @@ class Encrypted(asyncio.Protocol):
         over.add_done_callback(self._handshake_over)
         # Made directly, as ``loop.create_server`` would: ``loop.start_tls`` lets bytes reach the
         # application before it has heard of its connection.
-        tls = _Tls(
+        tls = Tls(
             loop,
             self._inner(),
             self._shared.context(),
@@ -110,26 +108,3 @@ class Encrypted(asyncio.Protocol):
         self._shared.shaking.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
-
-
-class _Tls(sslproto.SSLProtocol):
-    max_size = 16 * 2**10  # bytes that each connection has for reading; asyncio takes 256 KiB
-
-    def _get_write_buffer_size(self) -> int:
-        """Count what is encrypted and has not left, too: asyncio would think of it as gone.
-
-        Then a caller that reads nothing of a large answer would not be noticed, see ``unread``.
-        """
-        plain: int = super()._get_write_buffer_size()  # type: ignore[misc]
-        below = cast("asyncio.Transport | None", self._transport)
-        return plain + (0 if below is None else below.get_write_buffer_size())
-
-    def take(self, data: bytes) -> None:
-        """Take bytes that came before this was the connection's protocol."""
-        view = memoryview(data)
-        while view:
-            room = self.get_buffer(len(view))
-            size = min(len(room), len(view))
-            room[:size] = view[:size]
-            self.buffer_updated(size)
-            view = view[size:]
