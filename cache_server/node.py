@@ -23,10 +23,13 @@ from cache_server.dashboard.front import dashboard
 from cache_server.data.plane import DataPlane
 from cache_server.doors.holds import Holds
 from cache_server.doors.hub.routes import hub_annex
+from cache_server.doors.s3.dialect import s3_dialect
+from cache_server.doors.s3.request import PREFIX as S3_PREFIX
 from cache_server.doors.shelf import Shelf
 from cache_server.http.api import Wiring, build, by_token
 from cache_server.http.crowd import Crowd
 from cache_server.http.encrypted import Encryption
+from cache_server.http.leaving import Exit
 from cache_server.http.replicas import DataAddress
 from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
@@ -97,6 +100,13 @@ class Node:
         self._upkeep = Upkeep(
             [tickets.keep_fresh, self._renew_certificate, tenants.look, holds.upkeep]
         )
+        identities = Identities(
+            Tokens(registry),
+            settings.admin_token or self._root.admin_token(),
+            key=self._root.identity_key(),
+            now=lambda: datetime.now(UTC),
+        )
+        shelf = Shelf(self.service, holds)
         with _naming("data plane", settings.host, settings.data_port):
             self._data = DataPlane(
                 self.service.library,
@@ -105,15 +115,10 @@ class Node:
                 port=settings.data_port,
                 encryption=self._certificates,
                 connections_of=connections_of,
+                dialect=s3_dialect(shelf, identities if settings.auth else None),
             )
         with _naming("control plane", settings.host, settings.port):
             self._control = _listen(settings.host, settings.port)
-        identities = Identities(
-            Tokens(registry),
-            settings.admin_token or self._root.admin_token(),
-            key=self._root.identity_key(),
-            now=lambda: datetime.now(UTC),
-        )
         data = DataAddress(tickets, settings.advertise, self._data.address[1], self._scheme)
         wiring = Wiring(
             identities,
@@ -124,11 +129,10 @@ class Node:
             connections_of=connections_of,
             lanes=lambda: self._data.stats,
         )
-        shelf = Shelf(self.service, holds)
         doors = [hub_annex(shelf, data, by_token(wiring))]
         config = uvicorn.Config(
             build(self.service, wiring, dashboard(self.service, wiring), doors),
-            http=_protocol(self._certificates),
+            http=_protocol(self._certificates, Exit(S3_PREFIX.encode(), self._data.adopt)),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE,
@@ -208,9 +212,9 @@ def _certificates(settings: Settings) -> Certificates | None:
     return None if cert is None or key is None else Certificates(cert, key)
 
 
-def _protocol(certificates: Certificates | None) -> Any:  # noqa: ANN401 - a class, for uvicorn
-    """Return what handles a connection of the control port."""
-    bounded = Crowd().protocol()
+def _protocol(certificates: Certificates | None, leaving: Exit) -> Any:  # noqa: ANN401 - for uvicorn
+    """Return what handles a connection of the control port: a class, or what makes one."""
+    bounded = leaving.protocol(Crowd())
     return bounded if certificates is None else Encryption(certificates).protocol(bounded)
 
 
