@@ -30,6 +30,9 @@ class Rules:
         return min(SOON, self.every)
 
 
+RULES = Rules()  # where the operator says nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the hub said last."""

@@ -6,6 +6,7 @@ reads what) · ``library`` (generations by id, for the data plane) · ``room`` (
 ``departures`` (on their way out) · ``filling`` (from resolution to publication) · ``proactive``
 (fills that nobody waits for) · ``pass_through`` (what is not kept) · ``repairs`` (bytes that are
 no longer what they were) · ``scrub`` (who looks for them) · ``disk_watch`` (a disk that is sick) ·
+``access_watch`` (what may not be read any more) ·
 ``counters`` · ``identities`` (who may ask) · ``ending`` (how far the node's end has come) ·
 ``housekeeping`` (what is done unasked) · ``pipelines`` (what is registered) · ``removal`` (what
 goes) · ``views`` (what a caller is shown) · ``glance`` (the same in short) · ``figures`` (both, of

@@ -11,7 +11,7 @@ was pulled is never asked about.
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from cache_server.core.standing import Rules, Standing
 from cache_server.core.tenants import Terms
 from cache_server.ports import OpenOrigin
 from cache_server.service.clocks import Clocks
+from cache_server.service.inventory import Inventory
 from cache_server.service.leases import Leases
 from cache_server.service.library import Readable
 from cache_server.service.slot import LastError, Slot
@@ -55,7 +56,7 @@ class AccessWatch:
         self,
         *,
         lock: "threading.RLock",
-        slots: Callable[[], Collection[Slot]],
+        inventory: Inventory,
         open_origin: OpenOrigin,
         leases: Leases,
         clocks: Clocks,
@@ -65,20 +66,21 @@ class AccessWatch:
 
         Args:
             lock: the service's.
-            slots: all of them; called with the lock held.
+            inventory: all pipelines.
             open_origin: whom to ask.
             leases: of readers, which end with the access.
             clocks: for ages.
             rules: how often, and how old a yes may become.
         """
         self._lock = lock
-        self._slots = slots
+        self._inventory = inventory
         self._open_origin = open_origin
         self._leases = leases
         self._clocks = clocks
         self._rules = rules
         self._asked: dict[str, float] = {}  # monotonic seconds, by generation
         self._withheld: set[str] = set()  # generations whose readers have been told
+        self._asking = threading.Lock()  # one round at a time
         self._closing = threading.Event()
         # Daemon: a hub that is silent for 20 s must not hold up the end of the node.
         self._thread = threading.Thread(target=self._run, name="access-watch", daemon=True)
@@ -108,15 +110,15 @@ class AccessWatch:
     def round(self) -> None:
         """Ask about everything that is due, and act on what was said and on what grew too old."""
         answers: dict[_Question, CacheError | None] = {}
-        for slot, generation in self._restricted():
-            if self._closing.is_set():
-                return
-            if self._is_due(generation):
-                for question in _questions(slot, generation):
-                    if question not in answers:
-                        answers[question] = self._ask(question)
-                self._take(slot, generation, [answers[q] for q in _questions(slot, generation)])
-            self._enforce(slot, generation)
+        with self._asking:
+            for slot, generation in self._restricted():
+                if self._closing.is_set():
+                    return
+                if self._is_due(generation):
+                    questions = _questions(slot, generation)
+                    answers |= {q: self._ask(q) for q in questions if q not in answers}
+                    self._take(slot, generation, [answers[q] for q in questions])
+                self._enforce(slot, generation)
 
     def _run(self) -> None:
         tick = min(TICK, self._rules.every.total_seconds())
@@ -128,8 +130,8 @@ class AccessWatch:
 
     def _restricted(self) -> list[tuple[Slot, Generation]]:
         with self._lock:
-            kept = [(slot, slot.current) for slot in self._slots() if slot.current is not None]
-        restricted = [(slot, current) for slot, current in kept if current.restricted]
+            slots = self._inventory.slots.values()
+            restricted = [(s, s.current) for s in slots if s.current and s.current.restricted]
         alive = {generation.id for _, generation in restricted}
         self._asked = {name: at for name, at in self._asked.items() if name in alive}
         self._withheld &= alive

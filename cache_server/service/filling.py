@@ -29,6 +29,7 @@ from cache_protocol.manifest import MAX_FILES
 from cache_server.catalogue.registry import Registration
 from cache_server.core.content import Content, ModelContent, ModelSpec, select
 from cache_server.core.slots import SlotEvent, SlotState
+from cache_server.core.standing import Standing
 from cache_server.core.tenants import Terms
 from cache_server.fill.fill import Fill, FillStoppedError
 from cache_server.fill.pieces import Pause, until_it_answers
@@ -306,6 +307,7 @@ class Filling:
             with self.lock:
                 slot.resolving, slot.content = None, content
                 generation = self._aim_at(slot, content)
+                generation.standing = Standing(self._clocks.now())
             asked.found.set_result(generation)
         except Exception as error:
             failure = error if isinstance(error, CacheError) else CacheError(repr(error))

@@ -18,8 +18,10 @@ from cache_server.catalogue.registry import Key, Registry
 from cache_server.core.content import ModelSpec
 from cache_server.core.counted import Found, Purpose
 from cache_server.core.ledger import Ledger
+from cache_server.core.standing import RULES, Rules
 from cache_server.core.tenants import QuotasOf, no_quotas
 from cache_server.ports import OpenOrigin
+from cache_server.service.access_watch import AccessWatch
 from cache_server.service.clocks import Clocks
 from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
@@ -53,6 +55,7 @@ class Options:
     region: str
     scrub_rate: int = 100_000_000  # bytes per second
     quotas: QuotasOf = no_quotas  # of a tenant
+    access: Rules = RULES  # when hubs are asked again what may be read
 
 
 class Service:
@@ -115,6 +118,15 @@ class Service:
             clocks=clocks,
             serve=self._filling.serve,
         )
+        self.access = AccessWatch(
+            lock=lock,
+            inventory=self._inventory,
+            open_origin=open_origin,
+            leases=self.leases,
+            clocks=clocks,
+            rules=options.access,
+        )
+        self.library.refusal = self.access.refusal
         pulled = partial(self.counters.count_pulled, purpose=Purpose.PASS_THROUGH)
         self._passing = PassThrough(self.library, open_origin, pulled, clocks.monotonic)
         self._scrub = Scrub(
@@ -178,6 +190,7 @@ class Service:
         """Look at what lies on disk, resume what was half filled; both in the background."""
         self._house.start()
         self._disk.start()
+        self.access.start()
 
     def drain(self) -> None:
         """Take no new reader, and end the fills that nobody reads; readers go on.
@@ -199,6 +212,7 @@ class Service:
     def close(self) -> None:
         """End fills, write down touches, give everything back."""
         self.end_fills()
+        self.access.close()
         self._house.close()
         self._scrub.close()
         self._disk.close()
@@ -242,6 +256,7 @@ class Service:
 
         Raises:
             UnknownPipelineError: there is no such pipeline.
+            OriginError: what is kept may not be read any more, see ``access_watch``.
             QuotaError: too many fills of its tenant wait for their turn.
             DrainingError: the node is about to stop. Whatever else goes wrong is raised by the
                 future.
@@ -249,6 +264,8 @@ class Service:
         self.check_admission()
         with self._lock:
             slot = self._inventory.find(key)
+            if slot.current is not None:
+                self.access.check(slot.current)
             self._requests.touch(slot)
             self.counters.count_found(_found(slot))
             if slot.current is not None:
@@ -269,9 +286,10 @@ class Service:
         """
         slot = None if self.draining else self._inventory.known_slot(key)
         generation = None if slot is None or slot.leaving else slot.current
-        if generation is not None:
-            self.library.note_read(generation)
-            self.counters.hits += 1
+        if generation is None or self.access.refusal(generation) is not None:
+            return None
+        self.library.note_read(generation)
+        self.counters.hits += 1
         return generation
 
     def at_hand(self, key: Key) -> Readable | None:
@@ -283,7 +301,7 @@ class Service:
         if slot is None or slot.leaving:
             return None
         if slot.current is not None:
-            return slot.current
+            return None if self.access.refusal(slot.current) is not None else slot.current
         work, content = slot.work, slot.content
         if work is not None and work.generation is not None and not work.stopped.is_set():
             return work.generation
@@ -332,6 +350,7 @@ class Service:
         with self._lock:
             slot = self._inventory.find(key)
             if slot.current is not None:
+                self.access.check(slot.current)
                 return slot.current
             opened = slot.work.generation if slot.work is not None else None
             # The disk of one that failed may still hold its threads.

@@ -73,6 +73,9 @@ def _cache_view(slot: Slot, now: Moment, monotonic: float, hot_window: timedelta
         "repaired_chunks": slot.repaired,
         "scrubbed": stamp(slot.scrubbed),
     }
+    if slot.current is not None and slot.current.restricted:
+        standing = slot.current.standing
+        view["access"] = {"confirmed": stamp(standing.confirmed), "denied": standing.denied}
     if slot.last_error is not None:
         view["last_error"] = slot.last_error.view()
     view |= _fill_view(slot, now.wall, monotonic)

@@ -83,6 +83,11 @@ class MemoryOrigin:
         with self._changed:
             self._resolve_errors += [error] * times
 
+    def fail_check(self, error: OriginError, *, times: int = 1) -> None:
+        """Raise ``error`` from the next ``times`` questions whether it may still be read."""
+        with self._changed:
+            self._check_errors += [error] * times
+
     def deny(self, error: OriginError | None) -> None:
         """Raise ``error`` from every resolve, check and open from now on; None ends it."""
         self._denial = error
@@ -241,8 +246,11 @@ class MemoryOrigins:
         self.origins = origins
         self.opened: list[ModelSpec] = []
         self.terms: list[Terms] = []  # of each opening
+        self.refusal: OriginError | None = None  # raised by every opening from now on
 
     def __call__(self, spec: ModelSpec, terms: Terms) -> MemoryOrigin:
         self.opened.append(spec)
         self.terms.append(terms)
+        if self.refusal is not None:
+            raise self.refusal
         return self.origins[spec.source]

@@ -12,6 +12,7 @@ from cache_protocol.errors import CacheError
 from cache_protocol.manifest import Lease
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.core.content import ModelSpec
+from cache_server.core.standing import RULES, Rules
 from cache_server.core.tenants import QuotasOf, no_quotas
 from cache_server.ports import OpenOrigin
 from cache_server.service.clocks import Clocks
@@ -144,12 +145,13 @@ def running_service(
     clock: Clock | None = None,
     start: bool = True,
     quotas: QuotasOf = no_quotas,
+    access: Rules = RULES,
 ) -> Iterator[Bench]:
     """Run a service on ``directory``; at the end it is closed and no thread of it is left."""
     before = set(threading.enumerate())
     root, clock = Root(directory), clock or Clock()
     registry = Registry(f"sqlite:///{directory}/catalogue.db")
-    options = Options(capacity, timedelta(hours=48), "test", quotas=quotas)
+    options = Options(capacity, timedelta(hours=48), "test", quotas=quotas, access=access)
     clocks = Clocks(clock.now, clock.monotonic, clock.monotonic)
     service = Service(root, registry, origins, options, clocks)
     if start:
