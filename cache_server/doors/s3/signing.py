@@ -85,6 +85,8 @@ def read_claim(request: S3Request, parameters: Mapping[str, str]) -> Claim | Non
         )
     if presigned:
         return _claim_of_query(request, parameters)
+    if "AWSAccessKeyId" in parameters:
+        raise _old_signature()
     return None if header is None else _claim_of_header(header, request)
 
 
@@ -189,11 +191,7 @@ def _signing_key(claim: Claim, secret: str) -> bytes:
 
 def _claim_of_header(header: str, request: S3Request) -> Claim:
     if not header.startswith(f"{ALGORITHM} "):
-        raise S3Error(
-            Code.INVALID_REQUEST,
-            f"The authorization mechanism you have provided is not supported. Please use "
-            f"{ALGORITHM}, with the S3 keys that 'tokens create --json' shows.",
-        )
+        raise _old_signature()
     match = _HEADER.fullmatch(header.strip(" \t"))
     if match is None:
         raise _malformed("it is not Credential=…, SignedHeaders=…, Signature=…")
@@ -204,6 +202,15 @@ def _claim_of_header(header: str, request: S3Request) -> Claim:
     headers = _names(match["headers"], Code.HEADER_MALFORMED)
     signature = _signature(match["signature"], Code.HEADER_MALFORMED)
     return Claim(key, region, at, headers, signature, payload)
+
+
+def _old_signature() -> S3Error:
+    return S3Error(
+        Code.INVALID_REQUEST,
+        f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}, "
+        "with the S3 keys that 'tokens create --json' shows; boto3 presigns with it where "
+        "Config(signature_version='s3v4') says so.",
+    )
 
 
 def _claim_of_query(request: S3Request, parameters: Mapping[str, str]) -> Claim:
