@@ -18,6 +18,7 @@ from cache_server.catalogue.registry import Key, Registry
 from cache_server.catalogue.tokens import Tokens
 from cache_server.certificates import Certificates
 from cache_server.core.access import DEFAULT_TENANT
+from cache_server.core.standing import Rules
 from cache_server.core.tenants import Terms
 from cache_server.dashboard.front import dashboard
 from cache_server.data.plane import DataPlane
@@ -91,6 +92,7 @@ class Node:
                 settings.region,
                 settings.scrub_rate,
                 quotas=lambda tenant: tenants.of(tenant).quotas,
+                access=Rules(settings.access_check, settings.access_grace),
             ),
             system_clocks(),
         )

@@ -44,6 +44,8 @@ class Settings:
     region: str = "local"
     hot_window: timedelta = timedelta(hours=48)
     scrub_rate: int = 100_000_000  # bytes per second that a scrub reads at most
+    access_check: timedelta = timedelta(hours=1)  # between two questions if it may still be read
+    access_grace: timedelta = timedelta(hours=24)  # how old a yes may be while a hub is silent
     log_format: LogFormat = LogFormat.AUTO
     log_level: str = "info"
     boots_kept: int = 1000  # boot reports of one pipeline
@@ -139,6 +141,13 @@ def _rate(text: str) -> int:
     return rate
 
 
+def _interval(text: str) -> timedelta:
+    span = parse_duration(text)
+    if span < timedelta(seconds=1):
+        raise MalformedError(f"{text!r} is below a second: the hub would be asked without a pause")
+    return span
+
+
 def _log_format(text: str) -> LogFormat:
     if text.lower() not in tuple(LogFormat):
         raise MalformedError(f"{text!r} is none of {', '.join(LogFormat)}")
@@ -206,6 +215,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "region": _text,
     "hot_window": parse_duration,
     "scrub_rate": _rate,
+    "access_check": _interval,
+    "access_grace": parse_duration,
     "log_format": _log_format,
     "log_level": _level,
     "boots_kept": _count,

@@ -35,6 +35,9 @@ settings (environment; flags win):
   CACHE_SERVER_REGION          label of this node                                    [local]
   CACHE_SERVER_HOT_WINDOW      ISO 8601 duration                                     [PT48H]
   CACHE_SERVER_SCRUB_RATE      bytes per second that a scrub reads at most           [100MB]
+  CACHE_SERVER_ACCESS_CHECK    how often a hub is asked whether what is kept of a
+                               private or gated repository may still be read         [PT1H]
+  CACHE_SERVER_ACCESS_GRACE    how old its last yes may be while it does not answer  [P1D]
   CACHE_SERVER_LOG_FORMAT      'json' or 'console'         ['console' on a terminal, else 'json']
   CACHE_SERVER_LOG_LEVEL       'debug', 'info', 'warning' or 'error'                  [info]
   CACHE_SERVER_BOOTS_KEPT      boot reports of one pipeline                           [1000]
@@ -64,6 +67,8 @@ SERVE_FLAGS = {
     "region": "NAME",
     "hot-window": "DURATION",
     "scrub-rate": "SIZE",
+    "access-check": "DURATION",
+    "access-grace": "DURATION",
     "log-format": "auto|json|console",
     "log-level": "LEVEL",
     "boots-kept": "N",

@@ -141,3 +141,12 @@ def test_a_database_without_a_password_may_stand_on_the_command_line():
         "postgresql:///w?host=/run",
     ):
         assert Settings.from_env({}, {"database_url": url}).database_url == url
+
+
+def test_how_often_a_hub_is_asked_what_may_be_read_is_a_second_or_more():
+    env = {"CACHE_SERVER_ACCESS_CHECK": "PT30M", "CACHE_SERVER_ACCESS_GRACE": "P3D"}
+    settings = Settings.from_env(env, {})
+    spans = (settings.access_check, settings.access_grace)
+    assert spans == (timedelta(minutes=30), timedelta(days=3))
+    with pytest.raises(MalformedError, match="CACHE_SERVER_ACCESS_CHECK: 'PT0S' is below a second"):
+        Settings.from_env({"CACHE_SERVER_ACCESS_CHECK": "PT0S"}, {})
