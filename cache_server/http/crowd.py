@@ -81,6 +81,14 @@ class BoundedProtocol(H11Protocol):
         self.crowd.unread.end(self)
         super().connection_lost(exc)
 
+    def _should_upgrade(self) -> bool:
+        """Stay with HTTP/1.1, whatever is asked for and whichever libraries are installed.
+
+        uvicorn would hand the socket to one of them, out of these bounds, or log two lines for
+        every stranger who asks.
+        """
+        return False
+
     def turn_away(self) -> None:
         """End it without a word."""
         self._wait_no_longer()

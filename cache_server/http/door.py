@@ -55,6 +55,10 @@ class Door:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        if _is_framed_twice(request):
+            wrong = MalformedError("a request says Content-Length or Transfer-Encoding, not both")
+            await problems.answer_as(wrong, 400, {"Connection": "close"})(scope, receive, send)
+            return
         try:
             tenant = self._admit(request)
         except CacheError as error:
@@ -111,6 +115,15 @@ class Door:
 
     def _annex(self, request: Request) -> Annex | None:
         return next((a for a in self._annexes if a.covers(request.scope["path"])), None)
+
+
+def _is_framed_twice(request: Request) -> bool:
+    """Whether two fields say where the request ends.
+
+    A proxy before this node may have believed the other one, and then takes what follows for the
+    request of somebody else: RFC 9112, section 6.1.
+    """
+    return "content-length" in request.headers and "transfer-encoding" in request.headers
 
 
 async def _read(request: Request, receive: Receive, most: int) -> Message:

@@ -57,9 +57,11 @@ def answer(error: CacheError) -> JSONResponse:
     return _problem(to_problem(error, status), status, headers)
 
 
-def answer_as(error: CacheError, status: int) -> JSONResponse:
+def answer_as(
+    error: CacheError, status: int, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """Return ``error`` as a response with a status of HTTP's own."""
-    return _problem(to_problem(error, status), status, {})
+    return _problem(to_problem(error, status), status, dict(headers or {}))
 
 
 def install(app: FastAPI, annexes: Sequence[Annex] = ()) -> None:
