@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.tokens import Tokens
 from cache_server.core.tenants import Tenant, Tenants
+from cache_server.http.annex import Annex
 from cache_server.http.api import Wiring, build
 from cache_server.http.crowd import Crowd
 from cache_server.http.encrypted import Encryption
@@ -99,6 +100,7 @@ def control_plane(
     send_buffer: int = 0,
     pages: Callable[[Service, Wiring], Front] | None = None,
     encryption: Encryption | None = None,
+    doors: Callable[[Service, Wiring], list[Annex]] | None = None,
     **data: Any,
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end.
@@ -122,7 +124,8 @@ def control_plane(
         connections_of=lambda tenant: tenants(tenant).quotas.connections,
     )
     bounded = (crowd or Crowd()).protocol()
-    app = build(service, wiring, None if pages is None else pages(service, wiring))
+    front = None if pages is None else pages(service, wiring)
+    app = build(service, wiring, front, () if doors is None else doors(service, wiring))
     config = uvicorn.Config(
         app,
         http=bounded if encryption is None else encryption.protocol(bounded),

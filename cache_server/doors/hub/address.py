@@ -45,9 +45,9 @@ class Question:
     path: str = ""  # a file, or a directory whose files are listed; "" is the top
 
     @property
-    def method(self) -> str:
-        """The method that it is asked with, besides HEAD."""
-        return "POST" if self.kind is Kind.PATHS else "GET"
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it is asked with."""
+        return ("POST",) if self.kind is Kind.PATHS else ("GET", "HEAD")
 
 
 def parse(path: str) -> Question | None:

@@ -6,6 +6,7 @@ asks for metadata.
 """
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from fastapi import Request, Response
@@ -90,10 +91,10 @@ def refuse(
     return JSONResponse({"error": str(error)}, status, headers)
 
 
-def not_allowed(method: str, allowed: str) -> Response:
+def not_allowed(method: str, allowed: Sequence[str]) -> Response:
     """Return the refusal of a method; this door only reads."""
     said = f"{method[:16]} is not allowed here: this endpoint only reads"
-    headers = {"Allow": allowed, "X-Error-Message": _one_line(said)}
+    headers = {"Allow": ", ".join(allowed), "X-Error-Message": _one_line(said)}
     return JSONResponse({"error": said}, 405, headers)
 
 

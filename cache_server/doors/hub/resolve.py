@@ -132,9 +132,14 @@ def _described(entry: Entry) -> dict[str, str]:
     name = entry.origin.path.rpartition("/")[2]
     return {
         "Content-Type": "application/octet-stream",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Disposition": _attached(name),
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def _attached(name: str) -> str:
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _unsatisfied(request: Request, found: Found, refused: RefusedError) -> Response:

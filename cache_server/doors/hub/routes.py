@@ -74,10 +74,11 @@ class Hub:
             CacheError: it cannot be; the door's route says so in the hub's words.
         """
         question = parse(_below(request))
+        allowed = ("GET", "HEAD") if question is None else question.methods
+        if request.method not in allowed:
+            return not_allowed(request.method, allowed)
         if question is None:
             return JSONResponse({"error": "Not Found"}, 404)
-        if request.method not in (question.method, "HEAD" if question.method == "GET" else None):
-            return not_allowed(request.method, "POST" if question.method == "POST" else "GET, HEAD")
         if question.kind is Kind.WHOAMI:
             return JSONResponse(_whoami(caller))
         key = caller.key(pipeline)
