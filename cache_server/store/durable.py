@@ -22,7 +22,8 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Put ``data`` at ``path``: temporary file, fsync, rename, fsync of the directory."""
     temporary = path.with_name(f"{path.name}.new")
     with disk_errors(path):
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temporary, flags, mode)
         try:
             _write_all(fd, data)
             os.fsync(fd)

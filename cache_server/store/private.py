@@ -35,6 +35,22 @@ def check_root(root: Path) -> None:
             "%s is writable by its group %d, whose members can change what is served; chmod g-w it",
             *(root, found.st_gid),
         )
+    for above in sorted({*root.absolute().parents, *root.resolve().parents}):
+        _warn_of_open(above)
+
+
+def _warn_of_open(above: Path) -> None:
+    """Warn of a directory in which anybody can put another ROOT in the place of ours.
+
+    Not refused: a volume's own mount point is often open to all, where nobody else is.
+    """
+    mode = above.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        log.warning(
+            "%s, above this node's ROOT, is writable by everybody: another directory could be put "
+            "in the place of ROOT; chmod +t or o-w it",
+            above,
+        )
 
 
 def close_to_others(path: Path) -> None:

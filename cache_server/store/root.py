@@ -33,7 +33,9 @@ class Root:
         with disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_root(self.path)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # No link: what is written to the lock would replace what the link leads to.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._lock = os.open(self.path / "lock", flags, 0o600)
             self._take_lock()
             self.slots.mkdir(mode=0o700, exist_ok=True)
             # Now: a full disk may have no room left for it when something has to leave.

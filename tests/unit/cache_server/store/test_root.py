@@ -2,6 +2,7 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -105,3 +106,27 @@ def test_a_discarded_directory_leaves_nothing(root):
     root.discard(root.slots / "t" / "p")
     assert not (root.slots / "t" / "p").exists()
     assert list(root.trash.iterdir()) == []
+
+
+def test_a_directory_in_which_anybody_can_exchange_root_is_warned_of(tmp_path, caplog):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    Root(tmp_path / "open/root").close()
+    assert f"{tmp_path}/open, above this node's ROOT, is writable by everybody" in caplog.text
+
+
+def test_where_only_the_owner_can_exchange_it_there_is_no_warning(tmp_path, caplog):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o1777)
+    Root(tmp_path / "open/root").close()
+    assert "open, above" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["lock", "admin-token.new"])
+def test_a_link_in_root_does_not_have_the_node_write_elsewhere(tmp_path, name):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "root").mkdir(0o700)
+    (tmp_path / "root" / name).symlink_to("../mine")
+    with pytest.raises(DiskError), closing(Root(tmp_path / "root")) as root:
+        root.admin_token()
+    assert (tmp_path / "mine").read_text() == "mine"
