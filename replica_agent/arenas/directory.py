@@ -105,6 +105,7 @@ class Destination:
     def open_arenas(self, manifest: Manifest) -> Mapping[str, DirectoryArena]:
         """Make an arena per model; an ``OpenArenas``."""
         self.close()  # of a generation before
+        _check_room(self._to, manifest.size)
         hidden = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._to))
         self._hidden.append(hidden)
         self._locks.append(_lock(hidden))
@@ -145,12 +146,23 @@ def _remove_unless_locked(directory: Path) -> None:
             os.close(fd)
 
 
+def _check_room(where: Path, need: int) -> None:
+    """Refuse what cannot fit before any of it is taken; CapacityError.
+
+    A file system gives what it has before it says no: all others on it would be out of room
+    because a manifest lied.
+    """
+    if need > _free(where):
+        raise _too_large(where, need)
+
+
 def _no_room(error: OSError, where: Path, need: int) -> OSError | CapacityError:
-    if error.errno not in _FULL:
-        return error
+    return _too_large(where.parent.parent, need) if error.errno in _FULL else error
+
+
+def _too_large(where: Path, need: int) -> CapacityError:
     return CapacityError(
-        f"{need} bytes ({show_size(need)}) do not fit into {where.parent.parent}: "
-        f"{_free(where)} bytes are free"
+        f"{need} bytes ({show_size(need)}) do not fit into {where}: {_free(where)} bytes are free"
     )
 
 

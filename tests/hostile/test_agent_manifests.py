@@ -1,12 +1,15 @@
 """Manifests that lie: each ends in a clear error before anything is mapped or asked for."""
 
 import json
+import os
 import tracemalloc
 
 import pytest
 
 from cache_protocol.errors import CapacityError, MalformedError
 from cache_protocol.manifest import MAX_FILE_SIZE, dump_manifest
+from replica_agent.client import ControlClient
+from replica_agent.files import pull_to
 from tests.fakes.agents import pull
 from tests.fakes.node import FakeNode
 
@@ -33,6 +36,19 @@ def test_an_absurd_size_is_refused_without_taking_memory(node):
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()
+
+
+def test_an_absurd_size_is_refused_without_taking_the_disk(node, tmp_path, monkeypatch):
+    lie(node, size=MAX_FILE_SIZE)
+    taken: list[int] = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda _fd, _at, size: taken.append(size))
+    client = ControlClient(node.url, node.token)
+    with (
+        pull_to(client, node.pipeline, tmp_path) as pull,
+        pytest.raises(CapacityError, match=f"do not fit into {tmp_path}: [0-9]+ bytes are free"),
+    ):
+        pull.wait()
+    assert taken == []
 
 
 @pytest.mark.parametrize("size", [-1, 2**80, 1.5, "1", None, True])
