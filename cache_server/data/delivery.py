@@ -71,7 +71,8 @@ class Delivery:
             RefusedError: it failed, and nothing was sent yet.
             CutError: the answer has begun and cannot be finished.
         """
-        stream = file.stream(span, partial(_pause, wire))
+        deadline = None if patience is None else time.monotonic() + patience
+        stream = file.stream(span, partial(_pause, wire, deadline))
         if stream is None:
             self._send_file(resource, file, head, span, wire, patience)
             return
@@ -100,7 +101,7 @@ class Delivery:
         deadline = time.monotonic() + patience
         while True:
             try:
-                return step(min(self._limits.wait_slice, patience))
+                return step(max(0.0, min(self._limits.wait_slice, deadline - time.monotonic())))
             except TimeoutError as error:
                 if wire.reader_left():
                     raise ReaderLeftError("the reader left while it waited") from error
@@ -179,7 +180,13 @@ def _streamed(stream: Iterator[memoryview], wire: Wire) -> Iterator[memoryview]:
         yield from stream
 
 
-def _pause(wire: Wire, seconds: float) -> None:
-    """Wait, as long as there is somebody to wait for."""
+def _pause(wire: Wire, deadline: float | None, seconds: float) -> None:
+    """Wait, as long as there is somebody to wait for, and to the first byte no longer than he does.
+
+    Raises:
+        RefusedError: it would be after ``deadline``, monotonic seconds.
+    """
+    if deadline is not None and not wire.begun and time.monotonic() + seconds > deadline:
+        raise failed(OriginUnavailableError("the origin did not send the first byte in time"))
     if wire.reader_left(within=seconds):
         raise ReaderLeftError("the reader left while it waited")

@@ -76,7 +76,7 @@ class DataPlane:
         guests = Guests(connections_of)
         self._answers = answers = Answers(limits)
         delivery = Delivery(limits, self._prefetch)
-        own = Responder(shelf, keys, answers, clock, delivery, guests)
+        own = Responder(shelf, keys, answers, clock, delivery, guests, limits.soon)
         speaker = Speaker(own, dialect, limits, self._tally, clock, answers, delivery, guests)
         self._poller = Poller(
             listener, speaker, self._workers, limits, self._tally, guests, self._wires(encryption)

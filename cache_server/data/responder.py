@@ -17,6 +17,7 @@ from cache_server.data.answer import content_head, select
 from cache_server.data.answers import Answers
 from cache_server.data.delivery import Delivery
 from cache_server.data.guests import Guests
+from cache_server.data.plain import come_back, is_plain
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.wire import Wire
 from cache_server.ports import ReadableFile, Shelf
@@ -35,6 +36,7 @@ class Responder:
         clock: Callable[[], float],
         delivery: Delivery,
         guests: Guests,
+        patience: float,
     ) -> None:
         self._shelf = shelf
         self._keys = keys
@@ -42,6 +44,7 @@ class Responder:
         self._clock = clock
         self._delivery = delivery
         self._guests = guests
+        self._patience = patience  # seconds that a plain reader has for its first byte
 
     def answer(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         """Answer ``request`` to its last byte.
@@ -50,6 +53,14 @@ class Responder:
             RefusedError: it is answered with a status instead; nothing was sent yet.
             CutError: the answer has begun and cannot be finished.
         """
+        try:
+            self._answer(request, wire, keep_alive=keep_alive)
+        except RefusedError as refused:
+            if is_plain(request.query):
+                raise come_back(refused) from refused
+            raise
+
+    def _answer(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         now = self._clock()
         ticket, resource, file = self._find(request, now)
         self._guests.admit(wire, ticket.tenant)
@@ -63,7 +74,8 @@ class Responder:
         with self._answers.admitted(resource.generation, wire):
             if resource.kind == FILES:
                 self._revalidate(request, file, selection.span, wire)
-                self._delivery.send(resource, file, head, selection.span, wire)
+                patience = self._patience if is_plain(request.query) else None
+                self._delivery.send(resource, file, head, selection.span, wire, patience=patience)
             elif resource.kind == DIGESTS:
                 self._delivery.send_parts(self._table(file, selection.span, wire), head, wire)
             else:
