@@ -7,7 +7,7 @@ import logging
 import threading
 from datetime import timedelta
 
-from cache_protocol.errors import CacheError
+from cache_protocol.errors import CacheError, Retry
 from cache_server.catalogue.registry import Key
 from cache_server.core.eviction import NEVER
 from cache_server.core.recency import is_hot
@@ -151,6 +151,15 @@ class Housekeeping:
         slots.sort(key=lambda s: s.asked.seconds if s.asked else NEVER, reverse=True)
         return [slot.registration.key for slot in slots]
 
+    def _still_wanted(self) -> list[Key]:
+        """Return what was read after its fill had failed, by readers that never ask for a fill.
+
+        Those that a door sent to the data plane ask there again and again, until bytes come.
+        """
+        with self._lock:
+            slots = list(self._inventory.slots.values())
+            return [slot.registration.key for slot in slots if _was_read_in_vain(slot)]
+
     def _begin_unasked(self, key: Key) -> Work | None:
         """Begin a fill that no replica waits for, if there is something to fill."""
         slot = self._inventory.slots.get(key)
@@ -167,8 +176,16 @@ class Housekeeping:
                 self.flush(BATCH)
                 self._passing.end_idle(self._leases.held())
                 self._departures.give_up_unheld(self._leases.held())
+                self.proactive.ask(self._still_wanted())
             except (CacheError, OSError) as error:
                 log.warning("housekeeping: %s; tried again in %.0f s", error, EVERY)
+
+
+def _was_read_in_vain(slot: Slot) -> bool:
+    failed, asked = slot.last_error, slot.asked
+    if failed is None or asked is None or slot.work is not None or not _half_filled(slot):
+        return False
+    return failed.error.retry is not Retry.NEVER and asked.wall > failed.at
 
 
 def _half_filled(slot: Slot) -> bool:

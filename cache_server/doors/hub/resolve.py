@@ -22,6 +22,7 @@ from cache_protocol.ranges import Span, content_range
 from cache_protocol.routes import FILES, Resource
 from cache_server.core.key_ring import LONGEST_LIFE
 from cache_server.data.answer import select
+from cache_server.data.plain import MARK
 from cache_server.data.request import RefusedError
 from cache_server.data.request import Request as Asked
 from cache_server.doors.hub.refusals import COMMIT, refuse
@@ -97,7 +98,7 @@ class Files:
         signer = Signer(data.tickets(), data_plane(data, request), int(time.time()) + LONGEST_LIFE)
         resource = Resource(FILES, found.generation.id, found.entry.model, found.entry.origin.path)
         headers = found.headers | {
-            "Location": signer.url(content.tenant, resource),
+            "Location": f"{signer.url(content.tenant, resource)}&{MARK}",
             "X-Linked-Size": str(file.size),
             "X-Linked-ETag": found.headers["ETag"],
             "Cache-Control": "no-store",  # the URL is one reader's, for a while
