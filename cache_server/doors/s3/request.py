@@ -15,8 +15,3 @@ class S3Request:
     query: str  # likewise, without the question mark
     fields: Mapping[str, str]  # names in lower case; a repeated field is joined by commas
     peer: str = "unknown"  # address, against which wrong signatures count
-
-
-def is_for_door(path: str) -> bool:
-    """Whether a request for ``path`` is the door's to answer."""
-    return path == PREFIX or path.startswith(f"{PREFIX}/")
