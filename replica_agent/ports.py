@@ -2,6 +2,10 @@
 
 An arena holds the files of one model. Lanes write to it side by side, each byte once, or again
 when its digest was wrong; nobody reads a byte before its chunk has been checked.
+
+    room → bytes → store      per piece of a chunk, in order, by one thread
+    accept                    the chunk's digest is the promised one
+    confirm                   every chunk of a file was accepted, and the whole is confirmed
 """
 
 from collections.abc import Callable, Mapping
@@ -11,14 +15,34 @@ from cache_protocol.manifest import Manifest
 from cache_protocol.ranges import Span
 
 
+class ArenaLostError(Exception):
+    """The place has failed, and took its bytes along; in another one they would be safe.
+
+    What the lanes and verdicts do with it: the transfer ends as replaced, and the pull opens
+    arenas anew, which are elsewhere then.
+    """
+
+
 class Arena(Protocol):
     """The place of every file of one model. Safe for threads.
 
-    ``file`` is the index of a file in the manifest's list for the model.
+    ``file`` is the index of a file in the manifest's list for the model. Every method but
+    ``close`` may raise ArenaLostError.
     """
+
+    @property
+    def in_place(self) -> bool:
+        """Whether what is stored stays, even if nobody accepts it.
+
+        Where it is False a thread holds one chunk at a time between ``store`` and ``accept``;
+        it is forgotten as soon as the thread asks for room for another.
+        """
+        ...
 
     def room(self, file: int, span: Span) -> memoryview:
         """Return writable memory of exactly ``span.size`` bytes to receive ``span`` in.
+
+        The span lies within one chunk. May wait until earlier chunks have left the memory.
 
         It is the byte's final place, or a buffer that belongs to the calling thread until its
         next call.
@@ -33,8 +57,16 @@ class Arena(Protocol):
         """
         ...
 
+    def accept(self, file: int, span: Span) -> None:
+        """Take note that ``span``, a whole chunk, is what was promised.
+
+        Where bytes are not in place yet, the thread that stored them calls this, and they are
+        on their way when it returns.
+        """
+        ...
+
     def read(self, file: int, span: Span) -> memoryview:
-        """Return the bytes of ``span``, which are in place, of a file that is not confirmed yet.
+        """Return the bytes of ``span``, which were accepted, of a file that is not confirmed yet.
 
         They stay good until the calling thread's next call.
 
@@ -44,7 +76,7 @@ class Arena(Protocol):
         ...
 
     def confirm(self, file: int) -> None:
-        """Take note that every byte of ``file`` is in place and confirmed; called once."""
+        """Return once every byte of ``file`` is in place; all are confirmed. Called once."""
         ...
 
     def close(self) -> None:

@@ -174,7 +174,10 @@ class Pull:
             )
 
     def _pull_generation(self, manifest: Manifest) -> Manifest | None:
-        """Pull one generation; return the manifest of the next when the node moved on."""
+        """Pull one generation; return the manifest of the next when the node moved on.
+
+        The next is the same one again where an arena was lost: others are opened for it.
+        """
         _close(self._arenas)  # of a generation before: two do not fit side by side
         self._arenas = self._open_arenas(manifest)
         transfer = Transfer(manifest, self._arenas, self._changed, self._client.request_id)
@@ -184,6 +187,8 @@ class Pull:
                 transfer.fail(_closed_early())
             self._changed.notify_all()
         self._work(transfer)
+        if transfer.lost is not None:
+            return self._manifest_again()
         if transfer.successor is None:
             transfer.check()
         return transfer.successor

@@ -29,9 +29,9 @@ from cache_protocol.digests import (
 from cache_protocol.errors import GenerationGoneError, IntegrityError, MalformedError
 from cache_protocol.manifest import PASS_THROUGH, File, Manifest
 from cache_protocol.ranges import Span
-from replica_agent.core.schedule import Part, Schedule
+from replica_agent.core.schedule import EXTENT, Part, Schedule
 from replica_agent.core.urls import Endpoint, Target, parse_url
-from replica_agent.ports import Arena
+from replica_agent.ports import Arena, ArenaLostError
 
 MAX_REFETCHES = 2  # of a chunk whose digest was wrong; the second time the node asks its origin
 MAX_REVISIONS = 3  # of a file whose digest table the node has replaced
@@ -81,7 +81,10 @@ class ModelState:
 
 
 class ReplacedError(Exception):
-    """The node gave this generation up for another one: this transfer is over."""
+    """This transfer is over, and another follows.
+
+    The node gave its generation up for another one, or an arena was lost, which is the cause.
+    """
 
 
 class Transfer:
@@ -105,13 +108,14 @@ class Transfer:
         self.request_id = request_id
         self.leases = [manifest.lease.id]  # held, until the transfer is over
         self.successor: Manifest | None = None  # of the next generation
+        self.lost: ArenaLostError | None = None  # why its arenas are of no use any more
         self.wire_bytes = 0  # that lanes received; more than the size when some came twice
         self.last_progress = time.monotonic()
         self._changed = changed
         self._failure: BaseException | None = None
         self.files = list(_states(manifest, arenas))
         self.models = {n: ModelState(len(m.files)) for n, m in manifest.models.items()}
-        self._schedule = Schedule([(s.model, s.file.size) for s in self.files])
+        self._schedule = Schedule([(s.model, s.file.size) for s in self.files], _extent(arenas))
         self._unjudged = deque(i for i, s in enumerate(self.files) if s.missing == 0)
         self._unconfirmed = len(self.files)
         self._addresses = addresses(manifest)
@@ -131,7 +135,9 @@ class Transfer:
             return None
 
     def give_back(self, part: Part) -> None:
-        """Let another lane have ``part``, with what it has received so far."""
+        """Let another lane have ``part``, with what it has received so far and is in place."""
+        if not self.files[part.file].arena.in_place:
+            part = part._replace(received=())
         with self._changed:
             self._schedule.give_back(part)
             self._changed.notify_all()
@@ -153,6 +159,7 @@ class Transfer:
 
         Good chunks have arrived; wrong ones come back at the front, to be sent afresh.
         """
+        self._accept(part, promised)
         with self._changed:
             for n, chunk in enumerate(part.chunks):
                 digest = _entry(promised, n)
@@ -161,6 +168,13 @@ class Transfer:
                 else:
                     self._reject(part, chunk)
             self._changed.notify_all()
+
+    def _accept(self, part: Part, promised: bytes) -> None:
+        """Tell the arena of good chunks; not under the lock, since it may have to wait."""
+        state = self.files[part.file]
+        for n, chunk in enumerate(part.chunks):
+            if _entry(promised, n) == part.received[n] != ABSENT:
+                state.arena.accept(state.number, chunk_span(chunk, state.file.size))
 
     # What the verdicts do.
 
@@ -242,7 +256,8 @@ class Transfer:
     @property
     def over(self) -> bool:
         """Whether nothing is left to do: every file confirmed, failed, or replaced."""
-        return self._unconfirmed == 0 or self._failure is not None or self.successor is not None
+        ended = (self._failure, self.lost, self.successor)
+        return self._unconfirmed == 0 or any(why is not None for why in ended)
 
     def fail(self, error: BaseException) -> None:
         """End the transfer with ``error``, unless it has ended already."""
@@ -256,8 +271,17 @@ class Transfer:
         """Fail the transfer with whatever goes wrong inside: a thread has nobody to raise to."""
         try:
             yield
+        except ArenaLostError as error:
+            self.lose(error)
         except Exception as error:  # noqa: BLE001 - it is kept and raised by ``check``
             self.fail(error)
+
+    def lose(self, error: ArenaLostError) -> None:
+        """End the transfer because an arena failed: the next one uses another."""
+        with self._changed:
+            if not self.over:
+                self.lost = error
+            self._changed.notify_all()
 
     def refresh(self, manifest: Manifest) -> None:
         """Go on with the URLs of ``manifest``; another generation ends this transfer.
@@ -302,8 +326,8 @@ class Transfer:
         """Raise what ended the transfer before its end, if anything did."""
         if self._failure is not None:
             raise self._failure
-        if self.successor is not None:
-            raise ReplacedError(self.manifest.generation)
+        if self.lost is not None or self.successor is not None:
+            raise ReplacedError(self.manifest.generation) from self.lost
 
     def arrivals(self, model: str, seen: int) -> Sequence[Arrival]:
         """Wait for more than ``seen`` arrivals of a model; return them, none when it is done.
@@ -401,6 +425,11 @@ def _states(manifest: Manifest, arenas: Mapping[str, Arena]) -> Iterator[FileSta
             count = chunk_count(file.size)
             table = bytearray(count * DIGEST_SIZE)
             yield FileState(name, number, file, arenas[name], table, missing=count)
+
+
+def _extent(arenas: Mapping[str, Arena]) -> int:
+    """Return how many chunks a lane may have received before it knows their digests."""
+    return EXTENT if all(arena.in_place for arena in arenas.values()) else 1
 
 
 def _content(manifest: Manifest) -> list[tuple[str, str, int]]:

@@ -30,6 +30,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class DirectoryArena:
     """The files of one model under one directory. Safe for threads."""
 
+    in_place = True
+
     def __init__(self, hidden: Path, to: Path, model: Model) -> None:
         """Write below ``hidden``, move to ``to``; both are on one file system.
 
@@ -58,6 +60,9 @@ class DirectoryArena:
             write_at(self._fds[file], data, span.begin)
         except OSError as error:
             raise _no_room(error, self._hidden, len(data)) from error
+
+    def accept(self, file: int, span: Span) -> None:
+        """Nothing is left to do: the bytes are in place."""
 
     def read(self, file: int, span: Span) -> memoryview:
         """Return the calling thread's buffer with the bytes of ``span`` in it."""

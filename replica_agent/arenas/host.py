@@ -31,6 +31,8 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 class HostArena:
     """The files of one model in one memfd. Safe for threads: each byte has one writer."""
 
+    in_place = True
+
     def __init__(self, name: str, model: Model, disk: Path | None = None) -> None:
         """Make room for ``model``; no page is touched yet.
 
@@ -67,6 +69,9 @@ class HostArena:
             write_at(self.fd, data, self.places[file] + span.begin)
         except OSError as error:
             raise CapacityError(f"the arena takes no more bytes: {error}") from error
+
+    def accept(self, file: int, span: Span) -> None:
+        """Nothing is left to do: the bytes are in place."""
 
     def read(self, file: int, span: Span) -> memoryview:
         """Return the place of ``span``."""

@@ -24,6 +24,8 @@ _LONGEST = 200  # characters of a memfd's name; the kernel takes 249. Source: me
 class LinkedArena:
     """The files of one model, a memfd each. Safe for threads: each byte has one writer."""
 
+    in_place = True
+
     def __init__(self, name: str, model: Model) -> None:
         """Make room for ``model``; no page is touched yet."""
         self._bounce = Bounce()
@@ -46,6 +48,9 @@ class LinkedArena:
             write_at(self._fds[file], data, span.begin)
         except OSError as error:
             raise CapacityError(f"the arena takes no more bytes: {error}") from error
+
+    def accept(self, file: int, span: Span) -> None:
+        """Nothing is left to do: the bytes are in place."""
 
     def read(self, file: int, span: Span) -> memoryview:
         """Return the calling thread's buffer with the bytes of ``span`` in it."""

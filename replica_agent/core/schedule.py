@@ -35,12 +35,15 @@ class Part(NamedTuple):
 class Schedule:
     """Every chunk of every file, once; more often only what was given back."""
 
-    def __init__(self, files: Sequence[tuple[str, int]]) -> None:
-        """Plan for ``files``: the model and the size of each, in the order of the manifest."""
+    def __init__(self, files: Sequence[tuple[str, int]], extent: int = EXTENT) -> None:
+        """Plan for ``files``: the model and the size of each, in the order of the manifest.
+
+        ``extent`` is the most chunks of a part.
+        """
         small = [i for i, (_, size) in enumerate(files) if size <= SMALL]
         large = [i for i, (_, size) in enumerate(files) if size > SMALL]
         self._back: deque[Part] = deque()
-        self._ahead = _parts_in_turn(files, small, large)
+        self._ahead = _parts_in_turn(files, extent, small, large)
 
     def take(self) -> Part | None:
         """Return the next part, or None when nothing is left to ask for now."""
@@ -51,19 +54,21 @@ class Schedule:
         self._back.append(part)
 
 
-def _parts_in_turn(files: Sequence[tuple[str, int]], *groups: list[int]) -> Iterator[Part]:
+def _parts_in_turn(
+    files: Sequence[tuple[str, int]], extent: int, *groups: list[int]
+) -> Iterator[Part]:
     for group in groups:
         of_model: dict[str, list[int]] = {}
         for index in group:
             of_model.setdefault(files[index][0], []).append(index)
-        yield from _in_turn([_parts(files, indices) for indices in of_model.values()])
+        yield from _in_turn([_parts(files, indices, extent) for indices in of_model.values()])
 
 
-def _parts(files: Sequence[tuple[str, int]], indices: Iterable[int]) -> Iterator[Part]:
+def _parts(files: Sequence[tuple[str, int]], indices: Iterable[int], extent: int) -> Iterator[Part]:
     for index in indices:
         count = chunk_count(files[index][1])
-        for first in range(0, count, EXTENT):
-            yield Part(index, range(first, min(first + EXTENT, count)))
+        for first in range(0, count, extent):
+            yield Part(index, range(first, min(first + extent, count)))
 
 
 def _in_turn(sources: list[Iterator[Part]]) -> Iterator[Part]:
