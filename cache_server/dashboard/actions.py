@@ -13,10 +13,11 @@ from fastapi.routing import APIRoute
 
 from cache_protocol.errors import ForbiddenError
 from cache_server.catalogue.registry import Key
-from cache_server.dashboard.browser import PROOF, Form, PageChanger, check_origin, cookie_of
+from cache_server.dashboard.browser import PROOF, Form, PageChanger, cookie_of
 from cache_server.dashboard.layout import Layout
 from cache_server.dashboard.render import pipeline_path
 from cache_server.http.sessions import Sessions
+from cache_server.http.sites import check_origin
 from cache_server.service.service import Service
 
 Fields = Mapping[str, str]

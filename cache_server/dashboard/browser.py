@@ -7,13 +7,13 @@ in the page itself, be framed by nobody, and send its forms nowhere else.
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from cache_protocol.errors import CacheError, ForbiddenError, MalformedError
+from cache_protocol.errors import CacheError, MalformedError
 from cache_server.core.access import ALL_TENANTS, Identity, Right, Role
 from cache_server.http.access import Caller, Needs
 from cache_server.http.sessions import COOKIE
@@ -87,15 +87,6 @@ Form = Annotated[dict[str, str], Depends(form)]
 def cookie_of(request: Request) -> str:
     """Return the session that a request carries; "" for none."""
     return request.cookies.get(COOKIE, "")
-
-
-def check_origin(request: Request) -> None:
-    """Refuse a form that a browser says another site has sent; ForbiddenError."""
-    origin = request.headers.get("origin")
-    if origin is None:  # not a browser, or one that says nothing: then the proof has to do
-        return
-    if urlsplit(origin).netloc != request.headers.get("host"):
-        raise ForbiddenError("this form was sent by another site; open the page here and try again")
 
 
 def _no_address(error: RequestValidationError) -> MalformedError:

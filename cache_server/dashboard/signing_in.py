@@ -15,12 +15,13 @@ from cache_protocol.errors import CacheError, ForbiddenError, UnauthorizedError
 from cache_server.core.access import Identity, Right
 from cache_server.core.attempts import FailedAttempts
 from cache_server.dashboard.actions import Fields, Proven
-from cache_server.dashboard.browser import HEADERS, Form, Opens, check_origin
+from cache_server.dashboard.browser import HEADERS, Form, Opens
 from cache_server.dashboard.layout import Layout
 from cache_server.http import problems
 from cache_server.http.access import Caller
 from cache_server.http.auth import judge
 from cache_server.http.sessions import COOKIE, LIFE
+from cache_server.http.sites import check_origin
 from cache_server.service.identities import Identities
 
 SIGN_IN = "/sign-in"

@@ -11,6 +11,7 @@ from cache_server.core.access import ROOT, Identity
 from cache_server.core.attempts import FailedAttempts
 from cache_server.core.loopback import is_loopback
 from cache_server.http.sessions import COOKIE, Sessions
+from cache_server.http.sites import check_unled
 from cache_server.service.identities import Identities
 
 Check = Callable[[Request], Identity]
@@ -21,10 +22,12 @@ def everybody(request: Request) -> Identity:
     """Let everybody on this machine do everything: auth is off, on a loopback address.
 
     Not those whose browser was led here under another name: a site that lets its own name point
-    to this machine could read pages and send their forms, as if they were its own.
+    to this machine could read pages and send their forms, as if they were its own. Nor those
+    whose browser another site has ask.
 
     Raises:
-        ForbiddenError: the node was asked for by a name that is not this machine's.
+        ForbiddenError: the node was asked for by a name that is not this machine's, or another
+            site asks.
     """
     name = request.url.hostname or ""
     if not is_loopback(name):
@@ -32,6 +35,7 @@ def everybody(request: Request) -> Identity:
             f"with auth off this node answers to 'localhost' and loopback addresses, not to "
             f"{shown(name)}"
         )
+    check_unled(request)
     return ROOT
 
 

@@ -1,3 +1,5 @@
+import pytest
+
 from cache_server.dashboard.front import dashboard
 from cache_server.dashboard.signing_in import safe_place
 from cache_server.http.sessions import COOKIE
@@ -92,6 +94,33 @@ def test_with_auth_off_a_site_that_points_its_name_here_gets_nothing(bench):
             assert (answer.status, answer.json["code"]) == (403, "forbidden")
         for host in ("localhost", "localhost:8080", "[::1]:8080", "node.localhost", "127.0.0.2"):
             assert plane.ask("GET", "/", token=None, headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    ],
+)
+def test_with_auth_off_no_other_site_can_have_a_browser_ask(bench, said):
+    with control_plane(bench.service, pages=dashboard, auth=False) as plane:
+        answer = plane.ask("POST", "/v1/scrub", token=None, headers=said)
+        assert (answer.status, answer.json["code"]) == (403, "forbidden")
+
+
+def test_with_auth_off_a_link_to_a_page_may_stand_anywhere(bench):
+    led = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    with control_plane(bench.service, pages=dashboard, auth=False) as plane:
+        assert plane.ask("GET", "/", token=None, headers=led).status == 200
+
+
+def test_an_origin_that_is_none_is_another_one(stranger):
+    assert stranger.sign_in(Origin="http://[").status == 403
 
 
 def test_a_stranger_sends_no_more_than_a_form(stranger):
