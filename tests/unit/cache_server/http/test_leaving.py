@@ -1,0 +1,197 @@
+"""Connections that leave the control port for the data plane, and come back: plain, encrypted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+from cache_server.certificates import Certificates
+from cache_server.data.plane import DataPlane
+from cache_server.http.crowd import Crowd
+from cache_server.http.encrypted import Encryption
+from cache_server.http.leaving import Exit
+from tests.fakes.certificates import Authority
+from tests.fakes.control_plane import control_plane
+from tests.fakes.data_node import QUICK, data_node, settled
+from tests.fakes.dialect import FakeDialect
+from tests.fakes.reader import Reader
+from tests.fakes.shelf import FakeShelf
+
+BIG = bytes(range(256)) * 4 * 20000  # 20 MB: more than sockets keep
+OTHER = b'{"status":"ok"}'  # of /healthz
+
+
+@dataclass
+class Ports:
+    control: int
+    plane: DataPlane
+    crowd: Crowd
+    encryption: object  # of clients, or None
+
+    def connect(self) -> Reader:
+        return Reader(("127.0.0.1", self.control), encryption=self.encryption)
+
+
+@contextmanager
+def both_ports(bench, tmp_path, authority=None, **bounds) -> Iterator[Ports]:
+    (tmp_path / "own").mkdir()
+    shelf = FakeShelf(tmp_path)
+    shelf.add("a", b"weights")
+    shelf.add("big", BIG)
+    encryption = None
+    if authority is not None:
+        encryption = Encryption(Certificates(*authority.issue("127.0.0.1")))
+    with data_node(tmp_path / "own", QUICK, dialect=FakeDialect(shelf)) as node:
+        crowd = Crowd(**bounds)
+        leaving = Exit(b"/s3", node.plane.adopt).protocol(crowd)
+        with control_plane(
+            bench.service,
+            crowd=SimpleNamespace(protocol=lambda: leaving),
+            encryption=encryption,
+        ) as control:
+            client = None if authority is None else authority.client()
+            yield Ports(control.port, node.plane, crowd, client)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def ports(request, bench, tmp_path, authority):
+    with both_ports(bench, tmp_path, authority if request.param == "encrypted" else None) as ports:
+        yield ports
+
+
+@pytest.fixture
+def reader(ports):
+    with ports.connect() as connected:
+        yield connected
+
+
+def test_what_is_asked_under_the_prefix_is_answered_by_the_data_plane(ports, reader):
+    reply = reader.get("/s3/big")
+    assert (reply.status, reply.body == BIG) == (200, True)
+    assert ports.plane.stats.bytes_sent == len(BIG)
+
+
+def test_further_requests_of_the_connection_are_answered_there(ports, reader):
+    for _ in range(3):
+        assert reader.get("/s3/a").body == b"weights"
+    assert ports.plane.stats.connections == 1
+    assert not ports.crowd.waiting
+
+
+def test_everything_else_is_answered_on_the_control_port(ports, reader):
+    for path in ("/healthz", "/healthz?next=/s3/a"):
+        assert reader.get(path).body == OTHER
+    assert reader.get("/s3x/a").status == 401
+    assert ports.plane.stats.requests == 0
+
+
+def test_a_connection_goes_to_and_fro_as_it_is_asked(ports, reader):
+    for _ in range(3):
+        assert reader.get("/s3/a").body == b"weights"
+        assert reader.get("/healthz").body == OTHER
+    assert reader.get("/s3/big").body == BIG
+    assert ports.plane.stats.requests == 4
+
+
+def test_requests_of_both_kinds_without_a_pause_are_answered_in_order(reader):
+    ask = "GET {} HTTP/1.1\r\nHost: node\r\n\r\n".format
+    paths = ["/healthz", "/s3/a", "/s3/a", "/healthz", "/healthz", "/s3/a"]
+    reader.send("".join(map(ask, paths)).encode())
+    bodies = [reader.reply().body for _ in paths]
+    assert bodies == [OTHER if path == "/healthz" else b"weights" for path in paths]
+
+
+def test_a_request_that_comes_byte_by_byte_leaves_once_it_is_clear_where_to(reader):
+    for byte in b"GET /s3/a HTTP/1.1\r\nHost: node\r\n\r\n":
+        reader.send(bytes([byte]))
+    assert reader.reply().body == b"weights"
+
+
+def test_one_that_comes_back_byte_by_byte_is_answered(reader):
+    assert reader.get("/s3/a").body == b"weights"
+    for byte in b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n":
+        reader.send(bytes([byte]))
+    assert reader.reply().body == OTHER
+
+
+def test_a_url_as_target_leads_there_too(reader):
+    assert reader.get("http://node:8080/s3/a").body == b"weights"
+
+
+def test_a_method_that_writes_is_refused_by_the_data_plane(reader):
+    assert reader.get("/s3/a", "Content-Length: 0", method="DELETE").body.startswith(b"no 405")
+
+
+def test_a_connection_that_is_to_end_ends(reader):
+    assert reader.get("/s3/a", "Connection: close").body == b"weights"
+    assert reader.ended()
+
+
+def test_what_a_request_leaves_on_the_control_port_is_nothing(ports):
+    for _ in range(5):
+        with ports.connect() as reader:
+            reader.get("/s3/a")
+    assert settled(lambda: ports.plane.stats.connections == 0)
+    assert not ports.crowd.waiting
+
+
+def test_a_crowd_of_them_is_answered_at_once(ports):
+    readers = [ports.connect() for _ in range(40)]
+    for reader in readers:
+        reader.ask("/s3/a")
+    for reader in readers:
+        assert reader.reply().body == b"weights"
+        reader.sock.close()
+
+
+def test_those_that_left_do_not_count_among_connections_that_wait(bench, tmp_path):
+    with both_ports(bench, tmp_path, limit=2) as ports:
+        readers = []
+        for _ in range(5):
+            readers.append(ports.connect())
+            assert readers[-1].get("/s3/a").body == b"weights"
+        for reader in readers:
+            assert reader.get("/s3/a").body == b"weights"
+            reader.sock.close()
+
+
+def test_one_that_says_nothing_more_after_it_came_back_is_sent_away(bench, tmp_path):
+    with both_ports(bench, tmp_path, patience=0.3) as ports, ports.connect() as reader:
+        reader.get("/s3/a")
+        reader.get("/healthz")
+        assert reader.ended()
+
+
+def test_who_leaves_without_reading_is_forgotten(ports):
+    for _ in range(5):
+        reader = ports.connect()
+        reader.ask("/s3/big")
+        reader.sock.close()
+    assert settled(lambda: ports.plane.stats.connections == 0)
+
+
+def test_a_data_plane_that_closes_ends_them(ports, reader):
+    assert reader.get("/s3/a").body == b"weights"
+    ports.plane.close()
+    assert reader.ended()
+
+
+def test_a_data_plane_that_is_closed_takes_no_more_and_leaks_none(ports, reader):
+    ports.plane.close()
+    reader.ask("/s3/a")
+    assert reader.ended()
+
+
+def test_one_whose_head_comes_in_two_parts_behind_an_answer_leaves_with_both(reader):
+    head = b"GET %b HTTP/1.1\r\nHost: node\r\n"
+    reader.send(head % b"/healthz" + b"\r\n" + head % b"/s3/a")
+    assert reader.reply().body == OTHER
+    reader.send(b"\r\n")
+    assert reader.reply().body == b"weights"
