@@ -7,14 +7,18 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from cache_protocol.errors import (
+    CacheError,
     CapacityError,
     DiskError,
+    ForbiddenError,
     IntegrityError,
+    MalformedError,
     OriginChangedError,
     OriginDeniedError,
     OriginNotFoundError,
     OriginUnavailableError,
     QuotaError,
+    UnsafeContentError,
 )
 from cache_server.core.counted import Liar, Purpose
 from cache_server.core.sources import Scheme
@@ -31,6 +35,8 @@ ORIGIN_CODES = [
 FILL_CODES = [
     *ORIGIN_CODES,
     *(kind.code for kind in (CapacityError, QuotaError, DiskError, IntegrityError)),
+    *(kind.code for kind in (UnsafeContentError, MalformedError, ForbiddenError)),
+    CacheError.code,  # a bug of ours
 ]
 
 

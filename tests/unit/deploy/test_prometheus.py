@@ -162,6 +162,40 @@ def test_every_alert_says_how_bad_it_is_and_is_explained_to_who_is_on_call():
         assert f"`{rule['alert']}`" in page, rule["alert"]
 
 
+def test_every_alert_is_shown_to_fire():
+    shown = set()
+    for case in yaml.safe_load(RULES_TEST.read_text())["tests"]:
+        for rule in case.get("alert_rule_test", []):
+            shown |= {rule["alertname"]} if rule["exp_alerts"] else set()
+        for asked in case.get("promql_expr_test", []):
+            if asked["exp_samples"]:
+                shown |= set(re.findall(r"Warmline\w+", json.dumps(asked)))
+    assert {rule["alert"] for rule in alerts()} == shown
+
+
+def test_alerts_are_tried_with_series_as_a_node_has_them(families):
+    real = {sample.name: set(sample.labels) for f in families for sample in f.samples}
+    for case in yaml.safe_load(RULES_TEST.read_text())["tests"]:
+        for each in case["input_series"]:
+            name, _, rest = each["series"].partition("{")
+            tried = set(re.findall(r"(\w+)=\"", rest)) - PROMETHEUS_LABELS
+            assert tried == real.get(name, tried), each["series"]
+
+
+def test_an_answer_that_is_a_bug_is_counted_from_nothing(families):
+    """Who asks for the increase of a series sees none when it begins with 1."""
+    (counted,) = (f for f in families if f.name == "warmline_http_responses")
+    assert {s.value for s in counted.samples if s.labels["status"] == "500"} == {0}
+
+
+def test_streams_that_last_for_an_hour_are_not_among_the_times_of_answers():
+    (expr,) = (e for e in dashboard_expressions() if "http_request_duration" in e)
+    left_out = re.compile(re.search(r'route!~"([^"]+)"', expr)[1])
+    for route in ("/v1/events", "/live", "/node/live", "/pipelines/{pipeline}/live"):
+        assert left_out.fullmatch(route)
+    assert not left_out.fullmatch("/v1/pipelines/{pipeline}/manifest")
+
+
 @pytest.fixture
 def promtool():
     """Run promtool; it comes with scripts/install-promtool, which CI runs."""
