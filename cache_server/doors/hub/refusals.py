@@ -91,6 +91,12 @@ def refuse(
     return JSONResponse({"error": str(error)}, status, headers)
 
 
+def unknown() -> Response:
+    """Return the answer where the hub has something that this door has not, or nothing either."""
+    said = "this endpoint has no such path: it serves the files of one pipeline's models"
+    return JSONResponse({"error": said}, 404, {"X-Error-Message": said})
+
+
 def not_allowed(method: str, allowed: Sequence[str]) -> Response:
     """Return the refusal of a method; this door only reads."""
     said = f"{method[:16]} is not allowed here: this endpoint only reads"

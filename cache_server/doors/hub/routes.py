@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -28,6 +28,7 @@ from cache_server.doors.hub.refusals import (
     RevisionNotFoundError,
     not_allowed,
     refuse,
+    unknown,
 )
 from cache_server.doors.hub.repositories import Repository, at, is_commit, repositories
 from cache_server.doors.hub.resolve import Files, Found
@@ -51,10 +52,11 @@ def hub_annex(shelf: Shelf, data: DataAddress, check: Check) -> Annex:
     hub = Hub(shelf, Files(data))
     router = APIRouter(prefix=PREFIX, route_class=annex_route(refuse), include_in_schema=False)
 
-    @router.api_route("/{pipeline}/{rest:path}", methods=METHODS)
-    async def ask(pipeline: str, rest: str, caller: MayRead, request: Request) -> Response:  # noqa: ARG001 - undecoded in the request
-        """Answer a question of the hub's protocol about ``pipeline``."""
-        return await hub.answer(pipeline, caller, request)
+    @router.api_route("", methods=METHODS)
+    @router.api_route("/{rest:path}", methods=METHODS)
+    async def ask(caller: MayRead, request: Request) -> Response:
+        """Answer a question of the hub's protocol."""
+        return await hub.answer(caller, request)
 
     return Annex(PREFIX, router, refuse, check)
 
@@ -67,18 +69,19 @@ class Hub:
         self._files = files
         self._views: dict[tuple[str, object], list[Repository]] = {}
 
-    async def answer(self, pipeline: str, caller: Caller, request: Request) -> Response:
-        """Answer ``request``, made by ``caller`` below the path of ``pipeline``.
+    async def answer(self, caller: Caller, request: Request) -> Response:
+        """Answer ``request``, which ``caller`` makes.
 
         Raises:
             CacheError: it cannot be; the door's route says so in the hub's words.
         """
-        question = parse(_below(request))
+        pipeline, below = _split(request)
+        question = parse(below)
         allowed = ("GET", "HEAD") if question is None else question.methods
         if request.method not in allowed:
             return not_allowed(request.method, allowed)
         if question is None:
-            return JSONResponse({"error": "Not Found"}, 404)
+            return unknown()
         if question.kind is Kind.WHOAMI:
             return JSONResponse(_whoami(caller))
         key = caller.key(pipeline)
@@ -158,10 +161,11 @@ class Hub:
         return view
 
 
-def _below(request: Request) -> str:
-    """Return the path below the pipeline's, as the client wrote it."""
+def _split(request: Request) -> tuple[str, str]:
+    """Return the pipeline that the path names, and what is below it as the client wrote it."""
     raw: bytes = request.scope["raw_path"]
-    return raw.decode("latin-1").split("/", 3)[3]
+    pipeline, _, below = raw.decode("latin-1").removeprefix(PREFIX).lstrip("/").partition("/")
+    return unquote(pipeline), below
 
 
 def _find(generation: Readable, repository: Repository, question: Question) -> Found:
