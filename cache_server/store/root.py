@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from cache_protocol.errors import DiskError, MalformedError
+from cache_protocol.errors import BusyError, DiskError, MalformedError
 from cache_server.store.durable import delete, disk_errors, read_direct, write_bytes
 from cache_server.store.private import check_root, close_to_others
 
@@ -24,8 +24,9 @@ class Root:
 
         Raises:
             MalformedError: it is no directory.
-            DiskError: another node has it, it cannot be written, it is somebody else's, or
-                everybody can write to it.
+            BusyError: another node has it.
+            DiskError: it cannot be written, it is somebody else's, or everybody can
+                write to it.
         """
         self.path = path.absolute()
         if self.path.exists() and not self.path.is_dir():
@@ -131,9 +132,9 @@ class Root:
         except BlockingIOError:
             holder = os.pread(self._lock, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._lock)
-            raise DiskError(
+            raise BusyError(
                 f"{self.path} belongs to another running node (process {holder}); "
-                "give this one a directory of its own"
+                "stop that one, or give this one a directory of its own"
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)

@@ -125,5 +125,5 @@ def test_a_second_node_on_one_root_is_refused_with_a_reason(tmp_path):
             text=True,
             check=False,
         )
-    assert second.returncode == 1
+    assert second.returncode == 8
     assert f"another running node (process {node.pid})" in second.stderr

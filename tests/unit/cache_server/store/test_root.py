@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from cache_protocol.errors import DiskError, MalformedError
+from cache_protocol.errors import BusyError, DiskError, MalformedError
 from cache_server.store.root import Root
 
 
@@ -18,7 +18,7 @@ def root(tmp_path):
 
 
 def test_two_nodes_on_one_root_are_refused_and_the_holder_is_named(root):
-    with pytest.raises(DiskError, match=rf"another running node \(process {os.getpid()}\)"):
+    with pytest.raises(BusyError, match=rf"another running node \(process {os.getpid()}\)"):
         Root(root.path)
 
 
