@@ -27,6 +27,7 @@ STEPS = (1, 2, 2.5, 5, 10)  # what people read off an axis
 BINS = 30  # of a distribution
 FAR = 1.5  # times the 90th percentile: what took longer shares the last bin
 SHORTEST = 0.1  # seconds that a distribution spans at least
+LABEL = 200.0  # units below the last bin that its own words take, on a phone as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def distribution(reports: Sequence[Report]) -> list[Bin]:
     """Return how often starts that were ok took how long, in bins of one width.
 
     The last bin has whatever took longer as well: one start that hung for ten minutes must not
-    press all others into one bar.
+    press all others into one bar. See ``beyond``.
     """
     times = sorted(r["time_to_ready"] for r in reports if r["ok"])
     if not times:
@@ -124,9 +125,19 @@ def distribution(reports: Sequence[Report]) -> list[Bin]:
     ]
 
 
+def beyond(bins: Sequence[Bin]) -> Bin | None:
+    """Return the last bin if it has starts that the axis does not reach: it needs words."""
+    return bins[-1] if bins[-1].end > _reach(bins) * (1 + 1e-9) else None
+
+
 def axis(bins: Sequence[Bin]) -> list[Tick]:
-    """Return the lines below ``bins``."""
-    return ticks(bins[0].begin + (bins[0].end - bins[0].begin) * BINS, bins[0].begin)
+    """Return the lines below ``bins``, none where the words of a bin ``beyond`` stand."""
+    most = WIDTH if beyond(bins) is None else WIDTH - LABEL
+    return [tick for tick in ticks(_reach(bins), bins[0].begin) if tick.x <= most]
+
+
+def _reach(bins: Sequence[Bin]) -> float:
+    return bins[0].begin + (bins[0].end - bins[0].begin) * BINS
 
 
 def _piece(phase: Mapping[str, Any], length: float) -> Piece:

@@ -11,7 +11,15 @@ from cache_server.catalogue.registry import Key
 from cache_server.core.access import Right
 from cache_server.core.boot_stats import Report, summarise
 from cache_server.dashboard.advice import advice
-from cache_server.dashboard.boot_bars import PHASES, axis, distribution, longest, pieces, ticks
+from cache_server.dashboard.boot_bars import (
+    PHASES,
+    axis,
+    beyond,
+    distribution,
+    longest,
+    pieces,
+    ticks,
+)
 from cache_server.dashboard.parts import Part
 from cache_server.dashboard.render import Templates
 from cache_server.http.access import Caller
@@ -101,6 +109,7 @@ def _boots(reports: Sequence[Report]) -> dict[str, Any]:
         "phases": [name for name in PHASES if any(_has(report, name) for report in drawn)],
         "bins": bins,
         "bin_ticks": axis(bins) if bins else [],
+        "beyond": beyond(bins) if bins else None,
         "stats": summarise(reports),
         "count_all": len(reports),
         "most": BOOTS,

@@ -89,6 +89,16 @@ def test_a_fill_that_failed_comes_with_what_to_do(site, bench, origin):
     assert "What to do: Look whether the secret" in words
 
 
+def test_starts_that_took_far_longer_than_the_others_are_told_in_words(site, voice, boots):
+    for number in range(20):
+        boots.add(Key("default", "voice"), report(10 + number / 10), NOW)
+    boots.add(Key("default", "voice"), report(90.0), NOW)
+    boots.add(Key("default", "voice"), report(5.0, ok=False), NOW)
+    page = site.get("/pipelines/voice?tenant=default")
+    assert b">up to 1 min 30 s</text>" in page.body
+    assert "How long starts took: 21 starts" in text(page)  # one never was ready
+
+
 def test_starts_that_have_become_slower_are_flagged_with_the_phase_that_grew(site, voice, boots):
     key = Key("default", "voice")
     for number in range(40):
