@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Any
 
 from cache_protocol.errors import MalformedError, OriginNotFoundError
@@ -141,7 +142,8 @@ def select(spec: ModelSpec, listing: Listing) -> ModelContent:
         UnsafeContentError: all weights that are wanted are pickles, and those are not allowed.
         MalformedError: a name that is unsafe as a path, or a size or count out of bounds.
     """
-    wanted = [f for f in listing.files if _wants(spec, f.path)]
+    wants = _wanting(spec)
+    wanted = [f for f in listing.files if wants(f.path)]
     if not wanted:
         raise OriginNotFoundError(
             f"{spec.source} at {listing.revision} has {len(listing.files)} files and none that "
@@ -191,9 +193,18 @@ def _sift(spec: ModelSpec, wanted: Sequence[OriginFile]) -> tuple[list[OriginFil
     return kept, out
 
 
-def _wants(spec: ModelSpec, path: str) -> bool:
-    included = not spec.include or any(fnmatchcase(path, g) for g in spec.include)
-    return included and not any(fnmatchcase(path, g) for g in spec.exclude)
+def _wanting(spec: ModelSpec) -> Callable[[str], bool]:
+    """Return whether ``spec`` wants a path, for many paths.
+
+    Made once: ``fnmatch`` remembers 256 globs of all models, and would make those of two that
+    have many anew for every file.
+    """
+    included, excluded = _any_of(spec.include or ("*",)), _any_of(spec.exclude)
+    return lambda path: included(path) is not None and excluded(path) is None
+
+
+def _any_of(globs: Iterable[str]) -> Callable[[str], object]:
+    return re.compile("|".join(map(translate, globs)) or "(?!)").match
 
 
 def dump_content(content: Content) -> dict[str, Any]:

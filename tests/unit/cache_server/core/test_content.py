@@ -95,8 +95,17 @@ def test_a_moving_revision_is_not_part_of_a_resolved_source(source: str, kept: s
 
 @given(st.lists(legal.paths, min_size=1, max_size=6, unique=True), st.randoms())
 def test_a_selection_does_not_depend_on_the_order_of_the_listing(paths: list[str], random):
-    numbered = [f"{n}/{p}" for n, p in enumerate(paths)]
+    # With weights among them: what a name may be is sometimes ``.py``, and left out.
+    numbered = ["w.safetensors", *(f"{n}/{p}" for n, p in enumerate(paths))]
     assert selected(*numbered) == selected(*random.sample(numbered, len(numbered)))
+
+
+def test_globs_are_made_into_patterns_once_and_not_for_every_file(monkeypatch):
+    made: list[str] = []
+    translate = module.translate
+    monkeypatch.setattr(module, "translate", lambda glob: made.append(glob) or translate(glob))
+    selected("a.json", "b.json", "c.json", include=("*.json",), exclude=("d*", "e*"))
+    assert sorted(made) == ["*.json", "d*", "e*"]
 
 
 MIXED = ("a.safetensors", "a.bin", "modeling.py", "config.json")
