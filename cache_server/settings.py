@@ -8,7 +8,6 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from cache_protocol.environment import read_settings
 from cache_protocol.errors import CacheError, MalformedError
@@ -197,8 +196,10 @@ def _path(text: str) -> Path:
 
 def _refuse_shown_secret(flags: Mapping[str, str]) -> None:
     """Refuse a password on the command line, which every user of the machine can read."""
-    netloc = urlsplit(flags.get("database_url", "")).netloc
-    if ":" in netloc.rpartition("@")[0]:
+    url = flags.get("database_url", "")
+    # Drivers also take it as one of the fields behind the "?": libpq, section 34.1.1.
+    user = url.partition("://")[2].rpartition("@")[0]
+    if ":" in user or "password=" in url.lower():
         raise MalformedError(
             "--database-url holds a password, and everybody on this machine can list the command "
             "lines of processes; set CACHE_SERVER_DATABASE_URL instead"

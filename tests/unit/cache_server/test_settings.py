@@ -125,7 +125,14 @@ def test_every_flag_is_a_setting_and_help_names_every_setting_that_works():
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:planted@db/warmline", "postgresql+psycopg://u:pl%40nted@db:5432/w"]
+    "url",
+    [
+        "postgresql://u:planted@db/warmline",
+        "postgresql+psycopg://u:pl%40nted@db:5432/w",
+        "postgresql://u:planted@[::1/w",
+        "postgresql://u:plan/nted@db/w",
+        "postgresql:///w?host=/run&password=planted",
+    ],
 )
 def test_a_password_on_the_command_line_is_refused_and_not_repeated(url):
     with pytest.raises(MalformedError, match="CACHE_SERVER_DATABASE_URL") as refusal:
