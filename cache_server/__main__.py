@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cache_protocol import routes
-from cache_protocol.errors import CacheError, MalformedError
+from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableError
 from cache_server import crash_points
 from cache_server.cli import completion, exits
 from cache_server.cli.api import TIMEOUT, NodeApi
@@ -132,9 +132,16 @@ def _api(args: Namespace, env: Mapping[str, str], timeout: float = TIMEOUT) -> N
 
 
 def _default_server(args: Namespace, root: Path) -> str:
-    if args.root:
-        raise MalformedError(f"no node runs on {root}: it has no node.json")
-    return "http://127.0.0.1:8080"
+    if not args.root:
+        return "http://127.0.0.1:8080"
+    if not root.is_dir():
+        raise MalformedError(f"--root {root} is no directory")
+    if not os.access(root, os.X_OK):
+        raise MalformedError(
+            f"--root {root} is another user's: be that one (sudo -u), or give --server URL and a "
+            "token in CACHE_SERVER_ADMIN_TOKEN"
+        )
+    raise ServerUnreachableError(f"no node runs on {root}: it has no node.json")
 
 
 def _read(path: Path) -> str | None:

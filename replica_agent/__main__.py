@@ -203,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show it and exit")
     commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     pull = commands.add_parser(
         "pull",
@@ -221,6 +222,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_boot(commands)
     _add_doctor(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Shows the version. Only who asks for it waits until the package's metadata is found."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: object) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415 - as above
+
+        parser.exit(message=f"{parser.prog} {version('warmline')}\n")
 
 
 def _add_boot(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

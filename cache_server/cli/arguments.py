@@ -7,6 +7,7 @@ from argparse import (
     _SubParsersAction,
 )
 from collections.abc import Callable
+from importlib.metadata import version
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_pipeline
@@ -95,6 +96,7 @@ def parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    top.add_argument("--version", action="version", version=f"%(prog)s {version('warmline')}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_serve(verbs)
     group = verbs.add_parser(

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -148,3 +149,10 @@ def test_a_boot_that_failed_was_never_ready(node, capsys, monkeypatch, tmp_path)
     first = [line.split()[0] for line in capsys.readouterr().err.splitlines()]
     assert "ended" in first
     assert "ready" not in first
+
+
+def test_the_version_is_told_without_a_command(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"replica-agent {version('warmline')}\n"

@@ -1,6 +1,7 @@
 """The command line as it is typed, against a control plane over a real socket."""
 
 import json
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -194,9 +195,24 @@ def test_a_server_that_is_no_url_is_2(run, url):
     assert run("status", "--server", url)[0] == 2
 
 
-def test_a_root_without_a_node_is_2(run, tmp_path):
+def test_a_root_whose_node_does_not_run_is_3(run, tmp_path):
     code, _, err = run("status", "--root", str(tmp_path))
-    assert (code, "no node.json" in err) == (2, True)
+    assert (code, "no node.json" in err, "is the node running?" in err) == (3, True, True)
+
+
+def test_a_root_that_is_no_directory_is_2(run, tmp_path):
+    code, _, err = run("status", "--root", str(tmp_path / "typo"))
+    assert (code, "is no directory" in err) == (2, True)
+
+
+def test_a_root_of_another_user_is_told_as_such(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root, who runs CI, may read it all
+    code, _, err = run("status", "--root", str(tmp_path))
+    assert (code, "is another user's: be that one" in err) == (2, True)
+
+
+def test_the_version_is_told(run):
+    assert run("--version")[:2] == (0, f"cache-server {version('warmline')}\n")
 
 
 def test_address_and_token_are_found_in_root(bench, run, tmp_path):
