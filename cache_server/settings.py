@@ -19,6 +19,7 @@ PREFIX = "CACHE_SERVER_"
 _ADDRESS = re.compile(
     r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
 )
+_TOKEN = re.compile(r"[!-~]{16,512}")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -177,6 +178,18 @@ def _text(text: str) -> str:
     return text.strip()
 
 
+def _token(text: str) -> str:
+    """Check a token that an operator chose: a wrong guess costs next to nothing, see attempts."""
+    token = text.strip()
+    if not _TOKEN.fullmatch(token):
+        raise MalformedError(
+            f"a token of {len(token)} characters is too short, too long, or holds a blank or a "
+            "letter beyond ASCII: 16 to 512 are needed that nobody guesses, such as those of "
+            "'openssl rand -hex 32'"
+        )
+    return token
+
+
 def _address(text: str) -> str:
     """Check ``host[:port]``, IPv6 in brackets: it becomes part of every URL in a manifest."""
     match = _ADDRESS.fullmatch(text.strip())
@@ -225,7 +238,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "drain": parse_duration,
     "database_url": _text,
     "auth": _switch,
-    "admin_token": _text,
+    "admin_token": _token,
     "pipelines": _path,
     "secrets_dir": _path,
     "tenants": _path,

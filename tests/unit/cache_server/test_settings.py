@@ -113,9 +113,19 @@ def test_a_certificate_and_its_key_go_together(given):
 
 
 def test_neither_token_nor_database_password_is_shown():
-    shown = repr(read(ADMIN_TOKEN="t0ken", DATABASE_URL="postgresql://u:passw0rd@db/w"))
+    shown = repr(
+        read(ADMIN_TOKEN="t0ken-of-the-admin", DATABASE_URL="postgresql://u:passw0rd@db/w")
+    )
     assert "t0ken" not in shown
     assert "passw0rd" not in shown
+
+
+@pytest.mark.parametrize("token", ["secret", "x" * 15, "x" * 513, "two words of a token", "é" * 32])
+def test_an_admin_token_that_can_be_guessed_or_not_be_sent_is_refused_and_not_repeated(token):
+    with pytest.raises(MalformedError, match="openssl rand -hex 32") as refusal:
+        read(ADMIN_TOKEN=token)
+    assert token not in str(refusal.value)
+    assert read(ADMIN_TOKEN=f" {'x' * 16}\n").admin_token == "x" * 16
 
 
 def test_every_flag_is_a_setting_and_help_names_every_setting_that_works():
