@@ -230,7 +230,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_given: object) -> NoReturn:
         from importlib.metadata import version  # noqa: PLC0415 - as above
 
-        parser.exit(message=f"{parser.prog} {version('warmline')}\n")
+        print(f"{parser.prog} {version('warmline')}")  # noqa: T201 - a command talks to its terminal
+        parser.exit()
 
 
 def _add_boot(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
