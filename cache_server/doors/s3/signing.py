@@ -49,6 +49,9 @@ _CREDENTIAL = re.compile(
 )
 _INSTANT = re.compile(r"[0-9]{8}T[0-9]{6}Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}")
+# RFC 9110, 5.6.2, in lower case: a name that could end its line would let one request be signed and
+# another one be read.
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +295,8 @@ def _credential(text: str, at: datetime, wrong: Code) -> tuple[str, str]:
 
 def _names(text: str, wrong: Code) -> tuple[str, ...]:
     names = tuple(text.split(";"))
-    if len(names) > MAX_SIGNED or list(names) != sorted({name.lower() for name in names}):
+    lawful = all(_NAME.fullmatch(name) for name in names[:MAX_SIGNED])
+    if len(names) > MAX_SIGNED or not lawful or list(names) != sorted(set(names)):
         raise _malformed(
             f"SignedHeaders are at most {MAX_SIGNED} names in lower case, sorted, each once", wrong
         )
