@@ -24,6 +24,7 @@ from cache_server.dashboard.front import dashboard
 from cache_server.data.plane import DataPlane
 from cache_server.doors.holds import Holds
 from cache_server.doors.hub.routes import hub_annex
+from cache_server.doors.on_demand import OnDemand
 from cache_server.doors.s3.dialect import s3_dialect
 from cache_server.doors.s3.request import PREFIX as S3_PREFIX
 from cache_server.doors.shelf import Shelf
@@ -131,7 +132,13 @@ class Node:
             connections_of=connections_of,
             lanes=lambda: self._data.stats,
         )
-        doors = [hub_annex(shelf, data, by_token(wiring))]
+        self._on_demand = OnDemand(
+            self.service,
+            lambda tenant: tenants.of(tenant).on_demand,
+            self._admission.check,
+            self._admission.open,
+        )
+        doors = [hub_annex(shelf, data, by_token(wiring), self._on_demand)]
         config = uvicorn.Config(
             build(self.service, wiring, dashboard(self.service, wiring), doors),
             http=_protocol(self._certificates, Exit(S3_PREFIX.encode(), self._data.adopt)),
@@ -186,6 +193,7 @@ class Node:
             self._server.run(sockets=[self._control])
         finally:
             self._upkeep.close()
+            self._on_demand.close()
             (self._root.path / "node.json").unlink(missing_ok=True)
             # Readers that wait for chunks learn from the fills' end that no more will come.
             grace = LAST_WORDS if self._server.drained else GRACE

@@ -7,6 +7,7 @@ tenants:
     node_credentials: true    # HF_TOKEN and AWS_* of the node; without a word: tenant default alone
     allow_pickle: false       # whether its pipelines may ask for pickle-based weights
     allow_code: false         # ... and for the code of a repository
+    on_demand: false          # whether its replicas may have repositories pulled that nobody put
     quotas: {bytes: 2TiB, pipelines: 200, fills: 4, connections: 256}
 
 The file is a whole: a tenant that is not in it may use no origin, a limit that is not in it is
@@ -82,6 +83,7 @@ class _Tenant(BaseModel):
     node_credentials: bool | None = None
     allow_pickle: bool = False
     allow_code: bool = False
+    on_demand: bool = False
     quotas: _Quotas = _Quotas()
 
     def named(self, name: str) -> Tenant:
@@ -93,6 +95,7 @@ class _Tenant(BaseModel):
             quotas=Quotas(**self.quotas.model_dump()),
             allow_pickle=self.allow_pickle,
             allow_code=self.allow_code,
+            on_demand=self.on_demand,
             node_credentials=name == DEFAULT_TENANT if own is None else own,
         )
 

@@ -76,6 +76,7 @@ class Tenant:
     quotas: Quotas = Quotas()
     allow_pickle: bool = False  # whether its pipelines may ask for pickle-based weights
     allow_code: bool = False  # whether its pipelines may ask for the repository's code
+    on_demand: bool = False  # whether who reads may have repositories registered by asking for them
     node_credentials: bool = False  # HF_TOKEN and AWS_* of the node, where it names no secret
 
     def vouched(self) -> "Tenant":

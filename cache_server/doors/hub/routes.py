@@ -21,6 +21,7 @@ from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.hub import documents
 from cache_server.doors.hub.address import DEFAULT_REVISION, Kind, Question, parse
+from cache_server.doors.hub.first_use import FirstUse
 from cache_server.doors.hub.refusals import (
     COMMIT,
     EntryNotFoundError,
@@ -32,6 +33,7 @@ from cache_server.doors.hub.refusals import (
 )
 from cache_server.doors.hub.repositories import Repository, at, is_commit, repositories
 from cache_server.doors.hub.resolve import Files, Found
+from cache_server.doors.on_demand import OnDemand
 from cache_server.doors.shelf import Shelf
 from cache_server.http.access import Caller
 from cache_server.http.access import Reader as MayRead
@@ -47,9 +49,11 @@ MAX_PATHS = 10_000  # in one question
 VIEWS = 256  # generations whose files by path are kept; a view of 1000 files takes 0.3 MB
 
 
-def hub_annex(shelf: Shelf, data: DataAddress, check: Check) -> Annex:
+def hub_annex(
+    shelf: Shelf, data: DataAddress, check: Check, on_demand: OnDemand | None = None
+) -> Annex:
     """Return the door; ``check`` tells who asks, by the token that clients call HF_TOKEN."""
-    hub = Hub(shelf, Files(data))
+    hub = Hub(shelf, Files(data), FirstUse(on_demand))
     router = APIRouter(prefix=PREFIX, route_class=annex_route(refuse), include_in_schema=False)
 
     @router.api_route("", methods=METHODS)
@@ -64,8 +68,9 @@ def hub_annex(shelf: Shelf, data: DataAddress, check: Check) -> Annex:
 class Hub:
     """Answers the hub's questions."""
 
-    def __init__(self, shelf: Shelf, files: Files) -> None:
+    def __init__(self, shelf: Shelf, files: Files, first_use: FirstUse) -> None:
         self._shelf = shelf
+        self._first_use = first_use
         self._files = files
         self._views: dict[tuple[str, object], list[Repository]] = {}
 
@@ -84,7 +89,7 @@ class Hub:
             return unknown()
         if question.kind is Kind.WHOAMI:
             return JSONResponse(_whoami(caller))
-        key = caller.key(pipeline)
+        key = await self._first_use.key(caller, pipeline, question)
         generation = await self._open(caller, key)
         found = self._repositories(generation, key, question.repository)
         if question.kind is Kind.REFS:

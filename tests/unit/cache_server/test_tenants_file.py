@@ -66,7 +66,16 @@ def test_what_a_file_does_not_say_is_not_allowed_and_not_limited(path):
     path.write_text(WHOLE)
     tenant = read_tenants(path).of("team-b")
     assert (tenant.secrets, tenant.quotas) == (frozenset(), Quotas())
-    assert (tenant.allow_pickle, tenant.allow_code) == (False, False)
+    assert (tenant.allow_pickle, tenant.allow_code, tenant.on_demand) == (False, False, False)
+
+
+def test_repositories_may_come_by_themselves_where_the_file_says_so(path):
+    path.write_text("tenants: {a: {on_demand: true}, b: {}}")
+    tenants = read_tenants(path)
+    assert (tenants.of("a").on_demand, tenants.of("b").on_demand) == (True, False)
+    with pytest.raises(MalformedError, match="on_demand"):
+        path.write_text("tenants: {a: {on_demand: 'yes'}}")
+        read_tenants(path)
 
 
 def test_the_nodes_credentials_are_the_default_tenants_unless_the_file_says_otherwise(path):

@@ -1,0 +1,59 @@
+"""Which pipeline a path speaks of: ``/hf/<pipeline>/…`` says it, ``/hf/-/…`` leaves it to the node.
+
+Behind ``-`` every repository that the tenant may have has a pipeline of its own, from the first
+question for it on: one ``HF_ENDPOINT`` for a whole team that puts nothing. Whoever may read may ask
+so: it is the tenant's file that says yes, lists the origins and sets the quota.
+"""
+
+import asyncio
+
+from cache_protocol.errors import BusyError, UnknownPipelineError
+from cache_protocol.names import shown
+from cache_server.catalogue.registry import Key
+from cache_server.doors.hub.address import Question
+from cache_server.doors.on_demand import OnDemand, Wish
+from cache_server.http.access import Caller
+
+ANY = "-"  # no pipeline has this id: they begin with a letter or a digit
+PATIENCE = 4.0  # seconds that a hub has to say that there is such a repository; clients wait 10
+
+
+class FirstUse:
+    """Finds the pipeline of a question."""
+
+    def __init__(self, on_demand: OnDemand | None) -> None:
+        """None: nothing comes by itself on this node."""
+        self._on_demand = on_demand
+
+    async def key(self, caller: Caller, pipeline: str, question: Question) -> Key:
+        """Return the key that ``caller`` asks about.
+
+        Raises:
+            UnknownPipelineError: it is not there for this caller.
+            ForbiddenError: nothing may come by itself for this tenant, or not this repository.
+            BusyError: the hub takes long to answer; it is still being asked.
+            CacheError: the hub has no such repository, or does not answer; or a quota is reached.
+        """
+        if pipeline != ANY:
+            return caller.key(pipeline)
+        if self._on_demand is None:
+            raise UnknownPipelineError("there is no pipeline '-'")
+        caller.check_one_tenant()
+        wish = Wish(caller.tenant, question.repository, question.revision)
+        key = self._on_demand.known(wish)
+        if key is None:
+            caller.name(wish.key.id)  # before anything is begun for it
+            key = await self._found(self._on_demand, wish)
+        return caller.key(key.id)
+
+    async def _found(self, on_demand: OnDemand, wish: Wish) -> Key:
+        # In a thread: it may take the service's lock. Shielded: others wait for the same answer.
+        asked = await asyncio.to_thread(on_demand.ask, wish)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.shield(asyncio.wrap_future(asked))
+        except TimeoutError as error:
+            raise BusyError(
+                f"the hub has not said within {PATIENCE:.0f} s whether there is "
+                f"{shown(wish.repository)}; it is still being asked: come back"
+            ) from error
