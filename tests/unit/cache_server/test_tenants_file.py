@@ -73,8 +73,8 @@ def test_repositories_may_come_by_themselves_where_the_file_says_so(path):
     path.write_text("tenants: {a: {on_demand: true}, b: {}}")
     tenants = read_tenants(path)
     assert (tenants.of("a").on_demand, tenants.of("b").on_demand) == (True, False)
+    path.write_text("tenants: {a: {on_demand: 'yes'}}")
     with pytest.raises(MalformedError, match="on_demand"):
-        path.write_text("tenants: {a: {on_demand: 'yes'}}")
         read_tenants(path)
 
 
