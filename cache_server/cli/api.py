@@ -40,7 +40,7 @@ class NodeApi:
             raise MalformedError(f"server {server!r}: {error}") from error
         if url.scheme not in ("http", "https") or not host:
             raise MalformedError(f"server {server!r} is not of the form https://host:port")
-        self._server = server.rstrip("/")
+        self.server = server.rstrip("/")
         self._timeout = timeout
         tls = url.scheme == "https"
         self._host, self._port = host, port or (443 if tls else 80)
@@ -101,7 +101,7 @@ class NodeApi:
             yield
         except (OSError, http.client.HTTPException) as error:
             why = explained(error)
-            raise ServerUnreachableError(f"no node answers at {self._server}: {why}") from error
+            raise ServerUnreachableError(f"no node answers at {self.server}: {why}") from error
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._trust is None:

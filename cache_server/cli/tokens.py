@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -13,17 +14,30 @@ from cache_server.cli.printing import say, show_tables
 
 
 def create(api: NodeApi, args: Namespace) -> None:
-    """``tokens create``: the token alone on stdout, so that a script can take it."""
+    """``tokens create``: the token, or its S3 keys, alone on stdout for a script to take."""
     body: dict[str, Any] = {"role": args.role, "name": args.name}
     if args.pipeline:
         body["pipelines"] = args.pipeline
     if args.lifetime is not None:
         body["lifetime"] = args.lifetime
     answer = api.call("POST", routes.TOKENS, body)
-    say(args, answer, answer["token"])
+    say(args, answer, _s3_settings(api.server, answer["s3"]) if args.s3 else answer["token"])
     if not args.json:
         about = f"token {answer['id']} of tenant {answer['tenant']}; it is not shown again"
         print(about, file=sys.stderr)  # noqa: T201 - stdout has the token alone
+
+
+def _s3_settings(server: str, keys: Mapping[str, str]) -> str:
+    """Return what S3's clients read from their environment, a line each, as an env file has it."""
+    return "\n".join(
+        [
+            f"AWS_ACCESS_KEY_ID={keys['access_key_id']}",
+            f"AWS_SECRET_ACCESS_KEY={keys['secret_access_key']}",
+            f"AWS_ENDPOINT_URL_S3={server}/s3",
+            # Any will do, but boto3 presigns in an old way for the one that it takes by itself.
+            "AWS_DEFAULT_REGION=local",
+        ]
+    )
 
 
 def ls(api: NodeApi, args: Namespace) -> None:

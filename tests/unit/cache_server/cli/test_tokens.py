@@ -42,6 +42,16 @@ def test_the_token_stands_alone_on_stdout_and_works(run):
     assert run("pipelines", "ls", token=token.strip())[0] == 0
 
 
+def test_a_token_is_shown_as_settings_of_s3_s_clients(run, plane):
+    code, lines, about = run("tokens", "create", "--role", "replica", "--s3")
+    settings = dict(line.split("=", 1) for line in lines.split())
+    assert code == 0
+    assert settings["AWS_ENDPOINT_URL_S3"] == f"{plane.url}/s3"
+    assert settings["AWS_ACCESS_KEY_ID"] in about
+    assert len(settings["AWS_SECRET_ACCESS_KEY"]) == 43
+    assert settings["AWS_DEFAULT_REGION"] == "local"
+
+
 def test_what_a_role_may_not_do_exits_with_4_and_says_why(run):
     _, token, _ = run("tokens", "create", "--role", "viewer")
     code, _, complaint = run("evict", "voice", token=token.strip())
