@@ -1,6 +1,7 @@
 """What a file of a model is, judged by its name: data, or something that can run. Pure.
 
-    pickle   weights that are unpickled as they are loaded: whoever made the file says what runs
+    pickle   weights that are unpickled as they are loaded, or name functions that are then called:
+             whoever made the file says what runs
     code     what Python imports, a linker loads or a shell runs
 
 Loaders choose by the name as well, and a name is known before the first byte is pulled. So a
@@ -29,6 +30,7 @@ PICKLES = frozenset(
     (
         ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".pt2", ".jit", ".torchscript",
         ".joblib", ".dill", ".cloudpickle", ".distcp", ".nemo", ".mar", ".pdparams", ".pdopt",
+        ".keras",
     )
 )  # fmt: skip
 CODE = frozenset(
