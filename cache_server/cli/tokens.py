@@ -29,15 +29,17 @@ def create(api: NodeApi, args: Namespace) -> None:
 
 def _s3_settings(server: str, keys: Mapping[str, str]) -> str:
     """Return what S3's clients read from their environment, a line each, as an env file has it."""
-    return "\n".join(
-        [
-            f"AWS_ACCESS_KEY_ID={keys['access_key_id']}",
-            f"AWS_SECRET_ACCESS_KEY={keys['secret_access_key']}",
-            f"AWS_ENDPOINT_URL_S3={server}/s3",
-            # Any will do, but boto3 presigns in an old way for the one that it takes by itself.
-            "AWS_DEFAULT_REGION=local",
-        ]
-    )
+    settings = {
+        "AWS_ACCESS_KEY_ID": keys["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
+        "AWS_ENDPOINT_URL": f"{server}/s3",
+        "S3_ENDPOINT_URL": f"{server}/s3",  # s5cmd's word for it
+        # Any region is right, but boto3 presigns in an old way for the one that it takes by itself.
+        "AWS_REGION": "local",
+        "AWS_DEFAULT_REGION": "local",
+        "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",  # buckets are in the path
+    }
+    return "\n".join(f"{name}={value}" for name, value in settings.items())
 
 
 def ls(api: NodeApi, args: Namespace) -> None:

@@ -46,7 +46,7 @@ def test_a_token_is_shown_as_settings_of_s3_s_clients(run, plane):
     code, lines, about = run("tokens", "create", "--role", "replica", "--s3")
     settings = dict(line.split("=", 1) for line in lines.split())
     assert code == 0
-    assert settings["AWS_ENDPOINT_URL_S3"] == f"{plane.url}/s3"
+    assert settings["AWS_ENDPOINT_URL"] == settings["S3_ENDPOINT_URL"] == f"{plane.url}/s3"
     assert settings["AWS_ACCESS_KEY_ID"] in about
     assert len(settings["AWS_SECRET_ACCESS_KEY"]) == 43
     assert settings["AWS_DEFAULT_REGION"] == "local"
