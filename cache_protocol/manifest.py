@@ -5,7 +5,7 @@
      "models": {"asr": {"source", "revision", "files": [
         {"path", "size", "sha256": "…" | null, "urls": [...], "digests": "…", "verdict": "…",
          "git_sha1"?}]}},
-     "ticket_life"?: 900, "source"?: "pass-through", "reason"?: "…"}
+     "ticket_life"?: 900, "source"?: "pass-through", "reason"?: "…", "local"?: {"socket", "host"}}
 
 Parsing takes nothing on trust: every name, size and count is checked before it is used, and a
 field that this version does not know is ignored, so that an older agent reads a newer node.
@@ -21,6 +21,7 @@ from typing import Any
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import MalformedError
 from cache_protocol.json_bounds import check_marks
+from cache_protocol.local import Offer, parse_offer
 from cache_protocol.names import check_model, check_path, check_paths, check_pipeline, shown
 
 WIRE = 1
@@ -88,6 +89,7 @@ class Manifest:
     source: str = CACHE  # or PASS_THROUGH: then nobody but the reader can confirm a file
     reason: str | None = None  # why it is not the cache
     ticket_life: int = TICKET_LIFE  # seconds from now that the URLs are good for
+    local: Offer | None = None  # where the node lends descriptors on its own host
 
     @property
     def size(self) -> int:
@@ -119,6 +121,8 @@ def dump_manifest(manifest: Manifest) -> dict[str, Any]:
         fields["source"] = manifest.source
     if manifest.reason is not None:
         fields["reason"] = manifest.reason
+    if manifest.local is not None:
+        fields["local"] = manifest.local._asdict()
     return fields
 
 
@@ -166,6 +170,7 @@ def parse_manifest(data: bytes) -> Manifest:
             source=_text(fields.get("source", CACHE)),
             reason=None if (reason := fields.get("reason")) is None else _text(reason),
             ticket_life=_life(fields.get("ticket_life", TICKET_LIFE)),
+            local=None if (offer := fields.get("local")) is None else parse_offer(offer),
         )
     except _WRONG_FORM as error:
         # Not repr(error): that of a UnicodeDecodeError holds the whole manifest.

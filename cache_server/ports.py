@@ -103,6 +103,14 @@ class ReadableFile(Protocol):
         """
         ...
 
+    def lend(self) -> int | None:
+        """Return a new read-only descriptor for another process; None while there is no whole file.
+
+        Only what is confirmed is lent. What was lent ends when the generation is given up: whoever
+        still has it open reads nothing more, and its room on disk is free. Raises as ``open``.
+        """
+        ...
+
     def stream(self, span: Span, pause: Callable[[float], None]) -> Generator[memoryview] | None:
         """Return the bytes of ``span`` in order, if they are not on this node; None if they are.
 

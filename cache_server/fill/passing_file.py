@@ -66,6 +66,9 @@ class PassingFile:
         """Bytes of the whole file."""
         return self.origin.size
 
+    def lend(self) -> None:
+        """There is no file of it on this node; see the port."""
+
     def stream(self, span: Span, pause: Pause) -> Generator[memoryview]:
         """Bring ``span``, from other replicas' streams or from the origin; see the port."""
         at = span.begin

@@ -228,6 +228,13 @@ class ManifestModelAnswer(BaseModel):
     files: list[ManifestFileAnswer]
 
 
+class LocalOfferAnswer(BaseModel):
+    """Where the node lends descriptors to replicas of its own host."""
+
+    socket: str
+    host: str
+
+
 class ManifestAnswer(BaseModel):
     """A manifest: docs/wire.md says what each field means."""
 
@@ -240,6 +247,7 @@ class ManifestAnswer(BaseModel):
     models: dict[str, ManifestModelAnswer]
     source: Literal["pass-through"] | None = None
     reason: str | None = None
+    local: LocalOfferAnswer | None = None
 
 
 class PhaseAnswer(BaseModel):

@@ -74,6 +74,7 @@ class Departures:
             self._library.discard(generation)
             place = generation.leave(self._root.trash)
             self._retired.remove(generation)
+        generation.end_loans(place)  # or what others have open would keep its room
         delete(place)
         with self._lock:
             return self._ledger.release(generation.id)

@@ -5,9 +5,11 @@ and confirmed by its sha256. It is the last thing that a fill writes and the fir
 """
 
 import json
+import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -167,6 +169,21 @@ class Generation:
             # it does not, the next start finds it and drops it, as whatever nobody wants.
         reached("remove.begun")
         return going
+
+    def end_loans(self, place: Path) -> None:
+        """Cut off, after ``leave`` to ``place``, the files that other processes may have open.
+
+        A deleted file keeps its room until the last descriptor is closed, and those of others are
+        not ours to close. Readers see the end of the file: they read, and map nothing.
+
+        Raises:
+            DiskError: the disk refused.
+        """
+        for file in self.files:
+            if file.lent:
+                going = place / file.path.relative_to(self.directory)
+                with disk_errors(going), suppress(FileNotFoundError):
+                    os.truncate(going, 0)
 
     def _move(self, trash: Path, going: Path) -> None:
         with disk_errors(self.directory):

@@ -71,6 +71,7 @@ class StoredFile:
         self.etag = f'"{directory.name}-{index}"'
         self.map = ChunkMap(origin.size)
         self.sha256: bytes | None = None  # set once the whole file is confirmed
+        self.lent = False  # another process may have it open
         self._progress = progress
 
     @property
@@ -100,6 +101,13 @@ class StoredFile:
                 f"{self.origin.path} has {on_disk} of {self.size} bytes on disk; it is brought anew"
             )
         return fd
+
+    def lend(self) -> int | None:
+        """Return a descriptor for another process; see the port."""
+        if self.sha256 is None:
+            return None
+        self.lent = True  # before it is opened: from then on ``Generation.end_loans`` ends it
+        return self.open()
 
     def stream(self, span: Span, pause: Callable[[float], None]) -> None:
         """Say that the bytes are on this node; see the port."""

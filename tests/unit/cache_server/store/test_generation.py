@@ -191,6 +191,53 @@ def test_after_leaving_nobody_can_open_or_wait(tmp_path):
         generation.files[0].present_until(0, 10)
 
 
+def test_only_a_confirmed_file_is_lent(tmp_path):
+    generation = laid_out(tmp_path)
+    bring(generation.files[0], 0, 1, 2)
+    assert generation.files[0].lend() is None
+    assert not generation.files[0].lent
+
+
+def test_what_is_lent_can_be_read_and_not_be_written(tmp_path):
+    fd = published(tmp_path).files[0].lend()
+    assert fd is not None
+    try:
+        assert os.pread(fd, len(DATA), 0) == DATA
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.pwrite(fd, b"x", 0)
+    finally:
+        os.close(fd)
+
+
+def test_what_was_lent_ends_with_its_generation_and_its_room_is_free(tmp_path):
+    generation = published(tmp_path)
+    fd = generation.files[0].lend()
+    assert fd is not None
+    try:
+        generation.end_loans(generation.leave(tmp_path / "trash"))
+        assert os.pread(fd, 1, 0) == b""
+        assert os.fstat(fd).st_blocks == 0
+    finally:
+        os.close(fd)
+
+
+def test_what_was_not_lent_stays_readable_for_who_has_it_open(tmp_path):
+    generation = published(tmp_path)
+    fd = generation.files[0].open()
+    try:
+        generation.end_loans(generation.leave(tmp_path / "trash"))
+        assert os.pread(fd, len(DATA), 0) == DATA
+    finally:
+        os.close(fd)
+
+
+def test_after_leaving_nothing_is_lent(tmp_path):
+    generation = published(tmp_path)
+    generation.leave(tmp_path / "trash")
+    with pytest.raises(GenerationGoneError):
+        generation.files[0].lend()
+
+
 def test_a_failed_fill_tells_its_reason_to_whoever_waits(tmp_path):
     generation = laid_out(tmp_path)
     generation.fail(OriginUnavailableError("no answer"))
