@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,3 +142,18 @@ def test_plain_text_off_loopback_is_refused_or_warned_of(scratch: Path) -> None:
         process.terminate()
         _, log = process.communicate(timeout=40)
     assert "whoever is on the way reads tokens, URLs and weights" in log
+
+
+def test_a_program_of_the_hub_downloads_over_tls(
+    node: Node, authority: Authority, scratch: Path
+) -> None:
+    endpoint = node.control.replace("127.0.0.1", "localhost") + "/hf/voice"
+    env = clean_environment(
+        HF_ENDPOINT=endpoint, HF_TOKEN=node.token, HF_HOME=str(scratch / "home"),
+        SSL_CERT_FILE=str(authority.ca),
+    )  # fmt: skip
+    program = Path(sys.executable).with_name("hf")
+    command = [program, "download", "voice/m", "--local-dir", scratch / "to"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert {name: (scratch / "to" / name).read_bytes() for name in FILES} == FILES
