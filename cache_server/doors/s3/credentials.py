@@ -24,6 +24,8 @@ from cache_server.doors.s3.signing import (
     read_claim,
 )
 
+_OTHERS = ("cross-site", "same-site")  # Fetch Metadata; another port is of the same site
+
 
 class Keys(Protocol):
     """Who has which access key; ``service.identities`` is one. Safe for threads."""
@@ -122,12 +124,17 @@ def _wrong_signature(request: S3Request, key: str) -> S3Error:
 
 
 def _anybody(request: S3Request) -> Identity:
-    """Let everybody on this machine in, but not a browser that was led here under another name."""
+    """Let programs on this machine in, and no browser that somebody else's page leads here."""
     host = request.fields.get("host", "")
     if not names_loopback(host):
         raise S3Error(
             Code.ACCESS_DENIED,
             "with auth off this node answers to 'localhost' and loopback addresses alone",
             details={"Host": host[:200]},
+        )
+    if "origin" in request.fields or request.fields.get("sec-fetch-site") in _OTHERS:
+        raise S3Error(
+            Code.ACCESS_DENIED,
+            "a site had your browser ask this; with auth off it is answered to programs alone",
         )
     return ROOT

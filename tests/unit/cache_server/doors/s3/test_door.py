@@ -252,6 +252,17 @@ def test_with_auth_off_a_name_that_is_not_this_machine_s_is_refused(host):
     assert (reply.status, code(reply)) == (403, "AccessDenied")
 
 
+@pytest.mark.parametrize(
+    "said", [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "null"}]
+)
+def test_with_auth_off_no_site_has_a_browser_start_a_fill(said):
+    door = Door(auth=False)
+    fields = {"host": "localhost:8080", **said}
+    reply = door.answer(S3Request("GET", "/s3/voice/m/config.json", "", fields))
+    assert (reply.status, code(reply)) == (403, "AccessDenied")
+    assert door.stock.asked == []
+
+
 def test_a_pipeline_of_the_same_name_in_another_tenant_is_another_bucket(door):
     door.stock.put({"m/theirs": 5}, key=Key("other", "voice"))
     door.keys.add("theirs", tenant="other")
