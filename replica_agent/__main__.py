@@ -136,7 +136,7 @@ def _pull(arguments: argparse.Namespace, settings: Settings, born: float) -> int
     client = ControlClient.of(settings)
     to: Path = arguments.to
     with pull_to(client, arguments.pipeline, to, lanes=arguments.lanes, origin=born) as pull:
-        pull.phases.append(ready)
+        pull.phases.insert(0, ready)  # the pull runs by now, and may have had its manifest
         try:
             _watch(pull)
         finally:

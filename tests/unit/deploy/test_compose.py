@@ -1,19 +1,17 @@
 """docker-compose.yml against what our programs expect; its schema is checked by scripts/lint."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from cache_protocol.units import parse_duration
 from cache_server.settings import Settings
 from cache_server.stopping import STOP_LIMIT
+from tests.fakes.programs import program
 
 ROOT = Path(__file__).resolve().parents[3]
-PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=ROOT / ".venv/bin")
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
@@ -65,10 +63,10 @@ def test_what_only_people_look_at_is_published_on_this_host_alone():
         assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: scripts/install-promtool")
 def test_prometheus_takes_its_configuration():
     config = ROOT / "deploy/prometheus/prometheus.yml"
     # Its syntax alone: the token is there once the node has made it.
-    command = [str(PROMTOOL), "check", "config", "--syntax-only", str(config)]
+    promtool = program("promtool", "scripts/install-promtool")
+    command = [promtool, "check", "config", "--syntax-only", str(config)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from cache_server.core.attempts import FailedAttempts
 from cache_server.core.counted import Leaving
 from cache_server.metrics.exposition import Metrics
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
+from tests.fakes.programs import program
 from tests.fakes.service import SOURCE, VOICE, running_service
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -199,14 +198,11 @@ def test_streams_that_last_for_an_hour_are_not_among_the_times_of_answers():
 @pytest.fixture
 def promtool():
     """Run promtool; it comes with scripts/install-promtool, which CI runs."""
-    beside = Path(sys.executable).parent
-    program = shutil.which("promtool") or shutil.which("promtool", path=str(beside))
-    if program is None:
-        pytest.skip("promtool is not there: run scripts/install-promtool")
+    tool = program("promtool", "scripts/install-promtool")
 
     def run(*words, given=""):
         done = subprocess.run(  # noqa: PLW1510 - judged below, with what it said
-            [program, *map(str, words)], input=given, capture_output=True, text=True, timeout=30
+            [tool, *map(str, words)], input=given, capture_output=True, text=True, timeout=30
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

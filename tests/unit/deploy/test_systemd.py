@@ -2,7 +2,6 @@
 
 import configparser
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,13 +9,11 @@ import pytest
 
 from cache_server.settings import Settings
 from cache_server.stopping import STOP_LIMIT
+from tests.fakes.programs import program
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy/systemd"
 UNIT = FOLDER / "warmline-cache.service"
 MOST_EXPOSED = 15  # tenths of systemd's points, of 100; the network it needs is half of them
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
 
 
 def settings() -> Settings:
@@ -43,17 +40,16 @@ def unit(tmp_path: Path) -> Path:
 
 
 def analyze(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = ["systemd-analyze", "--no-pager", *map(str, words)]
+    tool = program("systemd-analyze", "apt-get install systemd")
+    command = [tool, "--no-pager", *map(str, words)]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-@needs_systemd
 def test_systemd_finds_nothing_wrong(unit):
     done = analyze("verify", unit)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@needs_systemd
 def test_the_service_is_hardly_exposed(unit):
     done = analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", unit)
     assert done.returncode == 0, done.stdout

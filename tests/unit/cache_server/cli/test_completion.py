@@ -1,7 +1,6 @@
 """What a shell offers, from the parser and from real shells."""
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import pytest
 
 from cache_server.cli.arguments import parser
 from cache_server.cli.completion import FILES, SCRIPTS, answer
+from tests.fakes.programs import program as tool_of
 
 IDS = ["chat", "voice", "vision"]
 
@@ -83,8 +83,7 @@ ASKS = {
 
 @pytest.mark.parametrize("shell", list(SCRIPTS))
 def test_a_real_shell_offers_it(shell, run, tmp_path):
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+    found = tool_of(shell, f"apt-get install {shell}")
     script, program = tmp_path / "script", tmp_path / "cache-server"
     script.write_text(run("completion", shell)[1])
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cache_server "$@"\n')
@@ -96,7 +95,7 @@ def test_a_real_shell_offers_it(shell, run, tmp_path):
     }
     norc = {"zsh": ["-f"], "bash": ["--norc"], "fish": ["--no-config"]}[shell]
     said = subprocess.run(
-        [shell, *norc, "-c", ASKS[shell].format(script=script)],
+        [found, *norc, "-c", ASKS[shell].format(script=script)],
         env=env,
         capture_output=True,
         text=True,
