@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
@@ -31,10 +31,18 @@ def _text(value: object) -> object:
     return value
 
 
+def _utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:  # hours before the first year, or after the last
+        raise ValueError("is out of the calendar") from error
+
+
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), BeforeValidator(_number)]
 # The bound is what a number of JSON carries: RFC 8259, section 6.
 Size = Annotated[int, Field(ge=0, lt=2**53), BeforeValidator(_number)]
-Instant = Annotated[AwareDatetime, BeforeValidator(_text)]  # RFC 3339, and no seconds since 1970
+# RFC 3339, and no seconds since 1970
+Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_utc)]
 FIGURED = 100  # last boots of each pipeline that figures are made of, for many pipelines at once
 FIGURED_OF_ONE = 1000
 
@@ -73,7 +81,7 @@ class BootBody(BaseModel):
     def report(self) -> dict[str, Any]:
         """Return it as it is kept: the fields of the contract."""
         fields = self.model_dump(exclude_none=True, exclude_defaults=False)
-        started = self.started.astimezone(UTC).isoformat(timespec="milliseconds")
+        started = self.started.isoformat(timespec="milliseconds")
         fields["started"] = started.replace("+00:00", "Z")
         return fields if self.notes else {k: v for k, v in fields.items() if k != "notes"}
 

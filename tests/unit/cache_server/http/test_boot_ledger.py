@@ -1,5 +1,7 @@
 """Reports of boots over HTTP: what is kept of them, and what many of them say together."""
 
+import pytest
+
 
 def report(seconds=10.0, pipeline="voice", **fields):
     return {
@@ -25,6 +27,12 @@ def stats(api, query=""):
 def test_a_report_is_kept_with_the_region_of_its_node(api):
     assert api.ask("POST", "/v1/boots", report()).json["region"] == "test"
     assert api.ask("GET", "/v1/boots").json["boots"][0]["region"] == "test"
+
+
+@pytest.mark.parametrize("started", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_an_instant_that_is_out_of_the_calendar_is_refused(api, started):
+    answer = api.ask("POST", "/v1/boots", report(started=started))
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "started")
 
 
 def test_figures_are_there_for_each_pipeline(api):
