@@ -1,7 +1,8 @@
 """Numbers, and the parts that make them: programs, not library code.
 
 Reading order: ``pull`` (the rows and their promises) · ``warm_rows``, ``cold_rows``,
-``footprint_rows`` (how each is measured) · ``harness`` (rounds, medians, the table) · ``bench``
+``footprint_rows`` (how each is measured) · ``doors`` (the rows of other people's protocols) ·
+``hub_rows`` · ``harness`` (rounds, medians, the table) · ``bench``
 (what rows share) · ``checkpoints`` (models to move) · ``node``, ``hub``, ``nginx`` (real programs
 that serve) · ``replica``, ``readers``, ``first_request`` (what is measured) · ``floor``, ``disk``,
 ``download`` (the fastest that this machine and an origin can do) · ``peers`` (the same job by

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from benchmarks import disk, harness
+from benchmarks import disk
 from benchmarks.bench import LANES, Bench
 from benchmarks.children import result_of
-from benchmarks.harness import Outcome
+from benchmarks.harness import Outcome, time_ratio
 from benchmarks.hub import Hub
 from benchmarks.node import Node
 from benchmarks.replica import measure, pull
@@ -23,12 +23,9 @@ _LANES = 8  # of a plain download, as many as download tools use
 
 def cold(bench: Bench) -> Outcome:
     with bench.hub(_ORIGIN_RATE) as (hub, node):
-        pairs = harness.interleave(
+        return time_ratio(
             partial(_cold_pull, bench, hub, node), partial(_download, bench, hub), bench.rounds
         )
-    ratios = [a / b for a, b in pairs]
-    ours, plain = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return Outcome(statistics.median(ratios), f"{ours:.2f} s", f"{plain:.2f} s", ratios)
 
 
 def _cold_pull(bench: Bench, hub: Hub, node: Node) -> float:

@@ -123,6 +123,14 @@ def speed_ratio(
     )
 
 
+def time_ratio(ours: Callable[[], float], other: Callable[[], float], rounds: int) -> Outcome:
+    """Return how many times as long ``ours`` takes as ``other``."""
+    pairs = interleave(ours, other, rounds)
+    ratios = [a / b for a, b in pairs]
+    took, plain = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return Outcome(statistics.median(ratios), f"{took:.2f} s", f"{plain:.2f} s", ratios)
+
+
 def run(rows: Iterable[Row[On]], on: On, console: Console) -> list[Result]:
     """Measure ``rows`` in order and say how each went as it ends; one that breaks stops none."""
     results: list[Result] = []

@@ -1,7 +1,8 @@
 """A Hugging Face hub for the benchmarks: the suite's stand-in, as a process of its own.
 
-    python -m benchmarks.hub ROOT [RATE]     prints its URL, then, for every line that it is
-                                             sent, how many bytes of content it has sent so far
+    python -m benchmarks.hub ROOT [RATE]     prints its URL, then an answer to every line: to
+                                             "sent" how many bytes of content it has sent so far,
+                                             to "asked" how many requests it was asked
 
 A repository is a directory ``ROOT/<owner>/<name>/``.
 """
@@ -36,9 +37,16 @@ class Hub:
 
     def sent(self) -> int:
         """Return the bytes of file content that it has sent since it started."""
+        return self._count("sent")
+
+    def asked(self) -> int:
+        """Return how many requests it was asked since it started, those to its CDN included."""
+        return self._count("asked")
+
+    def _count(self, what: str) -> int:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write("sent\n")
+        self.process.stdin.write(f"{what}\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
@@ -84,8 +92,9 @@ def _serve(root: Path, rate: int | None) -> None:
     with StandIn(root, rate=rate) as hub:
         hub.repositories = repositories_below(root)
         print(hub.endpoint, flush=True)
-        for _ in sys.stdin:
-            print(sum(hub.sent.values()), flush=True)
+        for line in sys.stdin:
+            asked = line.strip() == "asked"
+            print(len(hub.log) if asked else sum(hub.sent.values()), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def aria2c(urls: list[str]) -> float:
         return time.perf_counter() - begun
 
 
-def snapshot_download(endpoint: str, repository: str) -> float:
+def snapshot_download(endpoint: str, repository: str, token: str | None = None) -> float:
     """Download ``repository`` from the hub at ``endpoint`` into tmpfs."""
     with _scratch() as directory:
         seconds: float = result_of(
@@ -49,6 +49,7 @@ def snapshot_download(endpoint: str, repository: str) -> float:
             HF_HOME=str(directory / "home"),
             HF_HUB_DISABLE_PROGRESS_BARS="1",
             HF_HUB_DISABLE_XET="1",
+            **({"HF_TOKEN": token} if token else {}),
         )
         return seconds
 
