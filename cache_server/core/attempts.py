@@ -6,6 +6,7 @@ of their NAT. One more failure than allowed is answered with a wait, not with a 
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Callable
 
 WINDOW = 60.0  # seconds
 LIMIT = 20  # failures of one address in a window; a person mistypes three times
@@ -15,11 +16,19 @@ ADDRESSES = 10_000  # remembered; a megabyte or two. The longest quiet ones are 
 class FailedAttempts:
     """Counts failures per address. Not locked."""
 
-    def __init__(self, *, limit: int = LIMIT, window: float = WINDOW) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int = LIMIT,
+        window: float = WINDOW,
+        tell: Callable[[str], None] = lambda _address: None,
+    ) -> None:
+        """Count; ``tell`` hears of an address that has failed too often, once in a window."""
         self.total = 0  # since the start, of all addresses
         self.limited = 0  # of these, those that were answered with a wait
         self._limit = limit
         self._window = window
+        self._tell = tell
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()  # window's begin, count
 
     def note(self, address: str, now: float) -> float:
@@ -35,6 +44,8 @@ class FailedAttempts:
         if count < self._limit:
             return 0.0
         self.limited += 1
+        if count == self._limit:
+            self._tell(name)
         return begin + self._window - now
 
 

@@ -1,5 +1,6 @@
 """Who asks: a token, or a browser's session, before anything else of the request is looked at."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ from cache_server.core.loopback import is_loopback
 from cache_server.http.sessions import COOKIE, Sessions
 from cache_server.http.sites import check_unled
 from cache_server.service.identities import Identities
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[Request], Identity]
 MAX_TOKEN = 512  # characters; ours have 63
@@ -37,6 +40,11 @@ def everybody(request: Request) -> Identity:
         )
     check_unled(request)
     return ROOT
+
+
+def watched_attempts() -> FailedAttempts:
+    """Return a count of wrong tokens that has an address logged which sends too many."""
+    return FailedAttempts(tell=_tell)
 
 
 def bearer(identities: Identities, attempts: FailedAttempts) -> Check:
@@ -104,6 +112,14 @@ def _count(request: Request, attempts: FailedAttempts) -> None:
             f"too many wrong tokens came from {address}; the next one is looked at in "
             f"{wait:.0f} s, a valid one at any time"
         )
+
+
+def _tell(address: str) -> None:
+    log.warning(
+        "too many wrong tokens from %s within a minute: more of them wait. A replica whose token "
+        "was revoked, or a guesser",
+        address,
+    )
 
 
 def _unknown(reason: str) -> UnauthorizedError:

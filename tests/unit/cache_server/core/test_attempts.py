@@ -12,6 +12,17 @@ def test_an_address_waits_once_it_failed_too_often_and_until_its_window_ends():
     assert (failed.total, failed.limited) == (5, 1)
 
 
+def test_an_address_that_failed_too_often_is_told_of_once_in_a_window():
+    told: list[str] = []
+    failed = FailedAttempts(limit=2, window=60, tell=told.append)
+    for now in (0, 1, 2, 3, 4):
+        failed.note("::ffff:1.2.3.4", now)
+    assert told == ["1.2.3.4"]
+    for now in (60, 61, 62):
+        failed.note("1.2.3.4", now)
+    assert told == ["1.2.3.4"] * 2
+
+
 def test_addresses_are_counted_apart():
     failed = FailedAttempts(limit=1, window=60)
     assert failed.note("1.2.3.4", 0) == failed.note("1.2.3.5", 0) == 0

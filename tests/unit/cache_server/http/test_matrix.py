@@ -195,6 +195,14 @@ def test_after_too_many_wrong_tokens_a_guesser_waits_and_a_valid_token_does_not(
     assert plane.ask("GET", "/v1/status", token=None).status == 401  # not a guess
 
 
+def test_the_address_of_a_guesser_is_in_the_log(plane, caplog):
+    for n in range(25):
+        plane.ask("GET", "/v1/status", token=f"wl_0_{n}")
+    told = [r.getMessage() for r in caplog.records if "too many wrong tokens" in r.getMessage()]
+    assert len(told) == 1
+    assert "from 127.0.0.1 within a minute" in told[0]
+
+
 def test_a_route_without_a_rule_does_not_get_into_an_application():
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
