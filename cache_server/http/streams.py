@@ -5,6 +5,7 @@ taken by pages that are left open. A stream ends with the token it was opened by
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from cache_protocol.errors import BusyError, CacheError
 from cache_server.core.access import Identity
 
-MAX_STREAMS = 200  # each is a connection and a look a second
+MAX_STREAMS = 200  # each is a connection and a look a second; one tenant has half of them
 THREADS = 2  # that look; a service that waits for a hung disk holds these, and no others
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx: pass on at once
 
@@ -67,7 +68,7 @@ class Streams:
         self._ending = ending
         self._rhythm = rhythm
         self._limit = limit
-        self._open = 0
+        self._open: Counter[str] = Counter()  # by tenant
         self._lookers = ThreadPoolExecutor(THREADS, thread_name_prefix="stream")
 
     def open(self, identity: Identity, look: Look) -> StreamingResponse:
@@ -76,21 +77,29 @@ class Streams:
         Raises:
             BusyError: there are too many already.
         """
-        if self._open >= self._limit:
-            raise BusyError(f"{self._open} streams of events are open, as many as there may be")
+        self._check_room(identity.tenant)
         return StreamingResponse(
             self._events(identity, look), 200, HEADERS, media_type="text/event-stream"
         )
 
+    def _check_room(self, tenant: str) -> None:
+        """Refuse one more stream of ``tenant`` where half of all are its own; BusyError."""
+        mine, every = self._open[tenant], self._open.total()
+        if every >= self._limit or mine >= max(self._limit // 2, 1):
+            raise BusyError(
+                f"{every} streams of events are open, {mine} of them of tenant {tenant}: as many "
+                "as there may be"
+            )
+
     async def _events(self, identity: Identity, look: Look) -> AsyncIterator[str]:
-        self._open += 1
+        self._open[identity.tenant] += 1
         try:
             # The first line tells a browser how soon to come back after a break, in milliseconds.
             yield "retry: 2000\n\n"
             async for text in self._said(identity, look):
                 yield text
         finally:
-            self._open -= 1
+            self._open[identity.tenant] -= 1
 
     async def _said(self, identity: Identity, look: Look) -> AsyncIterator[str]:
         loop, rhythm, silent = asyncio.get_running_loop(), self._rhythm, 0.0

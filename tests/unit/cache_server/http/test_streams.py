@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,22 @@ def test_a_stream_with_nothing_to_say_keeps_its_connection_open():
 
 def test_a_stream_that_has_gone_on_for_long_ends_so_that_its_listener_asks_again():
     assert said(streams(life=0.0), lambda: [Event("a", "1")]) == ["retry: 2000\n\n"]
+
+
+def test_one_tenant_leaves_streams_for_others():
+    few, other = streams(limit=4), replace(ROOT, tenant="other")
+
+    async def open_all():
+        mine = [few.open(ROOT, list).body_iterator for _ in range(2)]
+        for stream in mine:
+            await anext(stream)
+        with pytest.raises(BusyError, match="2 of them of tenant default"):
+            few.open(ROOT, list)
+        few.open(other, list)
+        for stream in mine:
+            await stream.aclose()
+
+    asyncio.run(open_all())
 
 
 def test_there_are_no_more_streams_than_there_may_be():
