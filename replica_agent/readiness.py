@@ -5,6 +5,7 @@ arrivals of its file are kept. Sees checked bytes only, and trusts none of them.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import shown
@@ -15,7 +16,15 @@ from replica_agent.core.assembly import Assembly
 SUFFIX = ".safetensors"
 
 
-def read_header(content: memoryview) -> tuple[TensorEntry, ...]:
+class Readable(Protocol):
+    """A file's bytes; a slice of them is on the host, wherever they are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> memoryview: ...
+
+
+def read_header(content: Readable) -> tuple[TensorEntry, ...]:
     """Return the tensors of a whole file; MalformedError when it lies about them."""
     end = PREFIX + header_size(bytes(content[:PREFIX]), file_size=len(content))
     return parse_header(bytes(content[PREFIX:end]), file_size=len(content))
@@ -39,14 +48,14 @@ class Names:
 class Readiness:
     """One safetensors file while it arrives."""
 
-    def __init__(self, path: str, content: memoryview, names: Names) -> None:
+    def __init__(self, path: str, content: Readable, names: Names) -> None:
         """Follow ``path``, whose bytes will stand in ``content``.
 
         Raises:
             MalformedError: the file is too short for any header.
         """
         if len(content) < PREFIX:
-            header_size(bytes(content), file_size=len(content))
+            header_size(bytes(content[:]), file_size=len(content))
         self._path = path
         self._content = content
         self._names = names

@@ -4,29 +4,36 @@
         state = pipeline["asr"].state_dict()
         for name, tensor in pipeline["llm"].stream(): …
 
-On the CPU tensors are views of the arena: no copy, and they stay valid after the pipeline is
-closed, for as long as somebody holds one. The memory is shared by all views of a model, so that
-writing to one tensor writes to the model. A stream hands a tensor out as soon as its own chunks
-are checked; it ends only when every file of the model is confirmed.
+Tensors are views of the arena, in host memory or on the CUDA device that was asked for: no copy,
+and they stay valid after the pipeline is closed, for as long as somebody holds one. The memory is
+shared by all views of a model, so that writing to one tensor writes to the model. A stream hands
+a tensor out as soon as its own chunks are checked, and on their device; it ends only when every
+file of the model is confirmed. Where a device cannot be used the arena is in host memory, tensors
+are copied to where they were asked for one by one, and the report says why.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from cache_protocol.errors import GenerationGoneError, IntegrityError
 from cache_protocol.manifest import File
+from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
-from replica_agent.arenas.host import HostArena, HostMemory
+from replica_agent.arenas.cuda.memory import DeviceMemory
+from replica_agent.arenas.host import HostMemory
 from replica_agent.client import ControlClient
+from replica_agent.contents import Content, content_of
+from replica_agent.core.devices import CPU, Placement
+from replica_agent.ports import ArenaLostError
 from replica_agent.pull import LANES, Pull
 from replica_agent.readiness import SUFFIX, Names, Readiness, read_header
 from replica_agent.report import to_json
 from replica_agent.settings import from_environment
 from replica_agent.transfer import ReplacedError, Transfer
 from replica_agent.trust import Trust
-from replica_agent.views import as_array, as_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,31 +45,38 @@ def open_pipeline(  # noqa: PLR0913 - all but the first have defaults
     *,
     server: str | None = None,
     token: str | None = None,
-    device: str = "cpu",
+    device: str | Mapping[str, str] = CPU,
     lanes: int = LANES,
     memory_limit: int | None = None,
 ) -> "Pipeline":
     """Start to pull ``pipeline`` and return it; use it in a ``with`` statement.
 
     ``server``, ``token`` and ``memory_limit`` (bytes) default to the REPLICA_AGENT_* variables.
-    ``device`` is anything that torch takes, e.g. ``cuda:0``.
+    ``device`` is anything that torch takes, for all models or by name: ``cuda:0``, or
+    ``{"llm": "cuda:0", "tts": "cuda:1"}`` with the rest on the CPU. On CUDA devices bytes arrive
+    in device memory itself, with the package ``cuda-bindings``; ``cuda`` alone is ``cuda:0``.
+
+    Raises:
+        MalformedError: ``device`` is not one. Later: there is no such device or model.
     """
     settings = from_environment(os.environ)
     client = ControlClient(server or settings.server, token or settings.token, Trust(settings.ca))
     limit = settings.memory_limit if memory_limit is None else memory_limit
-    memory = HostMemory(limit)
+    memory = DeviceMemory(Placement(device), HostMemory(limit), lanes)
     return Pipeline(Pull(client, pipeline, memory.open_arenas, lanes=lanes), memory, device)
 
 
 class Pipeline:
     """A pipeline that is being pulled, or has been. Safe for threads."""
 
-    def __init__(self, pull: Pull, memory: HostMemory, device: str = "cpu") -> None:
+    def __init__(
+        self, pull: Pull, memory: HostMemory | DeviceMemory, device: str | Mapping[str, str] = CPU
+    ) -> None:
         """Start ``pull``, which fills ``memory``."""
         self._started = datetime.now(UTC)
         self._pull = pull.start()
         self._memory = memory
-        self._device = device
+        self._placement = Placement(device)
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +87,7 @@ class Pipeline:
     def __getitem__(self, model: str) -> "LoadedModel":
         if model not in self:
             raise KeyError(f"the pipeline has no model {model!r}; it has {', '.join(self)}")
-        return LoadedModel(self._pull, self._memory, model, self._device)
+        return LoadedModel(self._pull, model, self._placement.word(model))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._pull.transfer().models)
@@ -90,7 +104,8 @@ class Pipeline:
 
     def report(self) -> dict[str, Any]:
         """Return the boot report, as far as phases have ended."""
-        return to_json(self._pull.boot(self._device, self._started))
+        boot = self._pull.boot(str(self._placement), self._started)
+        return to_json(replace(boot, notes=self._memory.notes))
 
     def close(self) -> None:
         """End the pull. Views that somebody holds stay valid."""
@@ -100,10 +115,9 @@ class Pipeline:
 class LoadedModel:
     """One model of a pipeline. Every method waits for what it needs."""
 
-    def __init__(self, pull: Pull, memory: HostMemory, name: str, device: str) -> None:
-        """Look at model ``name`` of what ``pull`` brings into ``memory``."""
+    def __init__(self, pull: Pull, name: str, device: str) -> None:
+        """Look at model ``name`` of what ``pull`` brings; its tensors are for ``device``."""
         self._pull = pull
-        self._memory = memory
         self._name = name
         self._device = device
 
@@ -114,14 +128,14 @@ class LoadedModel:
             MalformedError: a header lies, or two files have a tensor of one name.
             CacheError: the pull failed.
         """
-        return {
-            entry.name: self._to_device(as_tensor(content, entry))
-            for content, entry in self._entries()
-        }
+        return {entry.name: content.tensor(entry) for content, entry in self._entries()}
 
     def arrays(self) -> "dict[str, np.ndarray[Any, Any]]":
-        """Do as ``state_dict``, with read-only numpy views; see ``views`` for rare dtypes."""
-        return {e.name: as_array(content.toreadonly(), e) for content, e in self._entries()}
+        """Do as ``state_dict``, with read-only numpy arrays on the host.
+
+        They are views, of a model on a device copies; see ``views`` for rare dtypes.
+        """
+        return {entry.name: content.array(entry) for content, entry in self._entries()}
 
     def stream(self) -> "Iterator[tuple[str, torch.Tensor]]":
         """Yield ``(name, tensor)`` in the order in which tensors become whole.
@@ -130,7 +144,8 @@ class LoadedModel:
         chunk by chunk, but not yet proved to be the file that was promised.
 
         Raises:
-            GenerationGoneError: the node replaced the content after tensors were handed out.
+            GenerationGoneError: the node replaced the content, or the device that it was on
+                failed, after tensors were handed out.
             IntegrityError: the node pulled a file again after tensors of it were handed out.
             CacheError: as ``state_dict``.
         """
@@ -143,9 +158,7 @@ class LoadedModel:
                     yield name, tensor
             except ReplacedError as error:
                 if handed_out:
-                    raise GenerationGoneError(
-                        f"{self._name} was replaced during the load"
-                    ) from error
+                    raise _gone(self._name, error) from error
                 transfer = self._pull.transfer(after=transfer)
             else:
                 return
@@ -163,14 +176,14 @@ class LoadedModel:
         transfer = self._confirmed()
         for number, file in enumerate(_files(transfer, self._name)):
             if file.path == path:
-                return self._arena(transfer).view(number).toreadonly()
+                return self._content(transfer, number)[:]
         raise FileNotFoundError(f"{self._name} has no file {path!r}")
 
-    def _entries(self) -> Iterator[tuple[memoryview, TensorEntry]]:
+    def _entries(self) -> Iterator[tuple[Content, TensorEntry]]:
         transfer = self._confirmed()
         names = Names()
         for number, file in _safetensors(transfer, self._name):
-            content = self._arena(transfer).view(number)
+            content = self._content(transfer, number)
             entries = read_header(content)
             names.add(file.path, entries)
             for entry in entries:
@@ -178,8 +191,9 @@ class LoadedModel:
 
     def _stream(self, transfer: Transfer) -> "Iterator[tuple[str, torch.Tensor]]":
         # Every arrival from the first one on: a stream may begin when the pull is over.
-        arena, names, seen = self._arena(transfer), Names(), 0
-        contents = {n: arena.view(n) for n, _ in _safetensors(transfer, self._name)}
+        names, seen = Names(), 0
+        numbers = [n for n, _ in _safetensors(transfer, self._name)]
+        contents = {n: self._content(transfer, n) for n in numbers}
         files = {
             n: Readiness(f.path, contents[n], names) for n, f in _safetensors(transfer, self._name)
         }
@@ -187,8 +201,7 @@ class LoadedModel:
             seen += len(arrivals)
             for number, span in arrivals:
                 if number in files:
-                    for entry in files[number].arrived(span):
-                        yield entry.name, self._to_device(as_tensor(contents[number], entry))
+                    yield from _whole(transfer, files[number], contents[number], span)
         if transfer.models[self._name].rewritten:
             raise IntegrityError(
                 f"a file of {self._name} was pulled again by the node after tensors of it had "
@@ -205,14 +218,27 @@ class LoadedModel:
             else:
                 return transfer
 
-    def _arena(self, transfer: Transfer) -> HostArena:
-        try:
-            return self._memory.arena(transfer.manifest.generation, self._name)
-        except GenerationGoneError as error:
-            raise ReplacedError(transfer.manifest.generation) from error
+    def _content(self, transfer: Transfer, file: int) -> Content:
+        return content_of(transfer.arenas[self._name], file, self._device)
 
-    def _to_device(self, tensor: "torch.Tensor") -> "torch.Tensor":
-        return tensor if self._device == "cpu" else tensor.to(self._device)
+
+def _whole(
+    transfer: Transfer, file: Readiness, content: Content, span: Span
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Yield what ``span`` makes whole; a device that fails meanwhile ends the transfer."""
+    try:
+        made = [(entry.name, content.tensor(entry)) for entry in file.arrived(span)]
+    except ArenaLostError as error:
+        transfer.lose(error)
+        transfer.check()
+        raise
+    yield from made
+
+
+def _gone(model: str, error: ReplacedError) -> GenerationGoneError:
+    lost = error.__cause__ if isinstance(error.__cause__, ArenaLostError) else None
+    why = f"was lost with its device: {lost}" if lost else "was replaced during the load"
+    return GenerationGoneError(f"{model} {why}; load again")
 
 
 def _files(transfer: Transfer, model: str) -> tuple[File, ...]:

@@ -105,6 +105,7 @@ class Transfer:
             MalformedError: a URL of the manifest is not one that the agent follows.
         """
         self.manifest = manifest
+        self.arenas = arenas  # by model; they go with this transfer, and the next has others
         self.request_id = request_id
         self.leases = [manifest.lease.id]  # held, until the transfer is over
         self.successor: Manifest | None = None  # of the next generation

@@ -48,17 +48,33 @@ def as_tensor(file: memoryview, entry: TensorEntry) -> "torch.Tensor":
     """Return the tensor that ``entry`` describes in ``file``, which must be writable."""
     import torch  # noqa: PLC0415 - a second that only tensors are worth
 
-    if entry.dtype in _TORCH:
-        dtype, shape = getattr(torch, _TORCH[entry.dtype]), entry.shape
-    elif _pairs(entry) and hasattr(torch, "float4_e2m1fn_x2"):
-        dtype, shape = torch.float4_e2m1fn_x2, (*entry.shape[:-1], entry.shape[-1] // 2)
-    else:
-        dtype, shape = torch.uint8, (entry.span.size,)
+    dtype, shape = _torch_form(entry)
     if math.prod(shape) == 0:
         # Engines load under a default device of theirs; a view of host memory is on the CPU.
         return torch.empty(shape, dtype=dtype, device="cpu")
     data = _aligned(file[entry.span.begin : entry.span.end], entry)
     return torch.frombuffer(data, dtype=dtype).reshape(shape)
+
+
+def of_flat(file: "torch.Tensor", entry: TensorEntry) -> "torch.Tensor":
+    """Return the tensor that ``entry`` describes in ``file``, all of its bytes, wherever it is."""
+    import torch  # noqa: PLC0415 - as above
+
+    dtype, shape = _torch_form(entry)
+    if math.prod(shape) == 0:
+        return torch.empty(shape, dtype=dtype, device=file.device)
+    data = file[entry.span.begin : entry.span.end]
+    return (data if _is_aligned(entry) else data.clone()).view(dtype).reshape(shape)
+
+
+def _torch_form(entry: TensorEntry) -> "tuple[torch.dtype, tuple[int, ...]]":
+    import torch  # noqa: PLC0415 - as above
+
+    if entry.dtype in _TORCH:
+        return getattr(torch, _TORCH[entry.dtype]), entry.shape
+    if _pairs(entry) and hasattr(torch, "float4_e2m1fn_x2"):
+        return torch.float4_e2m1fn_x2, (*entry.shape[:-1], entry.shape[-1] // 2)
+    return torch.uint8, (entry.span.size,)
 
 
 def as_array(file: memoryview, entry: TensorEntry) -> "np.ndarray[Any, Any]":
@@ -88,7 +104,9 @@ def _pairs(entry: TensorEntry) -> bool:
 
 
 def _aligned(data: memoryview, entry: TensorEntry) -> memoryview:
+    return data if _is_aligned(entry) else memoryview(bytearray(data))
+
+
+def _is_aligned(entry: TensorEntry) -> bool:
     # Files begin at a page of the arena, so that the place in the file decides.
-    if entry.span.begin % max(1, BITS[entry.dtype] // 8) == 0:
-        return data
-    return memoryview(bytearray(data))
+    return entry.span.begin % max(1, BITS[entry.dtype] // 8) == 0

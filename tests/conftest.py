@@ -1,7 +1,11 @@
-"""Hypothesis profiles of the suite: ``repo`` on a laptop, ``ci`` where ``CI`` is set."""
+"""Hypothesis profiles of the suite: ``repo`` on a laptop, ``ci`` where ``CI`` is set.
+
+What needs a GPU is left out, and said to be, unless ``-m gpu`` asks for it.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 # Explaining a failure re-runs it under a tracer, which costs minutes before Python 3.12.
@@ -18,3 +22,28 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci" if os.environ.get("CI") else "repo")
+
+_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU, unless markers were asked for by name."""
+    if "gpu" in config.option.markexpr:
+        return
+    there = [item for item in items if item.get_closest_marker("gpu") is None]
+    left_out = [item for item in items if item.get_closest_marker("gpu") is not None]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[_LEFT_OUT] = len(left_out)
+    items[:] = there
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say loudly what was left out."""
+    if config.stash.get(_LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"!! NO GPU: {config.stash[_LEFT_OUT]} tests that need one were left out; on a host "
+            "with one: scripts/test -m gpu",
+            yellow=True,
+        )

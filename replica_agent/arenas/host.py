@@ -12,7 +12,7 @@ memfd's place; it ends with its last descriptor as well.
 import fcntl
 import mmap
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -129,6 +129,8 @@ def place_files(sizes: list[int]) -> list[int]:
 
 class HostMemory:
     """The arenas of one pipeline; those of the last generation that was asked for."""
+
+    notes: Sequence[str] = ()  # for reports
 
     def __init__(
         self,

@@ -1,0 +1,243 @@
+"""A GPU's driver in host memory: streams are queues, and errors come to order.
+
+    driver = FakeDriver(memory=2**30)
+    driver.fail("copy_in", after=3)                     # the fourth copy from here on
+    driver.hold()                                       # nothing completes until ``let_go``
+    ... DeviceMemory(…, load=lambda: driver) ...
+    driver.check_clean()
+
+A queued copy reads its host memory when it is *run*, and it is run as late as the real driver may
+do it: when somebody waits for an event behind it. Whoever reuses pinned memory too early has
+wrong bytes here every time, not once in a thousand runs. Memory that was freed is filled with
+0xDD; addresses that nobody allocated are an error. DLPack calls it host memory, which it is, so
+that a torch without CUDA takes it.
+"""
+
+import ctypes
+import itertools
+import mmap
+import threading
+import weakref
+from collections import deque
+
+from replica_agent.arenas.cuda.driver import DeviceInfo, DriverError
+
+_HOST = 1  # kDLCPU
+FREED = 0xDD
+
+
+class FakeDriver:
+    def __init__(self, devices=1, memory=2**30, busy=()):
+        self.devices = devices
+        self.memory = memory  # bytes of each device
+        self.busy = busy  # indices
+        self.lock = threading.RLock()
+        self.open_devices = 0
+        self.peak = [0] * devices  # most bytes allocated at once
+        self.pinned = self.peak_pinned = 0  # bytes
+        self.allocated = [{} for _ in range(devices)]  # address -> memory, by device
+        self.pins = {}
+        self.streams = {}
+        self.events = {}
+        self.calls = []
+        self.numbers = itertools.count(1)
+        self.graveyard = []  # freed memory stays mapped: who reads it sees FREED, and lives
+        self._faults = {}  # call -> [calls left before it, error, for good]
+        self._sick = {}  # index -> error
+        self._gate = threading.Event()
+        self._gate.set()
+
+    # Orders.
+
+    def fail(self, call, after=0, error="CUDA_ERROR_UNKNOWN", *, for_good=False):
+        """Have ``call`` fail; with ``for_good`` every later call on its device fails as well."""
+        self._faults[call] = [after, error, for_good]
+
+    def hold(self):
+        """Have no copy complete."""
+        self._gate.clear()
+
+    def let_go(self):
+        self._gate.set()
+
+    # What is left.
+
+    def check_clean(self):
+        assert [len(a) for a in self.allocated] == [0] * self.devices, "device memory is left"
+        assert not self.pins, "pinned memory is left"
+        assert not self.streams, "streams are left"
+        assert not self.events, "events are left"
+        assert not self.open_devices, "devices are open"
+
+    # The port.
+
+    def count(self):
+        self.called("count")
+        return self.devices
+
+    def open(self, index):
+        self.called("open", index)
+        if index in self.busy:
+            raise _error("open", "CUDA_ERROR_DEVICE_UNAVAILABLE")
+        with self.lock:
+            self.open_devices += 1
+        return FakeDevice(self, index)
+
+    def called(self, call, index=None):
+        with self.lock:
+            self.calls.append(call)
+            if index in self._sick:
+                raise _error(call, self._sick[index])
+            fault = self._faults.get(call)
+            if fault is None:
+                return
+            if fault[0] > 0:
+                fault[0] -= 1
+                return
+            del self._faults[call]
+            if fault[2]:
+                self._sick[index] = fault[1]
+            raise _error(call, fault[1])
+
+    def wait_for_gate(self):
+        self._gate.wait()
+
+    def closed(self):
+        with self.lock:
+            self.open_devices -= 1
+
+
+class FakeDevice:
+    def __init__(self, driver, index):
+        self.driver = driver
+        self.index = index
+        self.info = DeviceInfo(index, "Fake GPU", f"GPU-00000000-0000-0000-0000-{index:012}")
+        self.dlpack = (_HOST, 0)
+        self.memory = driver.allocated[index]
+        weakref.finalize(self, driver.closed).atexit = False
+
+    def room(self):
+        self._called("room")
+        used = sum(len(m) for m in self.memory.values())
+        return self.driver.memory - used, self.driver.memory
+
+    def allocate(self, size):
+        self._called("allocate")
+        with self.driver.lock:
+            used = sum(len(m) for m in self.memory.values()) + size
+            if used > self.driver.memory:
+                raise _error("allocate", "CUDA_ERROR_OUT_OF_MEMORY")
+            self.driver.peak[self.index] = max(self.driver.peak[self.index], used)
+            memory = mmap.mmap(-1, size)
+            address = _address(memory)
+            self.memory[address] = memory
+        return address
+
+    def free(self, address):
+        self._called("free")
+        with self.driver.lock:
+            memory = self.memory.pop(address)
+            memory[:] = bytes([FREED]) * len(memory)
+            self.driver.graveyard.append(memory)
+
+    def pin(self, size):
+        self._called("pin")
+        driver = self.driver
+        with driver.lock:
+            memory = mmap.mmap(-1, size)
+            driver.pins[_address(memory)] = memory
+            driver.pinned += size
+            driver.peak_pinned = max(driver.peak_pinned, driver.pinned)
+        return memoryview(memory)
+
+    def unpin(self, memory):
+        self._called("unpin")
+        with self.driver.lock:
+            gone = self.driver.pins.pop(_address(memory))
+            gone[:] = bytes([FREED]) * len(gone)
+            self.driver.graveyard.append(gone)
+            self.driver.pinned -= len(gone)
+
+    def open_stream(self):
+        self._called("open_stream")
+        with self.driver.lock:
+            number = next(self.driver.numbers)
+            self.driver.streams[number] = deque()
+        return number
+
+    def close_stream(self, stream):
+        self._called("close_stream")
+        with self.driver.lock:
+            self._run(stream)
+            del self.driver.streams[stream]
+
+    def open_event(self):
+        self._called("open_event")
+        with self.driver.lock:
+            number = next(self.driver.numbers)
+            self.driver.events[number] = None  # the stream that it was recorded in
+        return number
+
+    def close_event(self, event):
+        self._called("close_event")
+        with self.driver.lock:
+            del self.driver.events[event]
+
+    def copy_in(self, address, data, stream):
+        self._called("copy_in")
+        with self.driver.lock:
+            if not any(a <= _address(data) < a + len(m) for a, m in self.driver.pins.items()):
+                raise AssertionError("the source of an asynchronous copy is not pinned")
+            self._place(address, len(data))
+            self.driver.streams[stream].append((address, data))
+
+    def copy_out(self, data, address):
+        self._called("copy_out")
+        with self.driver.lock:
+            data[:] = self._place(address, len(data))
+
+    def record(self, event, stream):
+        self._called("record")
+        with self.driver.lock:
+            assert self.driver.events[event] is None, "an event is recorded before it is done"
+            self.driver.events[event] = stream
+            self.driver.streams[stream].append(event)
+
+    def wait(self, event):
+        self._called("wait")
+        self.driver.wait_for_gate()
+        with self.driver.lock:
+            stream = self.driver.events[event]
+            if stream is not None:
+                self._run(stream, event)
+
+    def _called(self, call):
+        self.driver.called(call, self.index)
+
+    def _run(self, stream, until=None):
+        """Run what is queued, up to an event."""
+        queue = self.driver.streams.get(stream, ())
+        if until is not None and until not in queue:
+            return
+        while queue:
+            what = queue.popleft()
+            if isinstance(what, tuple):
+                self._place(what[0], len(what[1]))[:] = what[1]
+            else:
+                self.driver.events[what] = None
+                if what == until:
+                    return
+
+    def _place(self, address, size):
+        for begin, memory in self.memory.items():
+            if begin <= address and address + size <= begin + len(memory):
+                return memoryview(memory)[address - begin :][:size]
+        raise _error("copy", "CUDA_ERROR_ILLEGAL_ADDRESS")
+
+
+def _address(memory):
+    return ctypes.addressof(ctypes.c_ubyte.from_buffer(memory))
+
+
+def _error(call, name):
+    return DriverError(f"{call} failed with {name}: to order", name)
