@@ -68,6 +68,12 @@ class Holds:
             DrainingError: the node is about to stop, and this would be a new reader.
         """
         now, name = self._monotonic(), (reader, generation.id)
+        hold = self._holds.get(name)
+        # Nearly every request ends here, and needs no lock. A hold that somebody has taken away
+        # meanwhile is noticed by the next round of upkeep.
+        if hold is not None and now - hold.renewed < RENEWAL:
+            hold.used = now
+            return
         with self._lock:
             hold = self._holds.get(name)
             if hold is not None and self._keep(hold, now):

@@ -90,6 +90,8 @@ def build(
     app.add_middleware(Door, check=check, front=front, connections_of=limit_of, annexes=annexes)
     app.add_middleware(Timing, times=metrics.requests)
     app.add_middleware(Tracing)
+    for annex in annexes:  # first: routes are tried in turn, and these are asked per file
+        app.include_router(annex.routes)
     app.include_router(pipeline_routes(service, wiring.check_models))
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))
@@ -108,8 +110,6 @@ def build(
 
     if front is not None:
         app.include_router(front.routes)
-    for annex in annexes:
-        app.include_router(annex.routes)
     check_rules(app.routes, open_to_all=(*PROBES, *(front.open_to_all if front else ())))
     return app
 
