@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-_WIDTH = 200  # columns, where nobody looks: a pipe cuts no line
+_WIDTH = 100_000  # columns, where nobody looks: a pipe cuts no line
 
 
 def say(args: Namespace, answer: dict[str, Any], line: str) -> None:
