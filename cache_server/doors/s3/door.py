@@ -131,21 +131,25 @@ class S3Door:
         return _xml(page(asked.target.bucket, asked.parameters, catalogue))
 
     def _object(self, asked: Asked) -> Reply:
-        opens = asked.request.method == "GET" or _pre_stages(asked.request)
-        find = self._stock.open if opens else self._stock.names
-        generation = find(asked.who.id, asked.key)
-        found = self._catalogues.of(generation).objects.get(asked.target.key)
-        if found is None:
-            raise S3Error(
-                Code.NO_SUCH_KEY,
-                "The specified key does not exist",
-                details={"Key": asked.target.key},
-            )
+        # Names first: a key that is not there has nothing pulled.
+        generation = self._stock.names(asked.who.id, asked.key)
+        found = self._find(generation, asked.target.key)
+        if asked.request.method == "GET" or _pre_stages(asked.request):
+            generation = self._stock.open(asked.who.id, asked.key)
+            found = self._find(generation, asked.target.key)
         what = wanted(asked.request.fields, asked.parameters.get("partNumber"), found.shape)
         checked = wants_checksum(asked.request.fields, asked.parameters)
         sha256 = _sha256(generation, found) if checked else None
         fields = object_fields(found.shape, what, sha256)
         return Reply(what.status, fields, _body(generation, found, what))
+
+    def _find(self, generation: Readable, key: str) -> Object:
+        found = self._catalogues.of(generation).objects.get(key)
+        if found is None:
+            raise S3Error(
+                Code.NO_SUCH_KEY, "The specified key does not exist", details={"Key": key}
+            )
+        return found
 
 
 def _pre_stages(request: S3Request) -> bool:

@@ -179,7 +179,13 @@ def test_a_look_starts_no_fill_and_a_read_does(client, door):
 
 def test_a_head_of_the_first_byte_has_the_object_brought(client, door):
     client.head_object(Bucket="voice", Key="m/config.json", Range="bytes=0-0")
-    assert door.stock.asked == [("open", "ours", VOICE)]
+    assert door.stock.asked[-1] == ("open", "ours", VOICE)
+
+
+def test_a_key_that_is_not_there_starts_no_fill(client, door):
+    with pytest.raises(client.exceptions.NoSuchKey):
+        client.get_object(Bucket="voice", Key="m/none")
+    assert door.stock.asked == [("names", "ours", VOICE)]
 
 
 def test_a_bucket_is_looked_at_without_its_origin(client, door):
