@@ -5,6 +5,7 @@ Clocks start in the child process after its imports, before it makes a file or b
 
     python -m benchmarks.peers snapshot REPO DIR      huggingface_hub's own download
     python -m benchmarks.peers stream URL …           Run:ai Model Streamer (needs .venv-peers)
+    python -m benchmarks.peers object BUCKET KEY FILE boto3's download_file
 """
 
 import shutil
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.children import result_of, result_of_command
 from benchmarks.node import REPOSITORY
@@ -54,8 +56,38 @@ def snapshot_download(endpoint: str, repository: str, token: str | None = None) 
         return seconds
 
 
-def runai_streamer(endpoint: str, keys: list[str]) -> float:
-    """Stream ``keys``, ``bucket/name``, from the S3 at ``endpoint`` into memory."""
+class S3(NamedTuple):
+    """An S3 endpoint, as its clients are told of it."""
+
+    endpoint: str
+    key: str = "benchmark"
+    secret: str = "benchmark"  # noqa: S105 - for servers that do not look
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What they read from their environment."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
+        }
+
+
+def download_file(s3: S3, bucket: str, key: str) -> float:
+    """Download an object with boto3 as it is, ten threads and parts of 8 MiB, into tmpfs."""
+    with _scratch() as directory:
+        seconds: float = result_of(
+            "benchmarks.peers", "object", bucket, key, directory / "object", **s3.variables
+        )
+        return seconds
+
+
+def runai_streamer(s3: S3, keys: list[str]) -> float:
+    """Stream ``keys``, ``bucket/name``, into memory."""
     seconds: float = result_of_command(
         [
             str(_PEERS / "bin/python"),
@@ -64,12 +96,7 @@ def runai_streamer(endpoint: str, keys: list[str]) -> float:
             "stream",
             *(f"s3://{key}" for key in keys),
         ],
-        AWS_ENDPOINT_URL=endpoint,
-        AWS_ACCESS_KEY_ID="benchmark",
-        AWS_SECRET_ACCESS_KEY="benchmark",
-        AWS_REGION="us-east-1",
-        AWS_EC2_METADATA_DISABLED="true",
-        RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING="0",
+        **s3.variables,
     )
     return seconds
 
@@ -114,6 +141,15 @@ def _snapshot(repository: str, directory: str) -> float:
     return time.perf_counter() - begun
 
 
+def _object(bucket: str, key: str, path: str) -> float:
+    import boto3  # noqa: PLC0415 - not in the clock
+
+    client = boto3.client("s3")
+    begun = time.perf_counter()
+    client.download_file(bucket, key, path)
+    return time.perf_counter() - begun
+
+
 def _stream(urls: list[str]) -> float:
     from runai_model_streamer import SafetensorsStreamer  # noqa: PLC0415 - in .venv-peers only
 
@@ -128,4 +164,9 @@ def _stream(urls: list[str]) -> float:
 
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
-    print(_stream(rest) if what == "stream" else _snapshot(*rest))
+    if what == "stream":
+        print(_stream(rest))
+    elif what == "object":
+        print(_object(*rest))
+    else:
+        print(_snapshot(*rest))

@@ -94,7 +94,7 @@ def runai(bench: Bench) -> Outcome:
     with nginx.serving_directory(directory.parent, bench.scratch / "s3") as url:
         return speed_ratio(
             partial(pull, bench.node, bench.warm),
-            partial(peers.runai_streamer, url, keys),
+            partial(peers.runai_streamer, peers.S3(url), keys),
             bench.rounds,
             bench.size,
         )
