@@ -122,7 +122,7 @@ def _api(args: Namespace, env: Mapping[str, str], timeout: float = TIMEOUT) -> N
     node = json.loads(_read(root / "node.json") or "{}")
     server = args.server or node.get("control") or _default_server(args, root)
     is_of_root = server.rstrip("/") == node.get("control")
-    token = env.get("CACHE_SERVER_ADMIN_TOKEN")
+    token: str | None = env.get("CACHE_SERVER_ADMIN_TOKEN", "").strip()  # a file ends with \n
     if not token and is_of_root:
         token = _read(root / "admin-token")
     ca = args.ca or env.get("CACHE_SERVER_CA")

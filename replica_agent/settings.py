@@ -64,9 +64,14 @@ def from_environment(env: Mapping[str, str]) -> Settings:
     limit, state, ca = given.get("memory_limit"), given.get("state_dir"), given.get("ca")
     return Settings(
         server=given.get("server", DEFAULT_SERVER),
-        token=given.get("token"),
+        token=_without_blanks(given.get("token")),
         ca=None if ca is None else Path(ca),
         memory_limit=None if limit is None else parse_size(limit),
         state_dir=None if state is None else Path(state).absolute(),
         fallback=given.get("fallback", "origin"),
     )
+
+
+def _without_blanks(token: str | None) -> str | None:
+    """Drop what a secret that was made of a file has at its end: the newline of the file."""
+    return None if token is None else token.strip()

@@ -15,7 +15,7 @@ from replica_agent.boot.command import takes_handover
 from replica_agent.settings import from_environment
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy/kubernetes"
-OLDEST, NEWEST = "1.29", "1.34"  # ReadWriteOncePod is stable since 1.29
+OLDEST, NEWEST = "1.29", "1.34"  # the oldest of two years' clusters, the newest with a schema here
 
 
 def documents() -> Iterator[tuple[str, Any]]:
@@ -78,6 +78,15 @@ def test_the_nodes_settings_are_settings():
     assert [p["port"] for p in one("Service")["spec"]["ports"]] == list(ports.values())
     mounts = {m["mountPath"] for m in node()["containers"][0]["volumeMounts"]}
     assert str(settings.root) in mounts
+
+
+def test_the_claim_asks_for_what_a_local_volume_can_do():
+    """ReadWriteOncePod is for volumes of CSI drivers alone; a node keeps others off ROOT itself."""
+    (claim,) = one("StatefulSet")["spec"]["volumeClaimTemplates"]
+    volume = one("PersistentVolume")["spec"]
+    assert claim["spec"]["accessModes"] == volume["accessModes"] == ["ReadWriteOnce"]
+    assert claim["spec"]["storageClassName"] == volume["storageClassName"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == volume["capacity"]["storage"]
 
 
 def test_a_pod_has_time_to_drain_before_it_is_killed():

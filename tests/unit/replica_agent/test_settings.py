@@ -39,5 +39,9 @@ def test_a_file_of_authorities_that_is_not_there_is_refused_at_once():
         from_environment({"REPLICA_AGENT_CA": "/nowhere/ca.pem"})
 
 
+def test_a_token_that_was_made_of_a_file_may_end_with_its_newline():
+    assert from_environment({"REPLICA_AGENT_TOKEN": "wl_1\n"}).token == "wl_1"
+
+
 def test_a_token_is_not_shown_with_the_settings():
     assert "SECRET" not in repr(Settings(token="SECRET"))

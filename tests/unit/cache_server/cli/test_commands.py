@@ -222,6 +222,11 @@ def test_address_and_token_are_found_in_root(bench, run, tmp_path):
         assert run("status", "--root", str(tmp_path))[0] == 0
 
 
+def test_a_token_that_was_read_from_a_file_may_end_with_its_newline(node, monkeypatch):
+    monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", TOKEN + "\n")
+    assert node("status")[0] == 0
+
+
 def test_the_token_of_a_root_goes_to_no_other_server(bench, run, tmp_path):
     with control_plane(bench.service) as plane:
         (tmp_path / "node.json").write_text(json.dumps({"control": "http://127.0.0.1:1"}))
