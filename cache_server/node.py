@@ -29,6 +29,7 @@ from cache_server.doors.s3.dialect import s3_dialect
 from cache_server.doors.s3.request import PREFIX as S3_PREFIX
 from cache_server.doors.shelf import Shelf
 from cache_server.http.api import Wiring, build, by_token
+from cache_server.http.auth import SharedAttempts
 from cache_server.http.crowd import Crowd
 from cache_server.http.encrypted import Encryption
 from cache_server.http.leaving import Exit
@@ -109,7 +110,7 @@ class Node:
             key=self._root.identity_key(),
             now=lambda: datetime.now(UTC),
         )
-        shelf = Shelf(self.service, holds)
+        shelf, attempts = Shelf(self.service, holds), SharedAttempts()
         with _naming("data plane", settings.host, settings.data_port):
             self._data = DataPlane(
                 self.service.library,
@@ -118,7 +119,7 @@ class Node:
                 port=settings.data_port,
                 encryption=self._certificates,
                 connections_of=connections_of,
-                dialect=s3_dialect(shelf, identities if settings.auth else None),
+                dialect=s3_dialect(shelf, identities if settings.auth else None, attempts),
             )
         with _naming("control plane", settings.host, settings.port):
             self._control = _listen(settings.host, settings.port)
@@ -128,6 +129,7 @@ class Node:
             data,
             _boots(registry, settings),
             settings.auth,
+            attempts,
             check_models=self._admission.check,
             connections_of=connections_of,
             lanes=lambda: self._data.stats,

@@ -20,11 +20,11 @@ from cache_server.http.access import Viewer, check_rules
 from cache_server.http.annex import Annex
 from cache_server.http.auth import (
     Check,
+    SharedAttempts,
     bearer,
     everybody,
     or_session,
     still_known,
-    watched_attempts,
 )
 from cache_server.http.described import describe
 from cache_server.http.door import PROBES, Door
@@ -54,7 +54,7 @@ class Wiring:
     data: DataAddress
     boots: Boots
     auth: bool = True
-    attempts: FailedAttempts = field(default_factory=watched_attempts)  # with wrong tokens
+    attempts: FailedAttempts = field(default_factory=SharedAttempts)  # with wrong tokens
     _: KW_ONLY
     check_models: CheckModels
     connections_of: LimitOf = no_limit  # how many requests of a tenant may be under way

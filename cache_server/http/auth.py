@@ -1,6 +1,7 @@
 """Who asks: a token, or a browser's session, before anything else of the request is looked at."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -42,13 +43,21 @@ def everybody(request: Request) -> Identity:
     return ROOT
 
 
-def watched_attempts() -> FailedAttempts:
-    """Return a count of wrong tokens that has an address logged which sends too many."""
-    return FailedAttempts(tell=_tell)
+class SharedAttempts(FailedAttempts):
+    """Counts for the event loop and for threads beside it; logs an address that fails too often."""
+
+    def __init__(self) -> None:
+        super().__init__(tell=_tell)
+        self._noting = threading.Lock()
+
+    def note(self, address: str, now: float) -> float:
+        """Count a failure; see ``FailedAttempts``."""
+        with self._noting:
+            return super().note(address, now)
 
 
 def bearer(identities: Identities, attempts: FailedAttempts) -> Check:
-    """Return a check that tells who asks, for one event loop: ``attempts`` is not locked."""
+    """Return a check that tells who asks; wrong tokens count in ``attempts``."""
 
     def check(request: Request) -> Identity:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

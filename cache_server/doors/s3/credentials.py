@@ -5,7 +5,6 @@ the node's own key. So they end with their token, at once, and have its tenant a
 The node's own admin token is not among them: nobody was ever told a secret of it.
 """
 
-import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,11 +44,10 @@ class Credentials:
     def __init__(self, keys: Keys | None, attempts: FailedAttempts) -> None:
         """Ask ``keys``; None: auth is off, and who asks on this machine may do everything.
 
-        Wrong signatures count in ``attempts``, per address.
+        Wrong signatures count in ``attempts``, per address; several threads count at once.
         """
         self._keys = keys
         self._attempts = attempts
-        self._counting = threading.Lock()
 
     def of(self, request: S3Request, parameters: Mapping[str, str], now: datetime) -> Identity:
         """Return who sent ``request``.
@@ -97,8 +95,7 @@ class Credentials:
         return identity
 
     def _count(self, peer: str) -> None:
-        with self._counting:
-            wait = self._attempts.note(peer, time.monotonic())
+        wait = self._attempts.note(peer, time.monotonic())
         if wait:
             raise S3Error(
                 Code.SLOW_DOWN,

@@ -42,9 +42,10 @@ class S3Dialect:
         return self._door.refuse(S3Error(code or error.code, error.message, fields=fields))
 
 
-def s3_dialect(
-    shelf: Shelf, identities: Identities | None, attempts: FailedAttempts | None = None
-) -> S3Dialect:
-    """Return the door to what is on ``shelf`` for holders of tokens; None: auth is off."""
-    credentials = Credentials(identities, attempts or FailedAttempts())
+def s3_dialect(shelf: Shelf, identities: Identities | None, attempts: FailedAttempts) -> S3Dialect:
+    """Return the door to what is on ``shelf`` for holders of tokens; None: auth is off.
+
+    ``attempts`` counts wrong signatures, from several threads at once.
+    """
+    credentials = Credentials(identities, attempts)
     return S3Dialect(S3Door(NodeStock(shelf), credentials, lambda: datetime.now(UTC)))
