@@ -193,6 +193,9 @@ def _add_tokens(verbs: "_SubParsersAction[ArgumentParser]") -> None:
         "--lifetime", metavar="DURATION", help="ISO 8601, e.g. P30D [until it is revoked]"
     )
     create.add_argument(
+        "--hf", action="store_true", help="show it as settings of the hub's programs: HF_…"
+    )
+    create.add_argument(
         "--s3", action="store_true", help="show it as settings of S3's clients: AWS_…, a line each"
     )
     _client(inner, "ls", tokens.ls, "list the tokens of all tenants, without their secrets")

@@ -21,6 +21,7 @@ from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.hub import documents
 from cache_server.doors.hub.address import DEFAULT_REVISION, Kind, Question, parse
+from cache_server.doors.hub.credentials import spelt
 from cache_server.doors.hub.first_use import FirstUse
 from cache_server.doors.hub.refusals import (
     COMMIT,
@@ -62,7 +63,7 @@ def hub_annex(
         """Answer a question of the hub's protocol."""
         return await hub.answer(caller, request)
 
-    return Annex(PREFIX, router, refuse, check)
+    return Annex(PREFIX, router, refuse, spelt(check))
 
 
 class Hub:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cache_server import __main__ as program
+from cache_server.core.hub_tokens import from_hub
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.service import SOURCE, running_service
@@ -50,6 +51,21 @@ def test_a_token_is_shown_as_settings_of_s3_s_clients(run, plane):
     assert settings["AWS_ACCESS_KEY_ID"] in about
     assert len(settings["AWS_SECRET_ACCESS_KEY"]) == 43
     assert settings["AWS_DEFAULT_REGION"] == "local"
+
+
+def test_a_token_is_shown_as_settings_of_the_hub_s_programs(run, plane):
+    words = ("tokens", "create", "--role", "replica", "--pipeline", "voice", "--hf")
+    _, lines, _ = run(*words)
+    settings = dict(line.split("=", 1) for line in lines.split())
+    assert settings["HF_ENDPOINT"] == f"{plane.url}/hf/voice"
+    assert from_hub(settings["HF_TOKEN"]).startswith("wl_")
+
+
+def test_a_token_of_several_pipelines_leaves_the_endpoint_open_and_may_have_s3_s_too(run):
+    _, lines, _ = run("tokens", "create", "--role", "replica", "--hf", "--s3")
+    settings = dict(line.split("=", 1) for line in lines.split())
+    assert "HF_ENDPOINT" not in settings
+    assert {"HF_TOKEN", "AWS_ACCESS_KEY_ID"} <= set(settings)
 
 
 def test_what_a_role_may_not_do_exits_with_4_and_says_why(run):

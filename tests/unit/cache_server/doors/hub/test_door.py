@@ -11,6 +11,7 @@ from cache_protocol.digests import git_blob_hash
 from cache_protocol.errors import OriginDeniedError, OriginNotFoundError, OriginUnavailableError
 from cache_protocol.tickets import check
 from cache_server.core.content import ModelSpec
+from cache_server.core.hub_tokens import hub_spelling
 from cache_server.core.key_ring import LONGEST_LIFE
 from cache_server.core.tenants import Quotas, Tenant
 from cache_server.doors.hub import documents, routes
@@ -240,6 +241,19 @@ def test_without_a_token_of_ours_nothing_is_said(door):
             got = door.ask("GET", path, token=token)
             assert says(got, 401)
             assert "org/name" not in got.body.decode()
+
+
+def test_a_program_that_takes_the_hub_s_own_kind_of_token_alone_reads_as_any_other(door):
+    token = hub_spelling(door.ask("POST", "/v1/tokens", {"role": "replica"}).json["token"])
+    # What llama.cpp asks: the commit of main, the files, then one of them.
+    (main,) = door.ask("GET", f"{INFO}/refs", token=token).json["branches"]
+    commit = main["targetCommit"]
+    rows = door.ask("GET", f"{INFO}/tree/{commit}?recursive=true", token=token).json
+    (weights,) = [row for row in rows if row["path"] == "w.dat"]
+    assert len(weights["lfs"]["oid"]) == 64
+    got = door.ask("HEAD", f"/hf/voice/org/name/resolve/{commit}/w.dat", token=token)
+    assert got.status == 302
+    assert door.ask("GET", "/v1/pipelines", token=token).status == 401  # here alone
 
 
 def test_a_browser_s_session_opens_no_door(door):
