@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +35,9 @@ from cache_server.http.crowd import Crowd
 from cache_server.http.encrypted import Encryption
 from cache_server.http.leaving import Exit
 from cache_server.http.replicas import DataAddress
+from cache_server.local.plane import open_plane
+from cache_server.local.register import Register
+from cache_server.local.rights import Rights
 from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
 from cache_server.pipelines_file import read_pipelines
@@ -102,7 +106,7 @@ class Node:
         self._certificates = _certificates(settings)
         holds = Holds(self.service, lambda: self._data.generations)
         self._upkeep = Upkeep(
-            [tickets.keep_fresh, self._renew_certificate, tenants.look, holds.upkeep]
+            [tickets.keep_fresh, self._renew_certificate, tenants.look, holds.upkeep, self._look]
         )
         identities = Identities(
             Tokens(registry),
@@ -123,7 +127,19 @@ class Node:
             )
         with _naming("control plane", settings.host, settings.port):
             self._control = _listen(settings.host, settings.port)
-        data = DataAddress(tickets, settings.advertise, self._data.address[1], self._scheme)
+        self._local = open_plane(
+            settings.local_socket,
+            self._root.path,
+            Rights(self.service.library, tickets, self._held, time.time),
+            Register(connections_of),
+        )
+        data = DataAddress(
+            tickets,
+            settings.advertise,
+            self._data.address[1],
+            self._scheme,
+            None if self._local is None else self._local.offer,
+        )
         wiring = Wiring(
             identities,
             data,
@@ -167,6 +183,14 @@ class Node:
             log.info("another certificate is in use: sha256 %s", self._certificates.fingerprint)
             self._say_where()
 
+    def _held(self, lease: str) -> str | None:
+        generation = self.service.held(lease)
+        return None if generation is None else generation.id
+
+    def _look(self) -> None:
+        if self._local is not None:
+            self._local.look()
+
     def _say_where(self) -> None:
         """Tell programs on this machine where the node listens, and which certificate it shows."""
         fields = {"pid": os.getpid(), **self.addresses}
@@ -189,6 +213,8 @@ class Node:
         self._register_pipelines()
         self.service.start()
         self._data.start()
+        if self._local is not None:
+            self._local.start()
         self._say_where()
         self._upkeep.start()
         try:
@@ -197,6 +223,8 @@ class Node:
             self._upkeep.close()
             self._on_demand.close()
             (self._root.path / "node.json").unlink(missing_ok=True)
+            if self._local is not None:
+                self._local.close()
             # Readers that wait for chunks learn from the fills' end that no more will come.
             grace = LAST_WORDS if self._server.drained else GRACE
             closing = threading.Thread(target=self._data.close, args=(grace,), name="close-data")

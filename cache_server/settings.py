@@ -59,6 +59,7 @@ class Settings:
     tenants: Path | None = None  # a tenants.yaml: who may use which origins, and how much
     private_origins: str = ""  # where origins may be besides the public Internet, see core/reach
     allow_plaintext: bool = False
+    local_socket: str | None = None  # where this host's replicas ask; None: in root, or "off"
     tls_cert: Path | None = None  # the chain, in PEM, the node's own certificate first
     tls_key: Path | None = None
     ca: Path | None = None  # for the commands that ask a node; the node itself has no use for it
@@ -203,6 +204,12 @@ def _reach(text: str) -> str:
     return text
 
 
+def _local_socket(text: str) -> str:
+    if text != "off" and not text.startswith("/"):
+        raise MalformedError(f"{text!r} is neither 'off' nor an absolute path")
+    return _text(text)
+
+
 def _path(text: str) -> Path:
     return Path(_text(text))
 
@@ -244,6 +251,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "tenants": _path,
     "private_origins": _reach,
     "allow_plaintext": _switch,
+    "local_socket": _local_socket,
     "tls_cert": _path,
     "tls_key": _path,
     "ca": _path,

@@ -55,6 +55,8 @@ settings (environment; flags win):
   CACHE_SERVER_TLS_CERT        certificate chain in PEM: both planes speak TLS, 1.2 and later
   CACHE_SERVER_TLS_KEY         its key; both files are read again when they change
   CACHE_SERVER_ALLOW_PLAINTEXT 'on' permits plain text off loopback                    [off]
+  CACHE_SERVER_LOCAL_SOCKET    where replicas on this host are lent files, or 'off'
+                               [ROOT/local.sock, for the node's own user and root]
   CACHE_SERVER_CA              for the other commands, as --ca
   HF_ENDPOINT, HF_TOKEN, AWS_* as their libraries define
 """
@@ -84,6 +86,7 @@ SERVE_FLAGS = {
     "allow-plaintext": "on|off",
     "tls-cert": "FILE",
     "tls-key": "FILE",
+    "local-socket": "PATH|off",
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cache_protocol.local import Offer
 from cache_protocol.manifest import (
     CACHE,
     PASS_THROUGH,
@@ -34,8 +35,13 @@ class Signer:
         return f"{self.base}{path}?{sign(self.keys, tenant, path, self.expires)}"
 
 
-def manifest_of(generation: Readable, lease: Lease, signer: Signer) -> Manifest:
-    """Return the manifest of ``generation`` for the holder of ``lease``."""
+def manifest_of(
+    generation: Readable, lease: Lease, signer: Signer, local: Offer | None = None
+) -> Manifest:
+    """Return the manifest of ``generation`` for the holder of ``lease``.
+
+    ``local`` is where its files are lent to replicas on this host.
+    """
     reason = generation.reason if isinstance(generation, PassingGeneration) else None
     return Manifest(
         pipeline=generation.content.pipeline,
@@ -52,6 +58,7 @@ def manifest_of(generation: Readable, lease: Lease, signer: Signer) -> Manifest:
         source=CACHE if reason is None else PASS_THROUGH,
         reason=reason,
         ticket_life=TICKET_LIFE,
+        local=local if reason is None else None,
     )
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from cache_protocol.errors import GenerationGoneError
+from cache_protocol.local import Offer
 from cache_protocol.manifest import TICKET_LIFE, Lease, dump_manifest
 from cache_server.http.access import Caller, Reader
 from cache_server.http.manifests import Signer, manifest_of
@@ -29,6 +31,7 @@ class DataAddress:
     advertise: str | None  # host[:port] of the data plane, if it is not that of the request
     port: int
     scheme: str = "http"
+    local: Offer | None = None  # where replicas on the node's own host are lent files
 
 
 def replica_routes(service: Service, data: DataAddress) -> APIRouter:
@@ -40,7 +43,8 @@ def replica_routes(service: Service, data: DataAddress) -> APIRouter:
         """Return the manifest with a lease; a cold slot answers once names and sizes are known."""
         key = caller.key(pipeline)
         generation = await readable(service, key)
-        return await _signed(generation, service.grant(key, generation), _signer(data, request))
+        lease = service.grant(key, generation)
+        return await _signed(generation, lease, _signer(data, request), data.local)
 
     @router.get("/leases/{lease}/manifest")
     async def manifest_of_lease(lease: str, caller: Reader, request: Request) -> JSONResponse:
@@ -48,7 +52,8 @@ def replica_routes(service: Service, data: DataAddress) -> APIRouter:
         generation = service.held(lease) if _holds(service, lease, caller) else None
         if generation is None:
             raise _run_out()
-        return await _signed(generation, service.renew(lease), _signer(data, request))
+        renewed = service.renew(lease)
+        return await _signed(generation, renewed, _signer(data, request), data.local)
 
     @router.put("/leases/{lease}")
     def renew(lease: str, caller: Reader) -> dict[str, str | None]:
@@ -75,14 +80,15 @@ def _signer(data: DataAddress, request: Request) -> Signer:
     return Signer(data.tickets(), data_plane(data, request), int(time.time()) + TICKET_LIFE)
 
 
-async def _signed(generation: Readable, lease: Lease, signer: Signer) -> JSONResponse:
-    if len(generation.files) <= MAX_AT_ONCE:
-        document = dump_manifest(manifest_of(generation, lease, signer))
-    else:
-        document = await asyncio.to_thread(
-            lambda: dump_manifest(manifest_of(generation, lease, signer))
-        )
-    return JSONResponse(document, headers={"Cache-Control": "no-store"})
+async def _signed(
+    generation: Readable, lease: Lease, signer: Signer, local: Offer | None
+) -> JSONResponse:
+    def document() -> dict[str, Any]:
+        return dump_manifest(manifest_of(generation, lease, signer, local))
+
+    few = len(generation.files) <= MAX_AT_ONCE
+    signed = document() if few else await asyncio.to_thread(document)
+    return JSONResponse(signed, headers={"Cache-Control": "no-store"})
 
 
 def _holds(service: Service, lease: str, caller: Caller) -> bool:

@@ -77,6 +77,9 @@ class FakeFile:
         self.opened.append(fd)
         return fd
 
+    def lend(self) -> int | None:
+        return self.open() if self.confirmed else None
+
     def failed(self, offset: int, error: Exception) -> None:
         self.failures.append(offset)
 
