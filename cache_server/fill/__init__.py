@@ -2,5 +2,6 @@
 
 Reading order: ``pieces`` (the bytes of a span, through broken streams) · ``fill`` (who pulls,
 who checks, when it is done) · ``headers`` (weights that lie about themselves) · ``repair`` (one
-chunk that rotted) · ``passing``, ``passing_file``, ``turns``, ``window`` (what is not kept at all).
+chunk that rotted) · ``passing``, ``passing_file``, ``window`` (what is not kept at all) · ``turns``
+(who goes next, of both).
 """

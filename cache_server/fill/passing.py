@@ -5,11 +5,12 @@ for all such generations together: by the turns, and by the window.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from cache_protocol.errors import GenerationGoneError, OriginChangedError
+from cache_protocol.errors import BusyError, GenerationGoneError, OriginChangedError
 from cache_server.core.content import Content
 from cache_server.fill.passing_file import PassingFile
 from cache_server.fill.pieces import Pause, RemoteFile
@@ -17,12 +18,15 @@ from cache_server.fill.turns import Turns
 from cache_server.fill.window import Window
 from cache_server.ports import Origin
 
+MAX_STREAMS = 32  # on the whole node; 8 replicas of 4 lanes, each with another pipeline
+TURN_WAIT = 30.0  # seconds; half of what a replica waits for a byte before it hangs up
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What all generations that pass through this node share."""
 
-    turns: Turns = field(default_factory=Turns)
+    turns: Turns = field(default_factory=lambda: Turns(MAX_STREAMS))
     window: Window = field(default_factory=Window)
 
 
@@ -84,7 +88,8 @@ class PassingGeneration:
     @contextmanager
     def remote(self, file: PassingFile, pause: Pause) -> Iterator[RemoteFile]:
         """Hold the node's turn and the origin of ``file`` for one stream."""
-        with self.bounds.turns.turn(pause):
+        bounds, tenant = self.bounds, self.content.tenant
+        with bounds.turns.turn(tenant, _patience(pause, bounds.turns.limit)):
             self._enter()
             try:
                 origin, revision = self._origins[file.model], self._revisions[file.model]
@@ -122,3 +127,15 @@ class PassingGeneration:
         with ExitStack() as closing_all:  # all of them, whatever one says
             for origin in self._origins.values():
                 closing_all.callback(origin.close)
+
+
+def _patience(pause: Pause, limit: int) -> Callable[[], None]:
+    """Return what is called while somebody waits for one of ``limit`` streams, by ``pause``."""
+    deadline = time.monotonic() + TURN_WAIT
+
+    def wait() -> None:
+        if time.monotonic() >= deadline:
+            raise BusyError(f"{limit} streams from origins run, and none ended in time")
+        pause(0)
+
+    return wait

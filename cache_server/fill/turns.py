@@ -1,48 +1,79 @@
-"""How many streams from origins may run at once for what passes through the node."""
+"""Who goes next, of those that wait for something that only a few may do at once.
+
+The tenant with the fewest turns does: one whose origin drips does not keep all of them.
+"""
 
 import threading
-import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cache_protocol.errors import BusyError
-from cache_server.fill.pieces import Pause
+from cache_server.core.fair_turns import next_turn
+from cache_server.core.shares import LimitOf, no_limit
 
-MAX_STREAMS = 32  # on the whole node; 8 replicas of 4 lanes, each with another pipeline
-TURN_WAIT = 30.0  # seconds; half of what a replica waits for a byte before it hangs up
-TICK = 0.5  # seconds within which a reader that left is noticed while it waits for its turn
+TICK = 0.5  # seconds within which it is noticed that somebody does not want to wait any more
+
+
+class _Waiting:
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        self.goes = threading.Event()
 
 
 class Turns:
-    """How many streams there may be at once. Safe for threads."""
+    """Turns of one kind. Safe for threads."""
 
-    def __init__(self, limit: int = MAX_STREAMS) -> None:
-        self.taken = 0  # streams that run now
-        self._limit = limit
-        self._changed = threading.Condition()
+    def __init__(self, limit: int, limit_of: LimitOf = no_limit) -> None:
+        """Give ``limit`` turns at once; to each tenant as many as ``limit_of`` it says."""
+        self.limit = limit
+        self._limit_of = limit_of
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+        self._waiting: list[_Waiting] = []  # the longest waiting first
+
+    @property
+    def taken(self) -> int:
+        """How many have a turn now."""
+        with self._lock:
+            return self._taken.total()
 
     @contextmanager
-    def turn(self, pause: Pause) -> Iterator[None]:
-        """Wait for a turn and hold it; ``pause`` is called while it takes longer.
-
-        Raises:
-            BusyError: there was none for too long.
-        """
-        deadline = time.monotonic() + TURN_WAIT
-        while not self._take():
-            if time.monotonic() >= deadline:
-                raise BusyError(f"{self._limit} streams from origins run, and none ended in time")
-            pause(0)
+    def turn(self, tenant: str, check: Callable[[], None]) -> Iterator[None]:
+        """Wait for a turn and hold it; ``check`` is called meanwhile, and raises to end it."""
+        waiting = _Waiting(tenant)
+        with self._lock:
+            self._waiting.append(waiting)
+            self._hand_out()
         try:
+            while not waiting.goes.wait(TICK):
+                check()
+                self._look_again(waiting)
             yield
         finally:
-            with self._changed:
-                self.taken -= 1
-                self._changed.notify()
+            self._leave(waiting)
 
-    def _take(self) -> bool:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self.taken < self._limit, TICK):
-                return False
-            self.taken += 1
-            return True
+    def _look_again(self, waiting: _Waiting) -> None:
+        """Hand out what a quota that was raised meanwhile permits; one of all who wait does."""
+        with self._lock:
+            if self._waiting and self._waiting[0] is waiting:
+                self._hand_out()
+
+    def _leave(self, waiting: _Waiting) -> None:
+        with self._lock:
+            if waiting.goes.is_set():
+                self._taken[waiting.tenant] -= 1
+            else:
+                self._waiting.remove(waiting)
+            self._taken += Counter()  # without those that have none: tenants come and go
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Let everybody go whose turn it is. With the lock held."""
+        while (n := self._next()) is not None:
+            waiting = self._waiting.pop(n)
+            self._taken[waiting.tenant] += 1
+            waiting.goes.set()
+
+    def _next(self) -> int | None:
+        tenants = [waiting.tenant for waiting in self._waiting]
+        return next_turn(tenants, self._taken, limit=self.limit, limit_of=self._limit_of)

@@ -16,6 +16,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.ranges import Span
 from cache_server.core.content import Content, ModelSpec, select
+from cache_server.fill import passing as module
 from cache_server.fill import passing_file, turns
 from cache_server.fill.passing import Bounds, PassingGeneration
 from cache_server.fill.turns import Turns
@@ -189,7 +190,7 @@ def test_no_more_streams_run_at_once_than_there_are_turns(origin, monkeypatch):
 
 def test_who_gets_no_turn_for_too_long_is_told_to_come_back(origin, monkeypatch):
     monkeypatch.setattr(turns, "TICK", 0.01)
-    monkeypatch.setattr(turns, "TURN_WAIT", 0.0)
+    monkeypatch.setattr(module, "TURN_WAIT", 0.0)
     with pytest.raises(BusyError):
         read(passing(origin, turns=Turns(0)))
 

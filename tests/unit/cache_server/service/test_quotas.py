@@ -175,7 +175,7 @@ def test_a_fill_beyond_the_quota_waits_and_its_replicas_have_a_manifest(filling,
     begin(filling, ONE)
     slow.wait_until_stalled()
     begin(filling, TWO)
-    turns = filling.service._filling._turns
+    turns = filling.service._filling._turns._turns
     assert settled(lambda: [w.tenant for w in turns._waiting] == ["small"])
     assert turns._taken == {"small": 1}
 
@@ -184,7 +184,7 @@ def test_a_fill_that_waits_goes_when_its_tenant_gets_a_larger_quota(filling, quo
     quotas["small"] = Quotas(fills=1)
     begin(filling, ONE)
     begin(filling, TWO)
-    turns = filling.service._filling._turns
+    turns = filling.service._filling._turns._turns
     assert settled(lambda: turns._waiting)
     quotas["small"] = Quotas(fills=2)
     assert settled(lambda: turns._taken == {"small": 2})
@@ -232,4 +232,4 @@ def test_a_fill_that_is_evicted_while_it_waits_leaves_the_line(filling, quotas):
     begin(filling, ONE)
     begin(filling, TWO)
     filling.service.removal.evict(TWO, force=True)
-    assert filling.service._filling._turns._waiting == []
+    assert filling.service._filling._turns._turns._waiting == []
