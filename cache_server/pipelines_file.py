@@ -12,6 +12,7 @@ pipelines:
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -53,7 +54,7 @@ def read_pipelines(path: Path) -> list[PipelineEntry]:
     try:
         if path.stat().st_size > MAX_SIZE:
             raise MalformedError(f"{path} is above {MAX_SIZE} bytes")
-        entries = _File.model_validate(yaml.safe_load(path.read_bytes())).pipelines
+        entries = _File.model_validate(_mapping(path)).pipelines
     except OSError as error:
         raise MalformedError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
@@ -75,3 +76,10 @@ def read_pipelines(path: Path) -> list[PipelineEntry]:
         )
         for e in entries
     ]
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    document = yaml.safe_load(path.read_bytes())
+    if not isinstance(document, dict):
+        raise MalformedError(f"{path} does not begin with 'pipelines:'")
+    return document

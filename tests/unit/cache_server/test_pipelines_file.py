@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from cache_protocol.errors import MalformedError
@@ -33,6 +36,13 @@ def test_all_pipelines_are_read_in_order(read):
     assert voice.models[0].exclude == ("*.md",)
 
 
+def test_the_file_that_the_contract_shows_is_one(read):
+    contract = (Path(__file__).parents[3] / "docs/contract.md").read_text()
+    (voice,) = read(re.search(r"```yaml\n(pipelines:.*?)```", contract, re.DOTALL)[1])
+    assert (voice.pinned, voice.body.warm) == (True, True)
+    assert [m.credentials for m in voice.models] == [None, "s3-weights"]
+
+
 def test_a_model_says_in_its_line_what_it_allows(read):
     line = "{name: asr, source: hf://org/asr, allow_pickle: true}"
     (voice,) = read(f"pipelines: [{{id: voice, models: [{line}]}}]")
@@ -47,9 +57,9 @@ def test_a_model_says_in_its_line_what_it_allows(read):
         (GOOD.replace("id: chat", "id: voice"), "voice is there twice"),
         (GOOD.replace("pinned: true", "pinned: 1"), "pipelines.0.pinned"),
         (GOOD + "other: 1\n", "other"),
-        ("", "pipelines.yaml"),
+        ("", "does not begin with 'pipelines:'"),
         ("pipelines: [", "not YAML"),
-        ("- 1", "pipelines.yaml"),
+        ("- 1", "does not begin with 'pipelines:'"),
         (b"\xff\xfe\xff", "not YAML"),
         ("pipelines: 2030-99-99", "not YAML"),
         ("pipelines: !!python/object:os.system x", "not YAML"),
