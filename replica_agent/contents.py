@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.arenas.cuda.arena import CudaArena
+from replica_agent.arenas.cuda.dlpack import Bytes
 from replica_agent.arenas.host import HostArena
 from replica_agent.ports import Arena
 from replica_agent.readiness import Readable
@@ -96,8 +97,6 @@ class DeviceContent:
     @cached_property
     def _flat(self) -> "torch.Tensor":
         import torch.utils.dlpack  # noqa: PLC0415 - a second that only tensors are worth
-
-        from replica_agent.arenas.cuda.dlpack import Bytes  # noqa: PLC0415 - loads ctypes
 
         flat: torch.Tensor = torch.utils.dlpack.from_dlpack(
             Bytes(self._arena.memory, self._arena.places[self._file], len(self))

@@ -165,10 +165,16 @@ class FakeDevice:
             self.driver.streams[number] = deque()
         return number
 
+    def drain(self, stream):
+        self._called("drain")
+        self.driver.wait_for_gate()
+        with self.driver.lock:
+            self._run(stream)
+
     def close_stream(self, stream):
         self._called("close_stream")
         with self.driver.lock:
-            self._run(stream)
+            assert not self.driver.streams[stream], "a stream is closed while work is queued in it"
             del self.driver.streams[stream]
 
     def open_event(self):

@@ -110,10 +110,10 @@ class CudaArena:
         A tensor over the device's memory keeps it. What is on its way arrives before that.
         """
         holding, self._holding = self._holding, False
+        if holding and self._unconfirmed:
+            self._ring.drain()
+            self._memory = None
         if holding:
-            self._ring.drain(list(self._copies.values()))
-            if self._unconfirmed:
-                self._memory = None
             self._ring.leave()
 
     @property

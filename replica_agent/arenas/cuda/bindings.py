@@ -105,6 +105,10 @@ class _Device:
         (stream,) = self._in_context("cuStreamCreate", int(flags))
         return self._kept(stream)
 
+    def drain(self, stream: int) -> None:
+        """Implement ``Device``."""
+        self._in_context("cuStreamSynchronize", self._handles[stream])
+
     def close_stream(self, stream: int) -> None:
         """Implement ``Device``."""
         self._in_context("cuStreamDestroy", self._handles.pop(stream))

@@ -77,8 +77,12 @@ class Device(Protocol):
         """Return a queue of work that waits for no other queue."""
         ...
 
+    def drain(self, stream: int) -> None:
+        """Wait until everything that is queued in ``stream`` is done."""
+        ...
+
     def close_stream(self, stream: int) -> None:
-        """Give a stream up; what is queued there still happens."""
+        """Give up a stream in which nothing is queued."""
         ...
 
     def open_event(self) -> int:

@@ -14,7 +14,7 @@ Knows slots, not files; what is in flight at which place is the arena's to know.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from cache_protocol.digests import CHUNK_SIZE
@@ -126,10 +126,12 @@ class Ring:
                 self._waiting -= 1
                 self._changed.notify_all()
 
-    def drain(self, copies: Iterable[Copy]) -> None:
-        """Wait for ``copies``, whatever becomes of them: nothing writes to their places then."""
-        for copy in copies:
-            self._try(self.finish, copy)
+    def drain(self) -> None:
+        """Wait until no copy is on its way, also one that ``send`` failed behind."""
+        with self._changed:
+            streams = list(self._streams)
+        for stream in streams:
+            self._try(self.device.drain, stream)
 
     def _slot(self, number: int) -> Slot:
         assert self._memory is not None, "not closed yet"  # noqa: S101 - a bug of ours
@@ -158,7 +160,7 @@ class Ring:
 
     def _close(self) -> None:
         """Wait for what is in flight, then give all back: the device reads from our memory."""
-        self.drain([slot.copy for slot in self._flying if slot.copy is not None])
+        self.drain()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting == 0)
         self._dismantle()
