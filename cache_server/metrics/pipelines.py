@@ -31,7 +31,9 @@ def pipeline_families(glances: Sequence[Glance]) -> Iterator[Metric]:
     yield each("size_bytes", "Bytes of its files, once they are known.", lambda g: g.size)
     yield each("filled_bytes", "Bytes of its fill that are there.", _filled)
     yield each("readers", "Replicas that read it now.", lambda g: g.readers)
-    yield each("failing", "Whether its last fill failed.", lambda g: g.error is not None)
+    yield each(
+        "failing", "Whether its last fill failed, or it is withheld.", lambda g: g.error is not None
+    )
     yield each(
         "last_request_timestamp_seconds",
         "When it was last requested.",

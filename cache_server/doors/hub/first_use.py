@@ -7,10 +7,18 @@ so: it is the tenant's file that says yes, lists the origins and sets the quota.
 
 import asyncio
 
-from cache_protocol.errors import BusyError, UnknownPipelineError
+from cache_protocol.errors import (
+    BusyError,
+    CacheError,
+    OriginDeniedError,
+    OriginError,
+    OriginNotFoundError,
+    UnknownPipelineError,
+)
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.hub.address import Question
+from cache_server.doors.hub.refusals import RepositoryNotFoundError, RevisionNotFoundError
 from cache_server.doors.on_demand import OnDemand, Wish
 from cache_server.http.access import Caller
 
@@ -32,7 +40,8 @@ class FirstUse:
             UnknownPipelineError: it is not there for this caller.
             ForbiddenError: nothing may come by itself for this tenant, or not this repository.
             BusyError: the hub takes long to answer; it is still being asked.
-            CacheError: the hub has no such repository, or does not answer; or a quota is reached.
+            NotThereError: the hub has no such repository or revision.
+            CacheError: the hub refuses, or does not answer; or a quota is reached.
         """
         if pipeline != ANY:
             return caller.key(pipeline)
@@ -57,3 +66,16 @@ class FirstUse:
                 f"the hub has not said within {PATIENCE:.0f} s whether there is "
                 f"{shown(wish.repository)}; it is still being asked: come back"
             ) from error
+        except (OriginNotFoundError, OriginDeniedError) as error:
+            raise _in_the_hubs_words(error) from error
+
+
+def _in_the_hubs_words(error: OriginError) -> CacheError:
+    """Return ``error`` as what the hub called it, whose code stands in its text.
+
+    To who is nobody it says 401 of what is not there as well as of what is private to others.
+    """
+    for kind in (RevisionNotFoundError, RepositoryNotFoundError):
+        if kind.hub_code in str(error):
+            return kind(str(error))
+    return error

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cache_protocol.errors import OriginDeniedError
+from cache_protocol.errors import OriginDeniedError, OriginNotFoundError
 from cache_server.core.on_demand import pipeline_of
 from cache_server.core.tenants import ANYWHERE, Tenant
 from cache_server.doors.holds import Holds
@@ -71,9 +71,21 @@ def test_a_client_reads_on_by_commit_in_the_same_slot(api):
     assert pipelines(api) == [PIPELINE]
 
 
-def test_a_repository_that_the_hub_refuses_is_not_registered(api, origin):
-    origin.deny(OriginDeniedError("RepoNotFound"))
-    assert api.ask("GET", INFO).status == 403
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OriginDeniedError("Repository not found, RepoNotFound, HTTP 401"), 404, "RepoNotFound"),
+        (OriginNotFoundError("Repository not found, RepoNotFound, HTTP 404"), 404, "RepoNotFound"),
+        (OriginNotFoundError("no v9, RevisionNotFound, HTTP 404"), 404, "RevisionNotFound"),
+        (OriginDeniedError("not in the list, GatedRepo, HTTP 403"), 403, "GatedRepo"),
+    ],
+)
+def test_what_the_hub_refuses_is_said_in_its_words_and_not_registered(
+    api, origin, error, status, code
+):
+    origin.deny(error)
+    got = api.ask("GET", INFO)
+    assert (got.status, got.headers["x-error-code"]) == (status, code)
     assert pipelines(api) == []
 
 
