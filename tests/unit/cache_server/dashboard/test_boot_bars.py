@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from cache_server.dashboard.boot_bars import (
     BINS,
+    LABEL,
     WIDTH,
     axis,
     beyond,
@@ -58,13 +59,13 @@ def test_one_start_that_hung_does_not_press_the_others_into_one_bar():
 def test_the_bar_of_what_the_axis_does_not_reach_has_room_for_its_own_words():
     bins = distribution([report(10 + n / 10) for n in range(20)] + [report(600.0)])
     assert beyond(bins) is bins[-1]
-    assert all(tick.x <= WIDTH * 0.8 for tick in axis(bins))
+    assert all(tick.x <= WIDTH - LABEL for tick in axis(bins))
 
 
 def test_a_bar_that_the_axis_reaches_needs_no_words():
     bins = distribution([report(10 + n / 10) for n in range(20)])
     assert beyond(bins) is None
-    assert axis(bins)[-1].x > WIDTH * 0.8
+    assert axis(bins)[-1].x > WIDTH - LABEL
 
 
 def test_starts_that_failed_are_not_in_the_distribution():
