@@ -115,3 +115,16 @@ def test_a_client_needs_no_pipeline_where_the_tenants_file_says_so(
         assert tree(Path(by_commit)) == FILES
         assert down.times == 1000, "a warm hit sends nothing to the origin"
         assert len(node.call("GET", "/v1/pipelines")["pipelines"]) == 1
+
+
+def test_what_there_is_no_room_for_passes_through_to_a_client_of_the_hub(
+    scratch: Path, hub: Hub, repo: str
+) -> None:
+    hub.commit(repo, FILES)
+    env = {"HF_ENDPOINT": hub.endpoint}
+    with running_node(scratch / "node", "--capacity", "1MB", env=env) as node, usual_client():
+        node.put("voice", {"m": f"hf://{repo}"})
+        door = {"endpoint": f"{node.control}/hf/voice", "token": node.token}
+        path = snapshot_download(repo, cache_dir=scratch / "cache", **door)
+        assert tree(Path(path)) == FILES
+        assert node.call("GET", "/v1/status")["passing_through"] == 1
