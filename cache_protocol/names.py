@@ -15,6 +15,10 @@ PIPELINE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_PATH = 1024  # bytes; S3's limit for a key
 MAX_SEGMENT = 255  # bytes; NAME_MAX of ext4, xfs and tmpfs
+# How an engine finds its agent, and where weights are when that fails: a file of the agent's that
+# lies beside a model's own. A repository that brings one would say so in its place.
+PLACE = ".warmline.json"
+_OURS = (PLACE, f"{PLACE}.new")
 # C0 and C1 controls (U+009B starts a terminal command), line separators, and the embeddings,
 # overrides and isolates that make a name read as another one (Unicode UAX #9).
 _FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -39,7 +43,8 @@ def check_path(path: str) -> str:
 
     Raises:
         MalformedError: empty, absolute, over-long, with ``..``, ``.`` or an empty segment, a
-            backslash, a control or text direction character, or not encodable as UTF-8.
+            backslash, a control or text direction character, not encodable as UTF-8, or with a
+            name that the agent gives a file of its own.
     """
     try:
         encoded = path.encode()
@@ -50,6 +55,8 @@ def check_path(path: str) -> str:
         raise MalformedError(f"file name {shown(path)} leaves its directory or has empty parts")
     if _FORBIDDEN.search(path):
         raise MalformedError(f"file name {shown(path)} has a backslash or control character")
+    if any(s.lower() in _OURS for s in segments):
+        raise MalformedError(f"file name {shown(path)} is kept for Warmline itself: exclude it")
     if len(encoded) > MAX_PATH or any(len(s.encode()) > MAX_SEGMENT for s in segments):
         raise MalformedError(
             f"file name {shown(path)} has {len(encoded)} bytes; at most {MAX_PATH} in all and "

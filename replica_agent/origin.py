@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cache_protocol.errors import OriginNotFoundError, OriginUnavailableError, from_problem
 from cache_protocol.formats import Hazard, sift
+from cache_protocol.names import PLACE
 from replica_agent.children import environment
 
 SWITCH = "--allow-{}"  # of ``boot``, for an origin that its command line names
@@ -90,6 +91,7 @@ def _fetch(wanted: Wanted, room: Path) -> Path:
 
 
 def _sizes(directory: Path) -> Iterator[tuple[str, int]]:
+    """Yield the files that there are, but for one that would pass for the agent's own."""
     for path in sorted(directory.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != PLACE:
             yield str(path.relative_to(directory)), path.stat().st_size

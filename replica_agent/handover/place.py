@@ -17,9 +17,9 @@ from typing import Literal
 
 from cache_protocol.errors import MalformedError
 from cache_protocol.formats import Hazard
-from cache_protocol.names import check_path
+from cache_protocol.names import PLACE, check_path
 
-NAME = ".warmline.json"
+NAME = PLACE
 Fallback = Literal["origin", "fail"]
 _WRONG_FORM = (MalformedError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 

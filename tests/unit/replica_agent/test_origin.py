@@ -45,3 +45,7 @@ def test_a_file_that_is_gone_is_named(brought):
 def test_a_directory_of_nothing_but_pickles_names_the_switch(brought):
     with pytest.raises(UnsafeContentError, match=r"'m\.bin'.* say --allow-pickle"):
         brought(PICKLES)
+
+
+def test_a_file_that_would_pass_for_the_agents_own_stays_where_it_is(brought):
+    assert brought(FILES | {".warmline.json": b"{}"}) == {"config.json", "a/m.safetensors"}
