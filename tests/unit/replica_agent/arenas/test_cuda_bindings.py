@@ -1,0 +1,161 @@
+"""The real driver's file over the real package cuda-bindings, and a stand-in for libcuda below.
+
+The stand-in is compiled here, and every test is a process of its own that finds it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent, indent
+
+import pytest
+
+from tests.fakes.node import FakeNode
+
+SOURCE = Path(__file__).parents[3] / "fakes/libcuda.c"
+PROGRAM = """
+import gc, threading
+from replica_agent.arenas.cuda.bindings import load_driver
+from replica_agent.arenas.cuda.driver import DriverError
+
+def reason(act, *arguments):
+    try:
+        act(*arguments)
+    except DriverError as error:
+        return f"{error.name} | {error}"
+
+def main():
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    compiler = shutil.which("cc")
+    if compiler is None:
+        if os.environ.get("CI"):
+            pytest.fail("no C compiler for the stand-in of libcuda: apt-get install gcc libc6-dev")
+        pytest.skip("no C compiler for the stand-in of libcuda")
+    where = tmp_path_factory.mktemp("libcuda")
+    target = where / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", target, SOURCE, "-ldl"], check=True)
+    return where
+
+
+def child(library, code, **environment):
+    """Return what a child prints that finds ``library``; it must end well, and silently."""
+    env = {**os.environ, "LD_LIBRARY_PATH": str(library), **environment}
+    program = PROGRAM + indent(dedent(code), "    ") + "\nmain()\ngc.collect()\n"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_bytes_go_to_a_device_and_back_and_everything_is_given_back(library):
+    code = """
+    driver = load_driver()
+    device = driver.open(1)
+    place, memory = device.allocate(1000), device.pin(4096)
+    stream, event = device.open_stream(), device.open_event()
+    memory[:5] = b"hello"
+    device.copy_in(place + 10, memory[:5], stream)
+    device.record(event, stream)
+    device.wait(event)
+    back = bytearray(5)
+    device.copy_out(memoryview(back), place + 10)
+    device.drain(stream)
+    print(driver.count(), device.info, device.dlpack, device.room(), bytes(back))
+    device.close_stream(stream)
+    device.close_event(event)
+    device.unpin(memory)
+    device.free(place)
+    """
+    (line,) = child(library, code)
+    uuid = "GPU-00000000-0000-0000-0000-000000000001"
+    assert line == f"2 cuda:1 (Stand-in 1, {uuid}) (2, 1) ({2**30}, {2**30}) b'hello'"
+
+
+def test_an_error_has_the_drivers_name_for_it_and_its_words(library):
+    code = "device = load_driver().open(0); print(reason(device.allocate, 2**40))"
+    assert child(library, code) == [
+        "CUDA_ERROR_OUT_OF_MEMORY | cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY: out of memory"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("cuInit 100", "CUDA_ERROR_NO_DEVICE"),
+        ("cuInit 803", "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+        ("cuDevicePrimaryCtxRetain 46", "CUDA_ERROR_DEVICE_UNAVAILABLE"),
+    ],
+)
+def test_a_device_that_cannot_be_had_says_why(library, order, expected):
+    code = "print(reason(lambda: load_driver().open(0)))"
+    (line,) = child(library, code, LIBCUDA_FAIL=order)
+    assert line.startswith(f"{expected} | ")
+
+
+def test_a_host_without_the_library_says_so(tmp_path):
+    code = "print(reason(load_driver))"
+    try:
+        (line,) = child(tmp_path, code)
+    except ValueError:
+        pytest.skip("this host has the real library")
+    assert line.startswith(" | no driver can be loaded: ")
+
+
+def test_the_threads_current_context_stays_what_it_was(library):
+    code = """
+    from cuda.bindings import driver as cuda
+    devices = [load_driver().open(index) for index in range(2)]
+    cuda.cuCtxPushCurrent(devices[0]._context)
+    devices[1].room()
+    (_, left), (status, *_) = cuda.cuCtxPopCurrent(), cuda.cuCtxPopCurrent()
+    print(int(left) == int(devices[0]._context), status.name)
+    """
+    assert child(library, code) == ["True CUDA_ERROR_INVALID_CONTEXT"]
+
+
+def test_other_threads_run_while_one_waits_for_the_device(library):
+    code = """
+    device = load_driver().open(0)
+    event, ran = device.open_event(), threading.Event()
+    waiting = threading.Thread(target=lambda: (device.wait(event), print("waited", ran.is_set())))
+    waiting.start()
+    ran.set()
+    waiting.join()
+    device.close_event(event)
+    """
+    assert child(library, code, LIBCUDA_PAUSE="200000") == ["waited True"]
+
+
+def test_a_pipeline_comes_through_the_real_bindings(library):
+    content = os.urandom(20_000_000)
+    code = """
+    import hashlib
+    from replica_agent import open_pipeline
+    with open_pipeline("voice", server="{url}", device="cuda:1") as pipeline:
+        print(hashlib.sha256(pipeline["llm"].read("w")).hexdigest(), pipeline.report().get("notes"))
+    """
+    with FakeNode({"llm": {"w": content}}) as node:
+        (line,) = child(library, code.format(url=node.url))
+        promised = node.manifest().models["llm"].files[0].sha256
+    assert line == f"{promised} None"
+
+
+def test_the_contract_of_arenas_holds_over_the_real_bindings(library):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu"]
+    command += ["-k", "any_order or side_by_side or next_generation"]  # the rest costs seconds
+    done = subprocess.run(
+        [*command, "tests/contract/test_arena.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LD_LIBRARY_PATH": str(library)},
+        cwd=SOURCE.parents[2],
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
