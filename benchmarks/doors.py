@@ -14,9 +14,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import harness, hub_rows
+from benchmarks import harness, hub_rows, s3_rows
 from benchmarks.bench import Bench
-from benchmarks.harness import Row, at_most
+from benchmarks.harness import Row, at_least, at_most
 from cache_protocol.units import parse_size, show_size
 
 _SIZE = 2**30  # bytes of weights
@@ -26,6 +26,8 @@ _WIDTH = 132  # columns
 ROWS: tuple[Row[Bench], ...] = (
     Row("hub", "snapshot_download of 13 files: warm node / hub", at_most(1.2), hub_rows.snapshot),
     Row("hub-asked", "asked of the hub meanwhile", at_most(0, "requests"), hub_rows.silence),
+    Row("s3-runai", "Run:ai streamer: S3 door / nginx", at_least(0.9), s3_rows.runai),
+    Row("s3-boto3", "boto3 download_file: S3 door / nginx", at_least(0.8), s3_rows.boto3),
 )
 
 
