@@ -11,7 +11,7 @@ from cache_protocol.errors import BusyError, ForbiddenError, UnauthorizedError
 from cache_protocol.names import shown
 from cache_server.core.access import ROOT, Identity
 from cache_server.core.attempts import FailedAttempts
-from cache_server.core.loopback import is_loopback
+from cache_server.core.loopback import names_loopback
 from cache_server.http.sessions import COOKIE, Sessions
 from cache_server.http.sites import check_unled
 from cache_server.service.identities import Identities
@@ -33,11 +33,12 @@ def everybody(request: Request) -> Identity:
         ForbiddenError: the node was asked for by a name that is not this machine's, or another
             site asks.
     """
-    name = request.url.hostname or ""
-    if not is_loopback(name):
+    # Not of request.url, which has the node's own address where the field cannot be one.
+    host = request.headers.get("host", "localhost")
+    if not names_loopback(host):
         raise ForbiddenError(
             f"with auth off this node answers to 'localhost' and loopback addresses, not to "
-            f"{shown(name)}"
+            f"{shown(host)}"
         )
     check_unled(request)
     return ROOT

@@ -89,7 +89,8 @@ def test_with_auth_off_there_is_nothing_to_sign_in_to(bench):
 
 def test_with_auth_off_a_site_that_points_its_name_here_gets_nothing(bench):
     with control_plane(bench.service, pages=dashboard, auth=False) as plane:
-        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1"):
+        strange = ("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "evil.example:99999", "[")
+        for host in ("evil.example:8080", *strange):
             answer = plane.ask("GET", "/", token=None, headers={"Host": host})
             assert (answer.status, answer.json["code"]) == (403, "forbidden")
         for host in ("localhost", "localhost:8080", "[::1]:8080", "node.localhost", "127.0.0.2"):
