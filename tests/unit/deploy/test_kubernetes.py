@@ -1,5 +1,7 @@
 """The manifests, against Kubernetes' own schemas and against what our programs expect."""
 
+import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from cache_server.http.door import PROBES
 from cache_server.settings import Settings
 from cache_server.stopping import STOP_LIMIT
 from replica_agent.boot.command import takes_handover
+from replica_agent.boot.options import add_arguments
 from replica_agent.settings import from_environment
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy/kubernetes"
@@ -42,6 +45,15 @@ def node() -> Any:
 
 def engine() -> Any:
     return one("Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+
+def given() -> tuple[argparse.Namespace, list[str]]:
+    """Return what the engine's entry says to the agent, and the engine's own command."""
+    words = engine()["args"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    cut = words.index("--")
+    return parser.parse_args(words[:cut]), words[cut + 1 :]
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
@@ -110,9 +122,16 @@ def test_the_engines_entry_is_a_boot_that_takes_the_hand_over():
     service = one("Service")
     assert settings.server == f"http://{service['metadata']['name']}:8080"
     assert engine()["command"] == ["replica-agent", "boot"]
-    own, command = engine()["args"][:3], engine()["args"][3:]
-    assert own == ["--pipeline", "chat", "--"]
+    options, command = given()
+    assert options.pipeline == "chat"
     assert takes_handover(command)
+
+
+def test_a_new_pod_knows_the_origin_while_the_node_is_away():
+    """Its state is empty: no manifest of an earlier boot says where the weights come from."""
+    options, _ = given()
+    put = re.search(r"pipelines put chat --model (\S+)", (FOLDER / "README.md").read_text())
+    assert options.origin == [put[1]]
 
 
 def test_the_engine_is_let_in_by_the_nodes_network_policy():
