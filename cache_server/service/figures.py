@@ -75,6 +75,16 @@ class Figures:
                 model.pop("left_out", None)
         return shown
 
+    def ids(self, tenant: str) -> list[str]:
+        """Return the pipelines of ``tenant``, in order; looks at no disk."""
+        with self._lock:
+            return sorted(key.id for key in self._inventory.slots if key.tenant == tenant)
+
+    def check(self, key: Key) -> None:
+        """Return if there is such a pipeline; UnknownPipelineError. Looks at no disk."""
+        with self._lock:
+            self._inventory.find(key, load=False)
+
     def glance(self, key: Key) -> Glance:
         """Return how one pipeline stands.
 

@@ -332,16 +332,18 @@ class Service:
 
         Raises:
             UnknownPipelineError: there is no such pipeline.
-            OriginError: what is kept may not be read any more.
+            OriginError: what is known of it may not be read any more.
             BusyError: the system has no thread left.
         """
         if (found := self.at_hand(key)) is not None:
             return found
         with self._lock:
             slot = self._inventory.find(key)
-            if slot.current is not None:
-                self.access.check(slot.current)
-            return slot.current or slot.target or self._filling.resolve(slot)
+            known = slot.current or slot.target
+            if known is None:
+                return self._filling.resolve(slot)
+            self.access.check(known)
+            return known
 
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
         """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.

@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 from cache_protocol.errors import CacheError, UnknownPipelineError
 from cache_protocol.names import shown
+from cache_protocol.request_ids import accepted
 from cache_protocol.routes import FILES, Resource
 from cache_server.catalogue.registry import Key
 from cache_server.core.access import Identity, Role
+from cache_server.core.tracing import request_id
 from cache_server.doors.s3.catalogue import Object
 from cache_server.doors.s3.conditions import Wanted, wanted
 from cache_server.doors.s3.credentials import Credentials
@@ -72,6 +74,7 @@ class S3Door:
 
         May wait for the origin of a cold pipeline, as long as the stock has patience.
         """
+        request_id.set(_name_of(request))
         try:
             asked = self._admit(request)
             reply = self._reply(asked)
@@ -85,12 +88,12 @@ class S3Door:
             broken = S3Error(Code.INTERNAL_ERROR, "the node failed; its log says why")
             return self.refuse(broken, request)
         tenant = None if asked.who.role is Role.ADMIN else asked.who.tenant
-        fields = {**reply.fields, REQUEST_ID: _request_id()}
+        fields = {**reply.fields, REQUEST_ID: request_id.get() or ""}
         return _sendable(replace(reply, fields=fields, tenant=tenant), request)
 
     def refuse(self, error: S3Error, request: S3Request = ANYBODY) -> Reply:
         """Return ``error`` as an answer, also to what could not be read as a request."""
-        name = _request_id()
+        name = request_id.get() or _name_of(request)
         details = [*error.details.items(), ("Resource", request.path[:1000]), ("RequestId", name)]
         body = error_document(error.code.word, error.message, details)
         reply = _xml(body, status=error.code.status)
@@ -184,5 +187,6 @@ def _kind(path: str) -> str:
     return ("SERVICE", "BUCKET", "OBJECT")[min(path.strip("/").count("/"), 2)]
 
 
-def _request_id() -> str:
-    return secrets.token_hex(8).upper()
+def _name_of(request: S3Request) -> str:
+    """Return the id of ``request`` in the log and in its answer: its sender's own, or a new one."""
+    return accepted(request.fields.get("x-request-id")) or secrets.token_hex(8).upper()

@@ -39,10 +39,7 @@ MAX_SKEW = timedelta(minutes=15)  # S3's
 MAX_LIFE = timedelta(days=7)  # of a presigned URL; S3's
 MAX_SIGNED = 100  # names of header fields; SDKs sign about ten
 
-_HEADER = re.compile(
-    rf"{ALGORITHM} +Credential=(?P<credential>[^, ]+) *, *"
-    r"SignedHeaders=(?P<headers>[^, ]+) *, *Signature=(?P<signature>[^, ]+)"
-)
+_PARTS = ("Credential", "SignedHeaders", "Signature")
 # Any region is right: what clients are set to says nothing of a node.
 _CREDENTIAL = re.compile(
     r"(?P<key>[A-Za-z0-9_-]{1,128})/(?P<day>[0-9]{8})/(?P<region>[A-Za-z0-9-]{1,64})/s3/aws4_request"
@@ -195,16 +192,22 @@ def _signing_key(claim: Claim, secret: str) -> bytes:
 def _claim_of_header(header: str, request: S3Request) -> Claim:
     if not header.startswith(f"{ALGORITHM} "):
         raise _old_signature()
-    match = _HEADER.fullmatch(header.strip(" \t"))
-    if match is None:
-        raise _malformed("it is not Credential=…, SignedHeaders=…, Signature=…")
+    parts = _parts(header.removeprefix(ALGORITHM))
     if (payload := request.fields.get(CONTENT)) is None:
         raise S3Error(Code.INVALID_REQUEST, f"Missing required header for this request: {CONTENT}")
     at = _instant_of(request)
-    key, region = _credential(match["credential"], at, Code.HEADER_MALFORMED)
-    headers = _names(match["headers"], Code.HEADER_MALFORMED)
-    signature = _signature(match["signature"], Code.HEADER_MALFORMED)
+    key, region = _credential(parts["Credential"], at, Code.HEADER_MALFORMED)
+    headers = _names(parts["SignedHeaders"], Code.HEADER_MALFORMED)
+    signature = _signature(parts["Signature"], Code.HEADER_MALFORMED)
     return Claim(key, region, at, headers, signature, payload)
+
+
+def _parts(text: str) -> dict[str, str]:
+    """Return what the header says, by name, in whichever order it does."""
+    pairs = [part.strip(" \t").partition("=") for part in text.split(",")]
+    if sorted(name for name, _, _ in pairs) != sorted(_PARTS):
+        raise _malformed("it is not Credential=…, SignedHeaders=…, Signature=…")
+    return {name: value for name, _, value in pairs}
 
 
 def _old_signature() -> S3Error:

@@ -6,8 +6,10 @@ looks at every bucket does not pull every pipeline; reading an object does.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
+from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - names what is stored
 from typing import Protocol
 
@@ -21,6 +23,9 @@ from cache_server.service.room import TenantFullError
 from cache_server.store.generation import Generation
 
 PATIENCE = 20.0  # seconds for the names of a cold slot; S3's clients give up after 60
+# Requests that may wait for origins at once: a quarter of the data plane's threads, so that silent
+# origins leave most of them to pipelines that are warm.
+WAITS = 256
 GENERATIONS = 64  # whose catalogues are remembered; one of 10 000 files takes 3 MB and 30 ms
 _NOT_KEPT = (CapacityError, TenantFullError, DiskError)
 
@@ -58,25 +63,29 @@ class Stock(Protocol):
 class NodeStock:
     """See ``Stock``."""
 
-    def __init__(self, shelf: Shelf, patience: float = PATIENCE) -> None:
+    def __init__(self, shelf: Shelf, patience: float = PATIENCE, waits: int = WAITS) -> None:
+        """Look at ``shelf``; wait ``patience`` seconds, at most ``waits`` requests at once."""
         self._shelf = shelf
+        self._service = shelf.service
         self._patience = patience
+        self._waits = threading.BoundedSemaphore(waits)
 
     def buckets(self, tenant: str) -> list[str]:
         """Return the pipelines of ``tenant`` by id."""
-        return [glance.key.id for glance in self._shelf.service.figures.glances(tenant)]
+        return self._service.figures.ids(tenant)
 
     def check(self, key: Key) -> None:
         """Return if ``key`` is registered; see ``Stock``."""
-        self._shelf.service.figures.glance(key)
+        self._service.figures.check(key)
 
     def names(self, who: str, key: Key) -> Readable:
         """Return something that says what ``key`` consists of; see ``Stock``."""
-        found = self._shelf.service.names(key)
+        found = self._service.names(key)
         if not isinstance(found, Future):
             return found
         try:
-            return found.result(self._patience)
+            with self._waiting():
+                return found.result(self._patience)
         except LateError as error:
             raise BusyError(
                 f"the origin of {shown(key.id)} has not said within {self._patience:.0f} s what "
@@ -87,7 +96,20 @@ class NodeStock:
 
     def open(self, who: str, key: Key) -> Readable:
         """Return what is to be read of ``key``; see ``Stock``."""
-        return self._shelf.wait(who, key, self._patience)
+        if self._service.at_hand(key) is not None:
+            return self._shelf.wait(who, key, self._patience)  # it will not
+        with self._waiting():
+            return self._shelf.wait(who, key, self._patience)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Count who waits for an origin for the length of the block; BusyError for too many."""
+        if not self._waits.acquire(blocking=False):
+            raise BusyError("too many requests wait for origins that do not answer; come back")
+        try:
+            yield
+        finally:
+            self._waits.release()
 
 
 class Catalogues:

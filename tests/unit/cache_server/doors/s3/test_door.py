@@ -236,6 +236,14 @@ def test_an_answer_names_the_request(door):
     assert replies[1].fields["x-amz-request-id"].encode() in replies[1].body
 
 
+def test_an_answer_has_the_id_that_its_request_came_with(door):
+    reply = door.ask("/none", x_request_id="start-7")
+    assert reply.fields["x-amz-request-id"] == "start-7"
+    assert b"<RequestId>start-7</RequestId>" in reply.body
+    reply = door.ask("/none", x_request_id="a b\u00e9")
+    assert len(reply.fields["x-amz-request-id"]) == 16
+
+
 def test_a_connection_counts_for_its_tenant_and_an_admin_s_for_nobody(door):
     door.keys.add("theirs", tenant="other")
     door.keys.known["root"] = ROOT

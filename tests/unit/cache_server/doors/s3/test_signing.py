@@ -108,6 +108,13 @@ def test_an_unsigned_payload_is_as_good_as_an_empty_one():
     assert holds(as_request(request))
 
 
+def test_the_parts_of_a_signature_come_in_any_order():
+    request = signed("/voice/k")
+    parts = request.fields["authorization"].removeprefix("AWS4-HMAC-SHA256 ").split(", ")
+    for turned in (", ".join(reversed(parts)), ",".join(parts), " ,\t".join(parts)):
+        assert holds(with_fields(request, authorization=f"AWS4-HMAC-SHA256  {turned} "))
+
+
 def test_a_date_field_stands_in_for_the_one_of_s3():
     request = AWSRequest("GET", f"{ENDPOINT}/voice/k", headers={"Date": "soon"})
     S3SigV4Auth(Credentials("key", SECRET), "s3", "us-east-1").add_auth(request)
@@ -160,6 +167,8 @@ def test_the_digest_of_a_body_is_refused_where_there_is_none():
         ("AWS4-ECDSA-P256-SHA256 Credential=a, SignedHeaders=b, Signature=c", Code.INVALID_REQUEST),
         ("AWS4-HMAC-SHA256 ", Code.HEADER_MALFORMED),
         ("AWS4-HMAC-SHA256 Credential=key", Code.HEADER_MALFORMED),
+        ("AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b, Signature=c, d=e", Code.HEADER_MALFORMED),
+        ("AWS4-HMAC-SHA256 Credential=a, Credential=a, Signature=c", Code.HEADER_MALFORMED),
     ],
 )
 def test_a_header_that_is_no_signature_says_so(header, code):

@@ -1,6 +1,7 @@
 """What the door finds at a real service: names without a fill, content with one."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from cache_protocol.errors import (
     UnknownPipelineError,
 )
 from cache_server.catalogue.registry import Key
+from cache_server.core.standing import Rules
 from cache_server.doors.holds import Holds
 from cache_server.doors.s3 import stock as stock_module
 from cache_server.doors.s3.stock import Catalogues, NodeStock
@@ -109,6 +111,45 @@ def test_names_of_a_slow_origin_are_waited_for_only_so_long(bench, origin):
         stock_of(bench, patience=0.05).names("t", VOICE)
     origin.may_answer.set()
     assert paths(stock_of(bench).names("t", VOICE)) == ["config.json", "w.dat"]
+
+
+def test_only_so_many_wait_for_origins_that_are_silent(bench, origin):
+    bench.put()
+    bench.warm()
+    slow = Key("default", "slow")
+    origin.may_answer.clear()
+    bench.put(key=slow)
+    stock = NodeStock(Shelf(bench.service, Holds(bench.service)), 30, waits=1)
+    began, waiting = threading.Event(), stock._waits.acquire
+    stock._waits.acquire = lambda **how: waiting(**how) and not began.set()
+    waiter = threading.Thread(target=stock.names, args=("t", slow))
+    waiter.start()
+    assert began.wait(30)
+    for ask in (stock.names, stock.open):
+        with pytest.raises(BusyError, match="too many"):
+            ask("t", slow)
+        assert ask("t", VOICE).published  # who is warm waits for nobody
+    origin.may_answer.set()
+    waiter.join()
+    assert stock.names("t", slow)
+
+
+def test_what_may_not_be_read_any_more_has_not_even_names(tmp_path, origin, quick_retries):
+    origin.restricted = True
+    rules = Rules(every=timedelta(hours=1), grace=timedelta(hours=24))
+    opened = MemoryOrigins({SOURCE: origin})
+    with running_service(tmp_path / "private", opened, access=rules) as bench:
+        bench.reconciled()
+        bench.put()
+        bench.warm()
+        stock = stock_of(bench)
+        stock.open("t", VOICE)
+        origin.deny(OriginDeniedError("you are not in the list"))
+        bench.clock.advance(3600)
+        bench.service.access.round()
+        for ask in (stock.names, stock.open):
+            with pytest.raises(OriginDeniedError, match="not in the list"):
+                ask("t", VOICE)
 
 
 def test_what_the_origin_says_no_to_is_told(bench, origin):
