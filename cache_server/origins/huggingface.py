@@ -26,6 +26,7 @@ from cache_server.origins.ranged_http import Answer, Download, RangedClient
 from cache_server.origins.redirects import same_origin
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # What CDNs answer when a signed URL has run out: CloudFront and S3 403, S3 with temporary
 # credentials 400, others 401 or 410.
 _EXPIRED = frozenset({400, 401, 403, 410})
@@ -125,8 +126,17 @@ class HuggingFaceOrigin:
 
 def _file(entry: RepoFile) -> OriginFile:
     if entry.lfs is None:
-        return OriginFile(entry.path, entry.size, entry.blob_id, git_sha1=entry.blob_id)
-    return OriginFile(entry.path, entry.lfs.size, entry.lfs.sha256, sha256=entry.lfs.sha256)
+        git_sha1 = _digest(entry.blob_id, _COMMIT)
+        return OriginFile(entry.path, entry.size, git_sha1, git_sha1=git_sha1)
+    sha256 = _digest(entry.lfs.sha256, _SHA256)
+    return OriginFile(entry.path, entry.lfs.size, sha256, sha256=sha256)
+
+
+def _digest(text: str, form: re.Pattern[str]) -> str:
+    """Return ``text``, which ends up in headers of ours; ValueError if it is no digest."""
+    if not form.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no digest")
+    return text
 
 
 def _check_announced(answer: Answer, commit: str, file: OriginFile) -> None:

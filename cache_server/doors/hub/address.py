@@ -64,6 +64,12 @@ def parse(path: str) -> Question | None:
             return _split(segments, (Kind.FILE,))
 
 
+def is_of_another_kind(path: str) -> bool:
+    """Whether ``path`` asks for a dataset or a space: repositories, but never ours."""
+    first = path.removeprefix("api/").partition("/")[0]
+    return first in ("datasets", "spaces")
+
+
 def _about(segments: list[str]) -> Question | None:
     found = _split(segments, _OF_REPOSITORY)
     if found is None and len(segments) in (1, 2) and all(segments):

@@ -8,6 +8,7 @@ through what is not kept. A client that has asked HEAD goes there straight away,
 one that comes back after the ticket has run out asks here again.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from cache_server.service.library import Readable
 from cache_server.store.stored_file import StoredFile
 
 SMALL = 2**20  # bytes of a file that is sent from here, in one piece
+READ_LIMIT = 5.0  # seconds for a file; clients wait 10 for a byte
 READERS = 8  # threads; a disk that hangs takes these, and none that answer other calls
 FOR_GOOD = "private, max-age=31536000, immutable"
 
@@ -110,12 +112,17 @@ class Files:
             return file.open()
 
         try:
-            async with aiofiles.open(
-                file.path, "rb", buffering=0, opener=opened, executor=self._readers
-            ) as handle:
+            async with (
+                asyncio.timeout(READ_LIMIT),
+                aiofiles.open(
+                    file.path, "rb", buffering=0, opener=opened, executor=self._readers
+                ) as handle,
+            ):
                 if span.begin:
                     await handle.seek(span.begin)
                 data = await handle.read(span.size)
+        except TimeoutError as error:
+            raise DiskError(f"{file.origin.path}: no byte within {READ_LIMIT:.0f} s") from error
         except OSError as error:
             file.failed(span.begin, error)
             raise DiskError(f"{file.origin.path} cannot be read: {error.strerror}") from error

@@ -20,7 +20,13 @@ from cache_protocol.json_bounds import check_marks
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.hub import documents
-from cache_server.doors.hub.address import DEFAULT_REVISION, Kind, Question, parse
+from cache_server.doors.hub.address import (
+    DEFAULT_REVISION,
+    Kind,
+    Question,
+    is_of_another_kind,
+    parse,
+)
 from cache_server.doors.hub.credentials import spelt
 from cache_server.doors.hub.first_use import FirstUse
 from cache_server.doors.hub.refusals import (
@@ -87,7 +93,7 @@ class Hub:
         if request.method not in allowed:
             return not_allowed(request.method, allowed)
         if question is None:
-            return unknown()
+            return _unknown(below)
         if question.kind is Kind.WHOAMI:
             return JSONResponse(_whoami(caller))
         key = await self._first_use.key(caller, pipeline, question)
@@ -174,6 +180,12 @@ def _split(request: Request) -> tuple[str, str]:
     return unquote(pipeline), below
 
 
+def _unknown(below: str) -> Response:
+    if is_of_another_kind(below):
+        raise RepositoryNotFoundError("a pipeline has models, and neither datasets nor spaces")
+    return unknown()
+
+
 def _find(generation: Readable, repository: Repository, question: Question) -> Found:
     entry = repository.files.get(question.path)
     if entry is None:
@@ -207,7 +219,9 @@ def _tree(question: Question, repository: Repository, request: Request) -> Respo
     begin = _count(query.get("cursor"), 0)
     headers = {COMMIT: repository.commit}
     if begin + page < len(rows):
-        url = str(request.url.replace(query=""))
+        # The path as it was sent: what it decodes to may be nothing that a header can carry.
+        raw = request.scope["raw_path"].decode("latin-1")
+        url = f"{request.url.scheme}://{request.url.netloc}{raw}"
         headers["Link"] = documents.next_page(url, dict(query), begin + page)
     return JSONResponse(rows[begin : begin + page], headers=headers)
 

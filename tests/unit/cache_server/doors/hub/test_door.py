@@ -16,7 +16,7 @@ from cache_server.core.key_ring import LONGEST_LIFE
 from cache_server.core.tenants import Quotas, Tenant
 from cache_server.doors.hub import documents, routes
 from cache_server.store.ticket_keys import TicketKeys
-from tests.unit.cache_server.doors.hub.conftest import LARGE, SMALL, SOURCE, open_door
+from tests.unit.cache_server.doors.hub.conftest import LARGE, SMALL, SOURCE, fill, open_door
 
 INFO = "/hf/voice/api/models/org/name"
 FILE = "/hf/voice/org/name/resolve/main/config.json"
@@ -167,6 +167,18 @@ def test_a_tree_is_paged_by_links_that_stay_in_the_prefix(door, monkeypatch):
     ]
 
 
+def test_the_next_page_of_a_directory_of_any_name_can_be_asked_for(api, bench, origin, monkeypatch):
+    origin.files |= {"目録/a.txt": b"a", "目録/b c.txt": b"b"}
+    fill(bench)
+    monkeypatch.setattr(documents, "PAGE", 1)
+    first = api.ask("GET", f"{INFO}/tree/main/%E7%9B%AE%E9%8C%B2?recursive=true")
+    link = first.headers["link"][1:].partition(">")[0].removeprefix(api.url)
+    assert [row["path"] for row in api.ask("GET", link).json] == ["目録/b c.txt"]
+    got = api.ask("GET", "/hf/voice/org/name/resolve/main/%E7%9B%AE%E9%8C%B2/b%20c.txt")
+    assert got.body == b"b"
+    assert "%E7" not in got.headers["content-disposition"]  # the name alone
+
+
 def test_a_directory_that_is_not_there_is_an_entry_that_is_not_there(door):
     got = door.ask("GET", f"{INFO}/tree/main/additional_chat_templates?recursive=false")
     assert says(got, 404, "EntryNotFound")
@@ -217,6 +229,8 @@ def test_whoami_names_the_token_and_nothing_secret(door):
 def test_another_repository_is_not_there(door):
     assert says(door.ask("GET", "/hf/voice/api/models/org/other"), 404, "RepoNotFound")
     assert says(door.ask("GET", "/hf/voice/other/resolve/main/x"), 404, "RepoNotFound")
+    for path in ("api/datasets/org/name", "datasets/org/name/resolve/main/x", "api/spaces/a/b"):
+        assert says(door.ask("GET", f"/hf/voice/{path}"), 404, "RepoNotFound")
 
 
 @pytest.mark.parametrize("revision", ["v9", "a" * 40, "refs%2Fpr%2F1"])
