@@ -54,6 +54,13 @@ class NextFill(BaseModel):
     eta: datetime | None = None
 
 
+class AccessAnswer(BaseModel):
+    """What the hub said of a warm pipeline that not everybody may read."""
+
+    confirmed: datetime  # its last yes
+    denied: str | None  # its words, where it said no after that
+
+
 class CacheAnswer(BaseModel):
     """What is kept of a pipeline."""
 
@@ -68,6 +75,7 @@ class CacheAnswer(BaseModel):
     last_request: datetime | None
     repaired_chunks: int
     scrubbed: datetime | None
+    access: AccessAnswer | None = None
     last_error: Failure | None = None
     next: NextFill | None = None
     eta: datetime | None = None
@@ -270,6 +278,7 @@ class BootAnswer(BaseModel):
     phases: list[PhaseAnswer]
     bytes: int
     verified_bytes: int
+    local_bytes: int | None = None
     source: Literal["cache", "pass-through", "origin"]
     reason: str | None = None
     notes: list[str] | None = None

@@ -83,6 +83,12 @@ def test_of_a_pipeline_every_field_is_described(plane):
     api.ask("POST", f"{VOICE}/evict", {"force": True}, route=f"{route}/evict")
 
 
+def test_of_what_not_everybody_may_read_every_field_is_described(plane, bench):
+    bench.slot().current.restricted = True
+    shown = Described(plane).ask("GET", VOICE, route="/v1/pipelines/{pipeline}")
+    assert shown["cache"]["access"]["denied"] is None
+
+
 def test_of_what_a_replica_is_given_every_field_is_described(plane):
     api = Described(plane)
     manifest = api.ask("GET", f"{VOICE}/manifest", route="/v1/pipelines/{pipeline}/manifest")
