@@ -74,7 +74,7 @@ class Credentials:
             raise S3Error(
                 Code.ACCESS_DENIED,
                 "Access Denied: the request is not signed; 'cache-server tokens create --role "
-                "replica --json' shows the keys to sign with",
+                "replica --s3' shows the keys to sign with",
             )
         if "x-amz-security-token" in request.fields:
             raise no_session()

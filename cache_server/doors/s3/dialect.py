@@ -6,6 +6,7 @@ from cache_server.core.attempts import FailedAttempts
 from cache_server.data.request import RefusedError, Request
 from cache_server.doors.s3.credentials import Credentials
 from cache_server.doors.s3.door import S3Door
+from cache_server.doors.s3.operations import READ_ONLY
 from cache_server.doors.s3.refusals import Code, S3Error, refusal_of
 from cache_server.doors.s3.reply import Reply
 from cache_server.doors.s3.request import PREFIX, S3Request
@@ -38,8 +39,9 @@ class S3Dialect:
     def refuse(self, refused: RefusedError) -> Reply:
         """Return ``refused`` in S3's words, with a body even if it was a HEAD."""
         error, code = refusal_of(refused.error), _BY_STATUS.get(refused.status)
+        message = READ_ONLY if refused.status == 405 else error.message
         fields = {**error.fields, **refused.fields}
-        return self._door.refuse(S3Error(code or error.code, error.message, fields=fields))
+        return self._door.refuse(S3Error(code or error.code, message, fields=fields))
 
 
 def s3_dialect(shelf: Shelf, identities: Identities | None, attempts: FailedAttempts) -> S3Dialect:

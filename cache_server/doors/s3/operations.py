@@ -34,6 +34,10 @@ ELSEWHERE = frozenset(
         "session", "tagging", "torrent", "uploadId", "uploads", "versions", "website",
     }
 )  # fmt: skip
+READ_ONLY = (
+    "The specified method is not allowed against this resource: this endpoint is read only; what "
+    "is in a bucket comes from the origin of its pipeline"
+)
 OVERRIDES = "response-"  # of header fields of the answer: see ``objects.CONTENT_TYPE``
 
 
@@ -46,8 +50,7 @@ def check_method(method: str, target_is: str) -> None:
     if method not in ("GET", "HEAD"):
         raise S3Error(
             Code.METHOD_NOT_ALLOWED,
-            "The specified method is not allowed against this resource: this endpoint is read "
-            "only; register a pipeline to have something in it",
+            READ_ONLY,
             details={"Method": method[:32], "ResourceType": target_is},
             fields={"Allow": "GET, HEAD"},
         )

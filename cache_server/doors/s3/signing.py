@@ -214,8 +214,8 @@ def _old_signature() -> S3Error:
     return S3Error(
         Code.INVALID_REQUEST,
         f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}, "
-        "with the S3 keys that 'tokens create --json' shows; boto3 presigns with it where "
-        "Config(signature_version='s3v4') says so.",
+        "with the keys that 'cache-server tokens create --role replica --s3' shows; boto3 presigns "
+        "with it where Config(signature_version='s3v4') says so.",
     )
 
 

@@ -26,6 +26,11 @@ def test_a_request_from_the_wire_is_answered(door, dialect):
     assert content(dialect.answer(parsed[0], "203.0.113.9")) == b"m/co"
 
 
+def test_a_write_that_the_plane_refuses_is_told_what_a_bucket_is(dialect):
+    reply = dialect.refuse(RefusedError(405, MalformedError("PUT is not allowed")))
+    assert b"this endpoint is read only" in reply.body
+
+
 @pytest.mark.parametrize(
     ("refused", "status", "word"),
     [
