@@ -275,6 +275,15 @@ def test_a_browser_s_session_opens_no_door(door):
     assert says(got, 401)
 
 
+def test_with_auth_off_programs_of_this_machine_read_and_no_site_has_a_browser_ask(bench):
+    fill(bench)
+    with open_door(bench, auth=False) as api:
+        assert api.ask("GET", FILE, token=None).status == 200
+        assert api.ask("GET", FILE, token="hf_of_the_hub").status == 200
+        for led in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil"}, {"Host": "evil"}):
+            assert says(api.ask("GET", FILE, token=None, headers=led), 403)
+
+
 def test_a_body_that_is_too_large_is_refused_in_the_hub_s_words(door):
     assert says(door.ask("POST", f"{INFO}/paths-info/main", b"x" * (2**20 + 1)), 413)
 
