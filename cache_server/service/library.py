@@ -37,8 +37,8 @@ class Library:
                 del self._generations[generation.id]
 
     def all(self) -> list[Readable]:
-        """Return every generation."""
-        return list(self._generations.values())
+        """Return every generation that is readable."""
+        return [each for each in list(self._generations.values()) if self.refusal(each) is None]
 
     def get(self, generation: str) -> Readable | None:
         """Return a generation by its id; None if it is not readable."""

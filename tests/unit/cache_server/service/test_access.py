@@ -89,6 +89,7 @@ def test_who_reads_loses_what_is_withheld(private, origin):
     with pytest.raises(GenerationGoneError):
         private.service.renew(lease.id)
     assert private.service.held(lease.id) is None
+    assert private.service.library.all() == []
 
 
 def test_what_is_withheld_stays_on_the_disk_and_is_served_again_after_a_yes(private, origin):
