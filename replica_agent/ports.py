@@ -14,6 +14,8 @@ from typing import Protocol
 from cache_protocol.manifest import Manifest
 from cache_protocol.ranges import Span
 
+HELD = 2  # chunks; a lane has so many requests under way, of one chunk each
+
 
 class ArenaLostError(Exception):
     """The place has failed, and took its bytes along; in another one they would be safe.
@@ -34,8 +36,8 @@ class Arena(Protocol):
     def in_place(self) -> bool:
         """Whether what is stored stays, even if nobody accepts it.
 
-        Where it is False a thread holds one chunk at a time between ``store`` and ``accept``;
-        it is forgotten as soon as the thread asks for room for another.
+        Where it is False a thread holds at most HELD chunks between ``room`` and ``accept``;
+        the one that it began first is forgotten when it begins another.
         """
         ...
 

@@ -22,7 +22,8 @@ from replica_agent.arenas.host import HostMemory
 from replica_agent.arenas.links import LinkedMemory
 from replica_agent.contents import content_of
 from replica_agent.core.devices import Placement
-from replica_agent.lanes import PIECE
+from replica_agent.lanes import DEPTH, PIECE
+from replica_agent.ports import HELD
 from tests.fakes.cuda_driver import FakeDriver
 
 LANES = 1
@@ -179,6 +180,25 @@ def test_a_chunk_that_broke_off_is_stored_again_after_another(adapter):
     arena.confirm(0)
     assert adapter.read(arena, 0) == BIG
     arena.close()
+
+
+def test_a_lane_receives_two_chunks_by_turns(adapter):
+    arena = adapter.open(BIG)
+    for pair in ((0, 1), (3, 2)):
+        spans = [list(cut(chunk_span(n, len(BIG)), PIECE)) for n in pair]
+        for piece in (*spans[0][:1], *spans[1], *spans[0][1:]):
+            room = arena.room(0, piece)
+            room[:] = BIG[piece.begin : piece.end]
+            arena.store(0, piece, room)
+        for chunk in pair:
+            accept(arena, 0, chunk, BIG)
+    arena.confirm(0)
+    assert adapter.read(arena, 0) == BIG
+    arena.close()
+
+
+def test_a_lane_asks_for_no_more_chunks_than_an_arena_holds_for_it():
+    assert DEPTH <= HELD
 
 
 def test_an_accepted_chunk_may_come_again_with_other_content(adapter):

@@ -145,15 +145,16 @@ class FakeDevice:
         driver = self.driver
         with driver.lock:
             memory = mmap.mmap(-1, size)
-            driver.pins[_address(memory)] = memory
+            address = _address(memory)
+            driver.pins[address] = memory
             driver.pinned += size
             driver.peak_pinned = max(driver.peak_pinned, driver.pinned)
-        return memoryview(memory)
+        return address
 
-    def unpin(self, memory):
+    def unpin(self, address):
         self._called("unpin")
         with self.driver.lock:
-            gone = self.driver.pins.pop(_address(memory))
+            gone = self.driver.pins.pop(address)
             gone[:] = bytes([FREED]) * len(gone)
             self.driver.graveyard.append(gone)
             self.driver.pinned -= len(gone)

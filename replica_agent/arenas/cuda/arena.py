@@ -18,7 +18,7 @@ from cache_protocol.ranges import Span
 from replica_agent.arenas.bounce import Bounce
 from replica_agent.arenas.cuda.allocation import Allocation
 from replica_agent.arenas.cuda.driver import DriverError
-from replica_agent.arenas.cuda.ring import Copy, Ring
+from replica_agent.arenas.cuda.ring import Copy, Key, Ring
 from replica_agent.arenas.host import place_files
 from replica_agent.ports import ArenaLostError
 
@@ -53,11 +53,11 @@ class CudaArena:
         if not self.sizes:
             self.close()
 
-    def room(self, file: int, span: Span) -> memoryview:  # noqa: ARG002 - every file is alike
-        """Return a part of the calling thread's slot; may wait for one."""
+    def room(self, file: int, span: Span) -> memoryview:
+        """Return a part of the slot in which the calling thread has the chunk; may wait for one."""
+        chunk, begin = divmod(span.begin, CHUNK_SIZE)
         with self._losing():
-            slot = self._held.slot()
-        begin = span.begin % CHUNK_SIZE
+            slot = self._held.slot(self._key(file, chunk), begins=begin == 0)
         return slot[begin : begin + span.size]
 
     def store(self, file: int, span: Span, data: memoryview) -> None:
@@ -65,12 +65,13 @@ class CudaArena:
 
     def accept(self, file: int, span: Span) -> None:
         """Queue the copy of the chunk that the calling thread holds."""
-        key = (file, span.begin // CHUNK_SIZE)
+        chunk = span.begin // CHUNK_SIZE
+        place = self.memory.address + self.places[file] + span.begin
         with self._losing():
-            if (before := self._copies.get(key)) is not None:
+            if (before := self._copies.get((file, chunk))) is not None:
                 self._held.finish(before)  # of other content: it must not come after ours
-            place = self.memory.address + self.places[file] + span.begin
-            self._copies[key] = self._held.send(span.size, place)
+            copy = self._held.send(self._key(file, chunk), span.size, place)
+        self._copies[file, chunk] = copy
 
     def settle(self, file: int, span: Span) -> None:
         """Wait until the chunks of ``span``, all accepted, have reached the device."""
@@ -122,6 +123,9 @@ class CudaArena:
         if self._memory is None:
             raise ArenaLostError("the arena was closed before every file was confirmed")
         return self._memory
+
+    def _key(self, file: int, chunk: int) -> Key:
+        return (self.memory.address, file, chunk)
 
     @property
     def _held(self) -> Ring:

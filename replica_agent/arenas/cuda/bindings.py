@@ -90,14 +90,14 @@ class _Device:
         """Implement ``Device``."""
         self._in_context("cuMemFree", address)
 
-    def pin(self, size: int) -> memoryview:
+    def pin(self, size: int) -> int:
         """Implement ``Device``."""
         (address,) = self._in_context("cuMemHostAlloc", size, 0)
-        return memoryview((ctypes.c_ubyte * size).from_address(int(address))).cast("B")
+        return int(address)
 
-    def unpin(self, memory: memoryview) -> None:
+    def unpin(self, address: int) -> None:
         """Implement ``Device``."""
-        self._in_context("cuMemFreeHost", _address(memory))
+        self._in_context("cuMemFreeHost", address)
 
     def open_stream(self) -> int:
         """Implement ``Device``."""

@@ -65,12 +65,12 @@ class Device(Protocol):
         """Give memory back that ``allocate`` gave."""
         ...
 
-    def pin(self, size: int) -> memoryview:
-        """Return ``size`` bytes of page-locked host memory."""
+    def pin(self, size: int) -> int:
+        """Return the address of ``size`` bytes of page-locked host memory."""
         ...
 
-    def unpin(self, memory: memoryview) -> None:
-        """Give memory back that ``pin`` gave; nobody looks at it any more."""
+    def unpin(self, address: int) -> None:
+        """Give memory back that ``pin`` gave."""
         ...
 
     def open_stream(self) -> int:
@@ -94,7 +94,7 @@ class Device(Protocol):
         ...
 
     def copy_in(self, address: int, data: memoryview, stream: int) -> None:
-        """Queue a copy of ``data``, which is pinned and stays as it is until it is done."""
+        """Queue a copy of ``data``, pinned memory that stays as it is until the copy is done."""
         ...
 
     def copy_out(self, data: memoryview, address: int) -> None:

@@ -22,9 +22,9 @@ from replica_agent.arenas.cuda.driver import Device, Driver, DriverError
 from replica_agent.arenas.cuda.ring import Ring
 from replica_agent.arenas.host import HostMemory, place_files
 from replica_agent.core.devices import Placement
-from replica_agent.ports import Arena
+from replica_agent.ports import HELD, Arena
 
-SLOTS = 2  # per lane: one is received into while the other is copied
+SLOTS = HELD + 1  # per lane: those that wait for their digests, and one on its way
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class DeviceMemory:
         Args:
             placement: which model goes where.
             host: for models on the CPU, and for those whose device cannot be used.
-            lanes: threads that write at once; a ring has twice as many slots.
+            lanes: threads that write at once; a ring has SLOTS for each.
             load: starts the driver; called when the first device is opened.
         """
         self.steps = Steps()

@@ -1,27 +1,37 @@
 """Pinned host memory of bounded size, and the copies out of it.
 
-    free ──slot()──> held by a lane ──send()──> in flight ──its event──> free
-                        └─ another chunk: the same slot, from its beginning
+    free ──slot()──> held by a lane, for a chunk ──send()──> in flight ──its event──> free
+                        └─ the lane holds HELD already: the one that it began first, afresh
 
 A lane receives a chunk into a slot, which the device can read by itself, and goes on with the
 next one while the copy runs. There are as many slots as were asked for and never more: a lane
 that finds none free waits for the oldest copy, and so a slow device slows the lanes down. Each
 thread has a stream of its own, so that copies do not queue behind each other.
 
-Knows slots, not files; what is in flight at which place is the arena's to know.
+Knows chunks by a key, not files; what is in flight at which place is the arena's to know.
 """
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
 
 from cache_protocol.digests import CHUNK_SIZE
+from replica_agent.arenas.cuda.allocation import pinned
 from replica_agent.arenas.cuda.driver import Device, DriverError
+from replica_agent.ports import HELD
 
 _log = logging.getLogger(__name__)
-_Given = TypeVar("_Given")
+Key = tuple[int, int, int]  # of a chunk, whichever three numbers tell it from others
+
+
+class _OfThread(threading.local):
+    """What one thread has."""
+
+    stream: int | None = None
+
+    def __init__(self) -> None:
+        self.held: dict[Key, Slot] = {}  # in the order in which it began them
 
 
 class Copy:
@@ -44,7 +54,7 @@ class Slot:
 
 
 class Ring:
-    """The slots of one device. Safe for threads; at most as many write as there are slots."""
+    """The slots of one device. Safe for threads; it takes HELD slots for each that writes."""
 
     def __init__(self, device: Device, slots: int) -> None:
         """Pin ``slots`` chunks.
@@ -55,16 +65,16 @@ class Ring:
         self.device = device
         self.size = slots * CHUNK_SIZE
         self._changed = threading.Condition()
-        self._of_thread = threading.local()
+        self._of_thread = _OfThread()
         self._streams: list[int] = []
         self._events: list[int] = []
         self._flying: deque[Slot] = deque()
         self._waiting = 0  # threads that wait for an event
         self._users = 0
         self._free: list[Slot] = []
-        self._memory: memoryview | None = device.pin(self.size)
+        memory = pinned(device, self.size)
         try:
-            self._free += [self._slot(n) for n in range(slots)]
+            self._free += [self._slot(memory, n) for n in range(slots)]
         except DriverError:
             self._dismantle()
             raise
@@ -82,29 +92,36 @@ class Ring:
         if last:
             self._close()
 
-    def slot(self) -> memoryview:
-        """Return the memory that the calling thread holds; take a slot if it holds none.
+    def slot(self, key: Key, *, begins: bool) -> memoryview:
+        """Return the slot in which the calling thread has chunk ``key``.
+
+        Args:
+            key: of the chunk.
+            begins: whether it comes from its first byte on, for the first time or again.
 
         Raises:
-            DriverError: the copy that it waited for failed.
+            DriverError: the copy that was waited for failed, or all slots are held.
         """
-        slot: Slot | None = getattr(self._of_thread, "slot", None)
-        if slot is None:
-            slot = self._of_thread.slot = self._take()
-        return slot.memory
+        held = self._of_thread.held
+        if begins:
+            slot = held.pop(key, None)
+            if slot is None and len(held) == HELD:
+                slot = held.pop(next(iter(held)))
+            held[key] = slot or self._take()  # the last in order
+        return held[key].memory
 
-    def send(self, size: int, address: int) -> Copy:
-        """Queue the copy of the first ``size`` bytes of the calling thread's slot.
+    def send(self, key: Key, size: int, address: int) -> Copy:
+        """Queue the copy of chunk ``key``, ``size`` bytes, out of the calling thread's slot.
 
         Raises:
-            DriverError: it was not queued. The slot is still the thread's.
+            DriverError: it was not queued, or nobody can say whether it was.
         """
-        slot: Slot = self._of_thread.slot
+        slot = self._of_thread.held[key]
         stream = self._stream()
         self.device.copy_in(address, slot.memory[:size], stream)
         self.device.record(slot.event, stream)
         copy = slot.copy = Copy(slot.event)
-        self._of_thread.slot = None
+        del self._of_thread.held[key]
         with self._changed:
             self._flying.append(slot)
         return copy
@@ -133,25 +150,24 @@ class Ring:
         for stream in streams:
             self._try(self.device.drain, stream)
 
-    def _slot(self, number: int) -> Slot:
-        assert self._memory is not None, "not closed yet"  # noqa: S101 - a bug of ours
+    def _slot(self, memory: memoryview, number: int) -> Slot:
         event = self.device.open_event()
         self._events.append(event)
-        return Slot(self._memory[number * CHUNK_SIZE :][:CHUNK_SIZE], event)
+        return Slot(memory[number * CHUNK_SIZE :][:CHUNK_SIZE], event)
 
     def _take(self) -> Slot:
         with self._changed:
             if self._free:
                 return self._free.pop()
             if not self._flying:
-                raise DriverError(f"more threads than the ring's {len(self._events)} slots")
+                raise DriverError(f"all {len(self._events)} slots of the ring are held")
             slot = self._flying.popleft()  # ours from here on: nobody else waits to reuse it
         if slot.copy is not None:
             self.finish(slot.copy)
         return slot
 
     def _stream(self) -> int:
-        stream: int | None = getattr(self._of_thread, "stream", None)
+        stream = self._of_thread.stream
         if stream is None:
             stream = self._of_thread.stream = self.device.open_stream()
             with self._changed:
@@ -166,7 +182,10 @@ class Ring:
         self._dismantle()
 
     def _dismantle(self) -> None:
-        """Give back everything that can be, in whatever state the device is."""
+        """Give back everything that can be, in whatever state the device is.
+
+        The memory goes with the last view of it: a thread may still be in a read into its slot.
+        """
         for stream in self._streams:
             self._try(self.device.close_stream, stream)
         for event in self._events:
@@ -174,11 +193,9 @@ class Ring:
         self._streams, self._events = [], []
         self._free.clear()
         self._flying.clear()
-        memory, self._memory = self._memory, None
-        if memory is not None:
-            self._try(self.device.unpin, memory)
+        self._of_thread = _OfThread()
 
-    def _try(self, act: Callable[[_Given], None], given: _Given) -> None:
+    def _try(self, act: Callable[[int], None], given: int) -> None:
         try:
             act(given)
         except DriverError as error:  # a device that failed takes nothing back; go on

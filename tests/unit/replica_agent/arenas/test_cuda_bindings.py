@@ -17,6 +17,7 @@ from tests.fakes.node import FakeNode
 SOURCE = Path(__file__).parents[3] / "fakes/libcuda.c"
 PROGRAM = """
 import gc, threading
+from replica_agent.arenas.cuda.allocation import pinned
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
 
@@ -57,7 +58,7 @@ def test_bytes_go_to_a_device_and_back_and_everything_is_given_back(library):
     code = """
     driver = load_driver()
     device = driver.open(1)
-    place, memory = device.allocate(1000), device.pin(4096)
+    place, memory = device.allocate(1000), pinned(device, 4096)
     stream, event = device.open_stream(), device.open_event()
     memory[:5] = b"hello"
     device.copy_in(place + 10, memory[:5], stream)
@@ -69,7 +70,6 @@ def test_bytes_go_to_a_device_and_back_and_everything_is_given_back(library):
     print(driver.count(), device.info, device.dlpack, device.room(), bytes(back))
     device.close_stream(stream)
     device.close_event(event)
-    device.unpin(memory)
     device.free(place)
     """
     (line,) = child(library, code)
