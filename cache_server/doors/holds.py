@@ -18,6 +18,7 @@ from cache_server.service.library import Readable
 from cache_server.service.service import Service
 
 IDLE = 30.0  # seconds; clients back off up to 8 s, and hash or load between two files
+IDLE_AT_THE_END = 5.0  # while the node is being stopped: it waits for readers, not for pauses
 RENEWAL = 40.0  # seconds between two renewals of one lease: a third of its term
 
 
@@ -85,11 +86,12 @@ class Holds:
     def upkeep(self) -> None:
         """Renew what is read, and give back what nobody asked for lately. A chore."""
         now, busy = self._monotonic(), self._busy()
+        idle = IDLE_AT_THE_END if self._service.draining else IDLE
         with self._lock:
             for name, hold in list(self._holds.items()):
                 if name[1] in busy:
                     hold.used = now
-                if now - hold.used > IDLE or not self._keep(hold, now):
+                if now - hold.used > idle or not self._keep(hold, now):
                     del self._holds[name]
                     self._service.leases.give_back(hold.lease)
 

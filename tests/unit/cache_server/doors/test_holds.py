@@ -4,7 +4,7 @@ import pytest
 
 from cache_protocol.errors import DrainingError
 from cache_server.catalogue.registry import Key
-from cache_server.doors.holds import IDLE, RENEWAL, Holds, Reader
+from cache_server.doors.holds import IDLE, IDLE_AT_THE_END, RENEWAL, Holds, Reader
 from cache_server.service.leases import TERM
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.service import SOURCE, VOICE, running_service
@@ -97,3 +97,13 @@ def test_while_the_node_is_being_stopped_old_readers_go_on_and_new_ones_do_not_b
     holds.take(SOMEBODY, generation)
     with pytest.raises(DrainingError):
         holds.take(Reader("t2", VOICE), generation)
+
+
+def test_a_node_that_is_being_stopped_does_not_wait_for_who_only_might_come_back(
+    bench, holds, generation
+):
+    holds.take(SOMEBODY, generation)
+    bench.service.drain()
+    bench.clock.advance(IDLE_AT_THE_END + 1)
+    holds.upkeep()
+    assert readers(bench) == 0
