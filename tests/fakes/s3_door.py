@@ -22,7 +22,7 @@ from cache_protocol.errors import UnknownPipelineError
 from cache_server.catalogue.registry import Key
 from cache_server.core.access import Identity, Role
 from cache_server.core.attempts import FailedAttempts
-from cache_server.core.content import Content, ModelContent, OriginFile
+from cache_server.core.content import Content, LeftOut, ModelContent, OriginFile
 from cache_server.doors.s3.credentials import Credentials
 from cache_server.doors.s3.door import S3Door
 from cache_server.doors.s3.reply import Extent, Reply
@@ -36,8 +36,13 @@ SESSION = boto3.session.Session()  # of many clients: it reads a description of 
 ONE_TRY = {"total_max_attempts": 1, "mode": "standard"}
 
 
-def generation(key: Key, files: dict[str, int], sha256: str | None = None) -> Generation:
-    """Return a generation of ``files``: keys of S3 with their sizes."""
+def generation(
+    key: Key,
+    files: dict[str, int],
+    sha256: str | None = None,
+    left_out: tuple[LeftOut, ...] = (),
+) -> Generation:
+    """Return a generation of ``files``, keys of S3 with their sizes; each model left that out."""
     models: dict[str, list[OriginFile]] = {}
     for name, size in files.items():
         model, _, path = name.partition("/")
@@ -45,7 +50,9 @@ def generation(key: Key, files: dict[str, int], sha256: str | None = None) -> Ge
     content = Content(
         key.tenant,
         key.id,
-        tuple(ModelContent(m, "file:///m", "r", None, tuple(f)) for m, f in models.items()),
+        tuple(
+            ModelContent(m, "file:///m", "r", None, tuple(f), left_out) for m, f in models.items()
+        ),
     )
     return Generation(Path("/nowhere") / content.generation, content, RESOLVED)
 

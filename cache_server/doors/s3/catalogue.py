@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cache_protocol.formats import Hazard
 from cache_server.core.content import Content, OriginFile
 from cache_server.doors.s3.conditions import Shape
 
@@ -28,6 +29,7 @@ class Catalogue:
 
     keys: tuple[str, ...]  # in the order of listings
     objects: Mapping[str, Object]
+    left_out: Mapping[str, Hazard]  # keys of what stayed at its origin
 
 
 def catalogue_of(generation: str, content: Content, modified: datetime) -> Catalogue:
@@ -39,7 +41,8 @@ def catalogue_of(generation: str, content: Content, modified: datetime) -> Catal
         )
         for index, (model, file) in enumerate(content.files())
     }
-    return Catalogue(tuple(sorted(objects)), objects)
+    left_out = {f"{m.name}/{out.path}": out.why for m in content.models for out in m.left_out}
+    return Catalogue(tuple(sorted(objects)), objects, left_out)
 
 
 def etag_of(generation: str, index: int) -> str:

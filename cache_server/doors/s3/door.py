@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from cache_protocol.errors import CacheError, UnknownPipelineError
+from cache_protocol.formats import Hazard
 from cache_protocol.names import shown
 from cache_protocol.request_ids import accepted
 from cache_protocol.routes import FILES, Resource
@@ -147,12 +148,21 @@ class S3Door:
         return Reply(what.status, fields, _body(generation, found, what))
 
     def _find(self, generation: Readable, key: str) -> Object:
-        found = self._catalogues.of(generation).objects.get(key)
+        catalogue = self._catalogues.of(generation)
+        found = catalogue.objects.get(key)
         if found is None:
-            raise S3Error(
-                Code.NO_SUCH_KEY, "The specified key does not exist", details={"Key": key}
-            )
+            raise _no_such_key(key, catalogue.left_out.get(key))
         return found
+
+
+def _no_such_key(key: str, hazard: Hazard | None) -> S3Error:
+    why = "The specified key does not exist"
+    if hazard is not None:
+        why += (
+            ": the file stays at its origin, because it can run code; register the pipeline with "
+            f"allow_{hazard} to have it"
+        )
+    return S3Error(Code.NO_SUCH_KEY, why, details={"Key": key})
 
 
 def _pre_stages(request: S3Request) -> bool:

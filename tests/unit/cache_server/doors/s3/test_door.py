@@ -8,8 +8,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cache_protocol import errors
+from cache_protocol.formats import Hazard
 from cache_server.catalogue.registry import Key
 from cache_server.core.access import ROOT
+from cache_server.core.content import LeftOut
 from cache_server.doors.s3.operations import ELSEWHERE
 from cache_server.doors.s3.request import S3Request
 from tests.fakes.s3_door import RESOLVED, VOICE, Door, code, content, pattern
@@ -115,6 +117,14 @@ def test_a_key_that_is_not_there_is_said_so(client):
     with pytest.raises(client.exceptions.NoSuchKey) as refused:
         client.get_object(Bucket="voice", Key="m/none")
     assert refused.value.response["Error"]["Key"] == "m/none"
+
+
+def test_of_a_file_that_stayed_at_its_origin_it_is_said_why(door):
+    door.stock.put({"m/a": 1}, left_out=(LeftOut("model.pt", 5, Hazard.PICKLE),))
+    reply = door.ask("/voice/m/model.pt")
+    assert (reply.status, code(reply)) == (404, "NoSuchKey")
+    assert b"allow_pickle" in reply.body
+    assert b"model.pt" not in door.ask("/voice?list-type=2").body
 
 
 def test_a_bucket_that_is_not_there_is_said_so(client):

@@ -11,6 +11,7 @@ from cache_protocol.errors import (
     OriginDeniedError,
     UnknownPipelineError,
 )
+from cache_protocol.formats import Hazard
 from cache_server.catalogue.registry import Key
 from cache_server.core.standing import Rules
 from cache_server.doors.holds import Holds
@@ -70,6 +71,14 @@ def test_names_of_a_cold_pipeline_come_from_its_origin_and_nothing_else_does(ben
     assert bench.cache()["state"] == "cold"
     assert (bench.pulled, origin.requests) == (0, [])
     assert bench.service.leases.count == 0
+
+
+def test_what_stayed_at_its_origin_is_known_by_its_key(bench, origin):
+    origin.files["modeling.py"] = b"import os"
+    bench.put()
+    found = Catalogues().of(stock_of(bench).names("t", VOICE))
+    assert found.left_out == {"m/modeling.py": Hazard.CODE}
+    assert "m/modeling.py" not in found.keys
 
 
 def test_names_are_asked_of_the_origin_once(bench, origin):
