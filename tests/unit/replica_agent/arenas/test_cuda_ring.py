@@ -17,20 +17,22 @@ SIZE = 1000
 
 @pytest.fixture
 def driver():
-    made = FakeDriver()
-    yield made
-    made.let_go()
-    gc.collect()
-    made.check_clean()
+    return FakeDriver()
 
 
 @pytest.fixture
-def ring(driver):
-    made = Ring(driver.open(0), slots=3)
+def memory(driver):
+    return Allocation(driver.open(0), 50 * SIZE)
+
+
+@pytest.fixture
+def ring(driver, memory):  # in this order: the ring ends before what it copies to
+    made = Ring(memory.device, slots=3)
     made.hold()
     yield made
     driver.let_go()
     made.leave()
+    assert (driver.pinned, driver.streams, driver.events) == (0, {}, {})
 
 
 def send(ring, number, content, memory):
@@ -39,8 +41,7 @@ def send(ring, number, content, memory):
     return ring.send(key, SIZE, memory.address + number * SIZE)
 
 
-def test_a_lane_waits_for_the_oldest_copy_when_no_slot_is_free(driver, ring):
-    memory = Allocation(ring.device, 10 * SIZE)
+def test_a_lane_waits_for_the_oldest_copy_when_no_slot_is_free(driver, ring, memory):
     driver.hold()
     for number in range(3):
         send(ring, number, bytes(SIZE), memory)
@@ -53,8 +54,7 @@ def test_a_lane_waits_for_the_oldest_copy_when_no_slot_is_free(driver, ring):
     assert took.is_set()
 
 
-def test_pinned_memory_is_what_was_asked_for_however_much_goes_through_it(driver, ring):
-    memory = Allocation(ring.device, 50 * SIZE)
+def test_pinned_memory_is_what_was_asked_for_however_much_goes_through_it(driver, ring, memory):
     content = [os.urandom(SIZE) for _ in range(50)]
     copies = [send(ring, number, data, memory) for number, data in enumerate(content)]
     for copy in copies:
@@ -65,8 +65,7 @@ def test_pinned_memory_is_what_was_asked_for_however_much_goes_through_it(driver
     assert driver.peak_pinned == 3 * CHUNK_SIZE
 
 
-def test_each_thread_has_a_stream_of_its_own(driver, ring):
-    memory = Allocation(ring.device, 10 * SIZE)
+def test_each_thread_has_a_stream_of_its_own(driver, ring, memory):
     for number in range(3):
         lane = threading.Thread(target=send, args=(ring, number, bytes(SIZE), memory))
         lane.start()
@@ -74,7 +73,7 @@ def test_each_thread_has_a_stream_of_its_own(driver, ring):
     assert len(driver.streams) == 3
 
 
-def test_more_threads_than_slots_is_an_error_and_no_wait(driver, ring):
+def test_more_threads_than_slots_is_an_error_and_no_wait(ring):
     def take():
         ring.slot((0, 0, 1), begins=True)
         ring.slot((0, 0, 2), begins=True)
