@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 
 MOST = 1000  # of one tenant
 AT_ONCE = 4  # questions to hubs; a first use is rare, and each holds a thread
-WAITING = 64  # first uses that wait for their turn
+WAITING = 64  # first uses that wait for an answer
+OF_ONE = 16  # of these, of one tenant: who asks for names that are none leaves places to others
 LEARNT = 10_000  # commits whose pipeline is remembered
 _COMMIT_LENGTH = 40
 
@@ -128,8 +129,7 @@ class OnDemand:
             return found
         with self._lock:
             if (asked := self._asked.get(wish)) is None:
-                if len(self._asked) >= WAITING:
-                    raise BusyError(f"{WAITING} repositories are being looked up; come back")
+                self._check_crowd(wish.tenant)
                 asked = self._asked[wish] = Future()
                 asked.set_running_or_notify_cancel()
                 self._threads.submit(copy_context().run, self._answer, wish, asked)
@@ -138,6 +138,14 @@ class OnDemand:
     def close(self) -> None:
         """Look nothing up any more; what is under way ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _check_crowd(self, tenant: str) -> None:
+        ours = sum(wish.tenant == tenant for wish in self._asked)
+        if ours >= OF_ONE or len(self._asked) >= WAITING:
+            raise BusyError(
+                f"{len(self._asked)} repositories are being looked up, {ours} of them for tenant "
+                f"{tenant}; at most {WAITING} and {OF_ONE} are: come back"
+            )
 
     def _answer(self, wish: Wish, asked: "Future[Key]") -> None:
         try:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from cache_protocol.errors import (
+    BusyError,
     ForbiddenError,
     MalformedError,
     OriginNotFoundError,
@@ -228,9 +229,16 @@ def test_an_id_that_somebody_has_put_otherwise_is_left_alone(bench):
     assert bench.service.specs(WISH.key) == (ModelSpec("m", "hf://org/a"),)
 
 
-def test_too_many_first_questions_are_told_to_come_back(bench, monkeypatch):
-    monkeypatch.setattr("cache_server.doors.on_demand.WAITING", 1)
+@pytest.mark.parametrize("bound", ["WAITING", "OF_ONE"])
+def test_too_many_first_questions_are_told_to_come_back(bench, monkeypatch, bound):
+    monkeypatch.setattr(f"cache_server.doors.on_demand.{bound}", 1)
     bench.on_demand._asked[WISH] = Future()
-    with pytest.raises(Exception, match="are being looked up"):
+    with pytest.raises(BusyError, match="1 repositories are being looked up"):
         ask(bench, WISH._replace(repository="org/a"))
     assert bench.on_demand.ask(WISH) is bench.on_demand._asked[WISH]
+
+
+def test_a_tenant_that_asks_for_much_leaves_places_to_others(bench, monkeypatch):
+    monkeypatch.setattr("cache_server.doors.on_demand.OF_ONE", 1)
+    bench.on_demand._asked[WISH._replace(tenant="greedy")] = Future()
+    assert ask(bench) == WISH.key
