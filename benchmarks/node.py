@@ -97,9 +97,14 @@ class Node:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment without our settings, so that a shell's do not leak in."""
+    """Return this process's environment without our settings, so that a shell's do not leak in.
+
+    Replicas read over the network, although their node is on this host, unless ``extra`` says
+    otherwise: what is tested and measured is what a region does.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), **extra}
+    ours = {"PYTHONPATH": str(REPOSITORY), "REPLICA_AGENT_LOCAL_SOCKET": "off"}
+    return {**kept, **ours, **extra}
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from cache_protocol.names import check_pipeline, shown
 from replica_agent.connection import dial, hang_up
 from replica_agent.core.answers import MAX_PROBLEM
 from replica_agent.core.urls import parse_url
+from replica_agent.local.offer import AUTO
 from replica_agent.settings import Settings
 from replica_agent.trust import Trust, explained
 
@@ -43,12 +44,20 @@ _GONE = (404, 410)  # what a node says of a lease that has ended
 class ControlClient:
     """The control plane of one node. Safe for threads."""
 
-    def __init__(self, server: str, token: str | None = None, trust: Trust | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        token: str | None = None,
+        trust: Trust | None = None,
+        local: str = AUTO,
+    ) -> None:
         """Ask ``server``, e.g. ``https://cache:8080``, with the right that ``token`` gives.
 
         ``trust`` says whose certificates are believed: by default those that the system believes.
+        ``local`` says whether its files are read on this host, see ``local.offer``.
         """
         self.trust = trust or Trust()
+        self.local = local
         self._target = parse_url(server)
         self._server = str(self._target.endpoint)
         # Of this start: the node and the origin write it into their logs.
@@ -62,8 +71,9 @@ class ControlClient:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return a client for the node, the token and the authorities that ``settings`` name."""
-        return cls(settings.server, settings.token, Trust(settings.ca))
+        """Return a client for the node, and the ways to reach it, that ``settings`` name."""
+        trust = Trust(settings.ca)
+        return cls(settings.server, settings.token, trust, settings.local_socket)
 
     def manifest(self, pipeline: str, timeout: float = LISTING_TIMEOUT) -> Manifest:
         """Return the manifest of ``pipeline``; on a cold slot this starts its fill.

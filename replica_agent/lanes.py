@@ -10,6 +10,7 @@ are hashed in pieces, while they are still in the processor's cache.
 """
 
 from collections import deque
+from pathlib import Path
 
 from cache_protocol.digests import (
     DIGEST_SIZE,
@@ -21,6 +22,8 @@ from cache_protocol.ranges import Span, cut
 from replica_agent.connection import Connection, Line
 from replica_agent.core.answers import LostError, RefusedError, check_part, request
 from replica_agent.core.schedule import Part
+from replica_agent.local.disk_time import AbandonedError
+from replica_agent.local.source import LocalSource
 from replica_agent.recovery import Recovery
 from replica_agent.transfer import FileState, Transfer
 from replica_agent.trust import Trust
@@ -34,9 +37,19 @@ DEPTH = 2  # pairs under way
 class Lane:
     """One thread's work: pull parts until the transfer is over."""
 
-    def __init__(self, transfer: Transfer, recovery: Recovery, trust: Trust | None = None) -> None:
-        """Pull what ``transfer`` has left; ``recovery`` says what to do about failures."""
+    def __init__(
+        self,
+        transfer: Transfer,
+        recovery: Recovery,
+        trust: Trust | None = None,
+        local: Path | None = None,
+    ) -> None:
+        """Pull what ``transfer`` has left; ``recovery`` says what to do about failures.
+
+        ``local`` is the socket at which a node on this host lends its files.
+        """
         self.line = Line(trust)
+        self._here = LocalSource(transfer, local)
         self._transfer = transfer
         self._recovery = recovery
         self._under_way: deque[Part] = deque()
@@ -46,9 +59,32 @@ class Lane:
     def run(self) -> None:
         """Pull; a failure that no retry can help fails the transfer."""
         with self._transfer.failing():
-            while (part := self._transfer.take(wait=True)) is not None:
-                self._under_way.append(part)
-                self._pull()
+            try:
+                while (part := self._take(wait=True)) is not None:
+                    self._under_way.append(part)
+                    self._pull()
+            except AbandonedError:
+                return  # another lane has our parts
+            finally:
+                self._here.close()
+
+    def give_up_after(self, seconds: float) -> bool:
+        """Give the lane up, from any thread, if it waits for the disk for longer than ``seconds``.
+
+        Return whether it is given up. Its parts are for other lanes from then on; its thread ends
+        when the disk answers, without a trace.
+        """
+        given_up = self._here.disk.give_up_after(seconds)
+        if given_up:
+            self._give_back()
+        return given_up
+
+    def _take(self, *, wait: bool) -> Part | None:
+        part = self._transfer.take(wait=False)
+        if part is None and wait:
+            self._here.put_down()
+            part = self._transfer.take(wait=True)
+        return part
 
     def _pull(self) -> None:
         """Serve one connection until it breaks or nothing is left; then give parts back."""
@@ -62,7 +98,7 @@ class Lane:
                 self._recovery.after(error, self._failures, self._version)
 
     def _serve(self, connection: Connection) -> None:
-        connection.send(self._pair(self._under_way[0]))
+        self._ask(connection)
         while self._under_way:
             self._receive(connection)
             self._failures = 0
@@ -71,10 +107,15 @@ class Lane:
 
     def _ask_ahead(self, connection: Connection, *, wait: bool) -> None:
         if len(self._under_way) < DEPTH:
-            part = self._transfer.take(wait=wait)
+            part = self._take(wait=wait)
             if part is not None:
                 self._under_way.append(part)
-                connection.send(self._pair(part))
+                self._ask(connection)
+
+    def _ask(self, connection: Connection) -> None:
+        """Ask for what the last part still needs, once nothing more of it can be read here."""
+        self._under_way[-1] = self._here.read(self._under_way[-1])
+        connection.send(self._pair(self._under_way[-1]))
 
     def _pair(self, part: Part) -> bytes:
         self._version = self._transfer.version

@@ -18,12 +18,12 @@ from typing import Self
 from cache_protocol.errors import CacheError, GenerationGoneError
 from cache_protocol.manifest import CACHE, Manifest
 from replica_agent.client import LISTING_TIMEOUT, ControlClient
-from replica_agent.lanes import Lane
+from replica_agent.crew import LOOK, Crew
+from replica_agent.local.offer import socket_for
 from replica_agent.ports import Arena, OpenArenas
 from replica_agent.recovery import PATIENCE, Recovery
 from replica_agent.report import Boot, Phase
 from replica_agent.transfer import Transfer
-from replica_agent.verdicts import Verdicts
 
 LANES = 4  # connections; more than loopback needs, a real link is not filled by one
 RENEWAL = 40.0  # seconds; a lease lasts 120, so two renewals may fail
@@ -132,6 +132,8 @@ class Pull:
             reason=reason if failure is None else str(failure) or repr(failure),
             source=manifest.source if manifest else CACHE,
             recovered=failure is None and reason is not None,
+            local_bytes=transfer.local_bytes if transfer else 0,
+            notes=tuple(transfer.remarks) if transfer else (),
             request_id=self._client.request_id,
         )
 
@@ -196,28 +198,28 @@ class Pull:
     def _work(self, transfer: Transfer) -> None:
         """Run lanes until the transfer is over; hold the lease meanwhile."""
         recovery = Recovery(transfer, self._manifest_again, self._stopped, self._patience)
-        workers: list[Lane | Verdicts] = [Verdicts(transfer, recovery, self._client.trust)]
-        workers += [Lane(transfer, recovery, self._client.trust) for _ in range(self._lanes)]
-        threads = [threading.Thread(target=w.run, daemon=True) for w in workers]
-        for thread in threads:
-            thread.start()
+        local = socket_for(transfer.manifest, self._client.local)
+        crew = Crew(transfer, recovery, self._client.trust, lanes=self._lanes, local=local)
+        crew.start()
         try:
-            self._hold(transfer)
+            self._hold(transfer, crew)
         finally:
             transfer.fail(_closed_early())
-            for worker in workers:
-                worker.line.cut()
-            for thread in threads:
-                thread.join()
+            crew.end()
             self._let_go(transfer)
 
     def _manifest_again(self) -> Manifest:
         """Return a fresh manifest. A node that is silent must not hold up whoever gives up."""
         return self._client.manifest(self._pipeline, min(LISTING_TIMEOUT, self._patience))
 
-    def _hold(self, transfer: Transfer) -> None:
-        """Wait for the end; renew the lease on the way."""
+    def _hold(self, transfer: Transfer, crew: Crew) -> None:
+        """Wait for the end; look after the crew and renew the lease on the way."""
+        due = time.monotonic() + RENEWAL
         while not self._wait_for_end(transfer):
+            crew.look()
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + RENEWAL
             try:
                 self._renew(transfer)
             except CacheError:
@@ -236,7 +238,7 @@ class Pull:
 
     def _wait_for_end(self, transfer: Transfer) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: transfer.over, RENEWAL)
+            return self._changed.wait_for(lambda: transfer.over, min(LOOK, RENEWAL))
 
     def _let_go(self, transfer: Transfer) -> None:
         """Give the leases back; one that stays behind ends by itself."""

@@ -38,6 +38,7 @@ class Boot:
     recovered: bool = False  # the engine got its weights in spite of ``reason``
     notes: Sequence[str] = ()  # what an operator should know besides
     request_id: str | None = None  # by which the node's log knows this start
+    local_bytes: int = 0  # that were read from the node's files on this host, not over the network
 
     @property
     def ok(self) -> bool:
@@ -65,6 +66,8 @@ def to_json(boot: Boot) -> dict[str, Any]:
         fields["reason"] = boot.reason
     if boot.notes:
         fields["notes"] = list(boot.notes)
+    if boot.local_bytes:
+        fields["local_bytes"] = boot.local_bytes
     if boot.request_id is not None:
         fields["request_id"] = boot.request_id
     return fields
@@ -84,6 +87,8 @@ def _remarks(boot: Boot) -> Iterable[str]:
         yield f"source: {boot.source}"
     if boot.reason is not None:
         yield f"reason: {boot.reason}"
+    if boot.local_bytes:
+        yield f"read on this host: {show_size(boot.local_bytes)} of the node's own files"
     yield from (f"note: {note}" for note in boot.notes)
 
 

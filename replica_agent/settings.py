@@ -8,10 +8,11 @@ from cache_protocol.environment import read_settings
 from cache_protocol.errors import MalformedError
 from cache_protocol.units import parse_size
 from replica_agent.core.urls import parse_url
+from replica_agent.local.offer import AUTO, OFF
 
 PREFIX = "REPLICA_AGENT_"
 # Every name of the contract.
-KNOWN = ("server", "token", "ca", "state_dir", "memory_limit", "fallback")
+KNOWN = ("server", "token", "ca", "state_dir", "memory_limit", "fallback", "local_socket")
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 HELP = """\
 settings (environment; a flag wins):
@@ -21,6 +22,8 @@ settings (environment; a flag wins):
   REPLICA_AGENT_MEMORY_LIMIT  most memory for weights, '80GiB'   [what the host or cgroup has]
   REPLICA_AGENT_STATE_DIR     where the last manifests and models' directories are
   REPLICA_AGENT_FALLBACK      when the cache cannot serve: 'origin', or 'fail'       [origin]
+  REPLICA_AGENT_LOCAL_SOCKET  a node on this host lends its files there: a path, 'off', or
+                              'auto', where the node says                              [auto]
   HF_TOKEN, HF_ENDPOINT, AWS_* for the origin, as their libraries define
 """
 FALLBACKS = ("origin", "fail")  # what ``boot`` does when the cache cannot serve
@@ -36,6 +39,7 @@ class Settings:
     state_dir: Path | None = None  # None: the user's, see ``boot.places``
     fallback: str = "origin"  # one of FALLBACKS
     ca: Path | None = None  # authorities in PEM, whose nodes are believed; None: the system's
+    local_socket: str = AUTO  # or OFF, or where a node on this host lends its files
 
     def __post_init__(self) -> None:
         """Check what goes into requests.
@@ -50,6 +54,10 @@ class Settings:
             raise MalformedError(f"{PREFIX}TOKEN is empty or has characters that no token has")
         if self.ca is not None and not self.ca.is_file():
             raise MalformedError(f"{PREFIX}CA {self.ca} is not a file")
+        if self.local_socket not in (AUTO, OFF) and not self.local_socket.startswith("/"):
+            raise MalformedError(
+                f"{PREFIX}LOCAL_SOCKET {self.local_socket!r} is not auto, off or an absolute path"
+            )
         if self.fallback not in FALLBACKS:
             raise MalformedError(f"{PREFIX}FALLBACK {self.fallback!r} is not origin or fail")
 
@@ -69,6 +77,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         memory_limit=None if limit is None else parse_size(limit),
         state_dir=None if state is None else Path(state).absolute(),
         fallback=given.get("fallback", "origin"),
+        local_socket=given.get("local_socket", AUTO),
     )
 
 

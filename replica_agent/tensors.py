@@ -60,7 +60,12 @@ def open_pipeline(  # noqa: PLR0913 - all but the first have defaults
         MalformedError: ``device`` is not one. Later: there is no such device or model.
     """
     settings = from_environment(os.environ)
-    client = ControlClient(server or settings.server, token or settings.token, Trust(settings.ca))
+    client = ControlClient(
+        server or settings.server,
+        token or settings.token,
+        Trust(settings.ca),
+        settings.local_socket,
+    )
     limit = settings.memory_limit if memory_limit is None else memory_limit
     memory = DeviceMemory(Placement(device), HostMemory(limit), lanes)
     return Pipeline(Pull(client, pipeline, memory.open_arenas, lanes=lanes), memory, device)

@@ -111,6 +111,8 @@ class Transfer:
         self.successor: Manifest | None = None  # of the next generation
         self.lost: ArenaLostError | None = None  # why its arenas are of no use any more
         self.wire_bytes = 0  # that lanes received; more than the size when some came twice
+        self.local_bytes = 0  # that lanes read from the node's files on this host
+        self.remarks: list[str] = []  # what an operator should know of the way of the bytes
         self.last_progress = time.monotonic()
         self._changed = changed
         self._failure: BaseException | None = None
@@ -146,6 +148,16 @@ class Transfer:
     def moved(self, size: int) -> None:
         """Note ``size`` bytes off the wire. No lock: it is called for every piece."""
         self.wire_bytes += size
+
+    def read_here(self, size: int) -> None:
+        """Note ``size`` bytes of the node's files on this host; no lock, as above."""
+        self.local_bytes += size
+
+    def remark(self, text: str) -> None:
+        """Keep ``text`` for the report; once, however many lanes say it."""
+        with self._changed:
+            if text not in self.remarks:
+                self.remarks.append(text)
 
     def progressed(self) -> None:
         """Note a whole chunk, which no lane has to ask for again.

@@ -71,6 +71,7 @@ class BootBody(BaseModel):
     phases: Annotated[list[PhaseBody], Field(max_length=100)]
     bytes: Size
     verified_bytes: Size
+    local_bytes: Size | None = None
     source: Literal["cache", "pass-through", "origin"]
     reason: Words | None = None
     notes: Annotated[list[Words], Field(max_length=20)] = []

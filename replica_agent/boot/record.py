@@ -61,5 +61,5 @@ class Record:
             recovered=self.recovered,
             weight_wait=self.weight_wait,
             time_to_ready=ready - self.born,
-            notes=tuple(self.notes),
+            notes=(*pull.notes, *self.notes),
         )

@@ -167,3 +167,10 @@ def test_how_often_a_hub_is_asked_what_may_be_read_is_a_second_or_more():
     assert spans == (timedelta(minutes=30), timedelta(days=3))
     with pytest.raises(MalformedError, match="CACHE_SERVER_ACCESS_CHECK: 'PT0S' is below a second"):
         Settings.from_env({"CACHE_SERVER_ACCESS_CHECK": "PT0S"}, {})
+
+
+def test_the_local_socket_is_a_path_or_off():
+    for good in ("off", "/run/warmline/socket"):
+        assert Settings.from_env({"CACHE_SERVER_LOCAL_SOCKET": good}, {}).local_socket == good
+    with pytest.raises(MalformedError, match="'on' is neither 'off' nor an absolute path"):
+        Settings.from_env({"CACHE_SERVER_LOCAL_SOCKET": "on"}, {})

@@ -19,7 +19,15 @@ def test_variables_are_read():
 
 def test_every_name_of_the_contract_is_known():
     values = {"server": "http://c", "memory_limit": "1GB", "fallback": "fail", "ca": __file__}
+    values["local_socket"] = "/run/warmline/socket"
     from_environment({f"REPLICA_AGENT_{n.upper()}": values.get(n, "x") for n in KNOWN})
+
+
+def test_a_socket_is_a_path_or_a_word():
+    for good in ("auto", "off", "/run/warmline/socket"):
+        assert from_environment({"REPLICA_AGENT_LOCAL_SOCKET": good}).local_socket == good
+    with pytest.raises(MalformedError, match="'no' is not auto, off or an absolute path"):
+        from_environment({"REPLICA_AGENT_LOCAL_SOCKET": "no"})
 
 
 def test_a_misspelt_name_is_an_error_that_names_the_right_one():
