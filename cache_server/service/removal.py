@@ -136,4 +136,5 @@ class Removal:
     def _check_readers(self, key: Key, *, force: bool) -> None:
         readers = self._leases.readers(key)
         if readers and not force:
-            raise SlotInUseError(f"{readers} replicas are reading {key.id}")
+            replicas = "1 replica reads" if readers == 1 else f"{readers} replicas read"
+            raise SlotInUseError(f"{replicas} {key.id}")

@@ -264,7 +264,7 @@ def test_evict_of_a_slot_in_use_needs_force(node, bench):
     bench.grant(bench.open())
     code, _, err = node("evict", "voice")
     assert code == 1
-    assert "1 replicas are reading voice" in err
+    assert "1 replica reads voice" in err
     assert node("evict", "voice", "--force")[0] == 0
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from cache_server.dashboard.actions import ACTIONS
+from cache_server.store.root import Root
 
 VOICE = "/pipelines/voice?tenant=default"
 
@@ -21,6 +22,11 @@ def test_each_action_asks_once_and_says_what_it_costs(site, warm):
         assert warm.cache()["state"] == "warm"
 
 
+def test_room_that_the_file_system_does_not_have_is_not_called_free(site, warm, monkeypatch):
+    monkeypatch.setattr(Root, "disk_free", 7_000_000)
+    assert b"7.0 MB are free" in site.get("/pipelines/voice/warm?tenant=default").body
+
+
 def test_evict_takes_the_pipeline_off_the_node_and_says_so(site, warm):
     answer = site.act("voice", "evict")
     assert answer.status == 303
@@ -32,7 +38,7 @@ def test_a_pipeline_that_is_read_is_evicted_with_force_only(site, warm):
     warm.grant(warm.open())
     refused = site.act("voice", "evict")
     assert refused.status == 409
-    assert b"1 replicas are reading" in refused.body
+    assert b"1 replica reads voice" in refused.body
     assert warm.cache()["state"] == "warm"
     assert site.act("voice", "evict", force="yes").status == 303
 
