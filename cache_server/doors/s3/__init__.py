@@ -4,8 +4,8 @@ A key is ``<model>/<path>``. Nothing in here knows a socket or a framework: ``do
 request and returns a reply, whose bytes leave through whoever asked.
 
 Reading order: ``request`` and ``reply`` (what goes in and comes out) · ``door`` (one request,
-answered) · ``operations`` (what S3 calls it) · ``target`` (bucket and key) · ``query`` and
-``signing`` (who signed what) · ``credentials`` (who asks) · ``stock`` (what there is) ·
+answered) · ``operations`` (what S3 calls it) · ``target`` (bucket and key) · ``query``, ``claims``
+and ``signing`` (who signed what) · ``credentials`` (who asks) · ``stock`` (what there is) ·
 ``catalogue`` (objects of a generation) · ``conditions`` (which bytes) · ``objects`` (what is said
 of one) · ``listing`` and ``listings`` (which names, and their documents) · ``documents`` (XML) ·
 ``refusals`` (errors) · ``dialect`` (the door as the data plane speaks it). Pure are all but

@@ -13,15 +13,10 @@ from typing import Protocol
 from cache_server.core.access import ROOT, Identity, Right
 from cache_server.core.attempts import FailedAttempts
 from cache_server.core.loopback import names_loopback
+from cache_server.doors.s3.claims import no_session, read_claim
 from cache_server.doors.s3.refusals import Code, S3Error
 from cache_server.doors.s3.request import S3Request
-from cache_server.doors.s3.signing import (
-    check_headers,
-    check_time,
-    is_signed,
-    no_session,
-    read_claim,
-)
+from cache_server.doors.s3.signing import check_headers, check_time, is_signed
 
 _OTHERS = ("cross-site", "same-site")  # Fetch Metadata; another port is of the same site
 

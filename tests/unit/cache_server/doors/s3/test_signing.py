@@ -10,10 +10,11 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cache_server.doors.s3.claims import read_claim
 from cache_server.doors.s3.query import parse_query
 from cache_server.doors.s3.refusals import Code, S3Error
 from cache_server.doors.s3.request import S3Request
-from cache_server.doors.s3.signing import check_headers, check_time, is_signed, read_claim
+from cache_server.doors.s3.signing import check_headers, check_time, is_signed
 from tests.fakes.s3_door import ENDPOINT, as_request
 
 SECRET = "a secret/with+signs="
