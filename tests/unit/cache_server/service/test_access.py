@@ -11,7 +11,8 @@ from cache_protocol.errors import (
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
 from cache_server.core.standing import Rules
-from tests.fakes.service import LIMIT, SOURCE, VOICE, Clock
+from tests.fakes.origin import MemoryOrigin
+from tests.fakes.service import LIMIT, SOURCE, VOICE, Clock, chunks
 
 HOUR, DAY = 3600.0, 24 * 3600.0
 RULES = Rules(every=timedelta(hours=1), grace=timedelta(hours=24))
@@ -194,6 +195,19 @@ def test_pipelines_of_one_repository_share_an_answer(private, origin):
     assert private.warm(other) is None
     ask(private)
     assert origin.checks == 1
+
+
+def test_one_repository_that_is_taken_away_takes_its_whole_pipeline_along(node, origin):
+    public = MemoryOrigin({"w.dat": chunks(0.1)})
+    with node({"file:///public": public}, access=RULES) as bench:
+        bench.reconciled()
+        origin.restricted = True
+        bench.put(ModelSpec("m", SOURCE), ModelSpec("p", "file:///public"))
+        assert bench.warm() is None
+        origin.deny(NO)
+        ask(bench)
+        refused(bench, OriginDeniedError)
+    assert public.checks == 0
 
 
 def test_a_source_that_may_not_even_be_asked_is_served_as_if_the_hub_were_down(private):
