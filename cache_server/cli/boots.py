@@ -23,8 +23,8 @@ def boots(api: NodeApi, args: Namespace) -> None:
     """``boots``: the last reports, newest first; of one pipeline also the newest in bars."""
     answer = api.call("GET", _reports(args.id, args.limit))
     reports = answer["boots"]
-    newest = [*last_boot(reports), ""] if args.id else []
-    shown = boots_table(reports) if reports else Text("no boots reported yet")
+    newest = [*last_boot(reports), ""] if args.id and reports else []
+    shown = boots_table(reports) if reports else Text(_none(args.id))
     show_tables(args, answer, Group(*newest, shown))
 
 
@@ -60,6 +60,10 @@ def boots_table(reports: list[dict[str, Any]]) -> Table:
             foreign(boot.get("reason") or ""),
         )
     return table
+
+
+def _none(pipeline: str | None) -> str:
+    return f"no boots of {pipeline} reported yet" if pipeline else "no boots reported yet"
 
 
 def _reports(pipeline: str | None, limit: int) -> str:

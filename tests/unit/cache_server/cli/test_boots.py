@@ -75,3 +75,4 @@ def test_who_may_not_see_reports_sees_the_pipeline_all_the_same(node, plane, ben
 def test_without_reports_it_says_so(node, bench):
     bench.put()
     assert node("boots")[1] == "no boots reported yet\n"
+    assert node("boots", "voice")[1] == "no boots of voice reported yet\n"
