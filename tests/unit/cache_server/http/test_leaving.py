@@ -1,63 +1,10 @@
 """Connections that leave the control port for the data plane, and come back: plain, encrypted."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
-
 import pytest
 
-from cache_server.certificates import Certificates
-from cache_server.data.plane import DataPlane
-from cache_server.http.crowd import Crowd
-from cache_server.http.encrypted import Encryption
-from cache_server.http.leaving import Exit
 from tests.fakes.certificates import Authority
-from tests.fakes.control_plane import control_plane
-from tests.fakes.data_node import QUICK, data_node, settled
-from tests.fakes.dialect import FakeDialect
-from tests.fakes.origin import MemoryOrigins
-from tests.fakes.reader import Reader
-from tests.fakes.service import running_service
-from tests.fakes.shelf import FakeShelf
-
-BIG = bytes(range(256)) * 4 * 20000  # 20 MB: more than sockets keep
-OTHER = b'{"status":"ok"}'  # of /healthz
-
-
-@dataclass
-class Ports:
-    control: int
-    plane: DataPlane
-    crowd: Crowd
-    encryption: object  # of clients, or None
-
-    def connect(self) -> Reader:
-        return Reader(("127.0.0.1", self.control), encryption=self.encryption)
-
-
-@contextmanager
-def both_ports(tmp_path, authority=None, **bounds) -> Iterator[Ports]:
-    (tmp_path / "own").mkdir()
-    shelf = FakeShelf(tmp_path)
-    shelf.add("a", b"weights")
-    shelf.add("big", BIG)
-    encryption = None
-    if authority is not None:
-        encryption = Encryption(Certificates(*authority.issue("127.0.0.1")))
-    with (
-        running_service(tmp_path / "root", MemoryOrigins({})) as bench,
-        data_node(tmp_path / "own", QUICK, dialect=FakeDialect(shelf)) as node,
-    ):
-        crowd = Crowd(**bounds)
-        leaving = Exit(b"/s3", node.plane.adopt).protocol(crowd)
-        with control_plane(
-            bench.service,
-            crowd=SimpleNamespace(protocol=lambda: leaving),
-            encryption=encryption,
-        ) as control:
-            client = None if authority is None else authority.client()
-            yield Ports(control.port, node.plane, crowd, client)
+from tests.fakes.data_node import settled
+from tests.fakes.ports import BIG, OTHER, both_ports
 
 
 @pytest.fixture(scope="module")
