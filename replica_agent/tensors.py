@@ -110,7 +110,7 @@ class Pipeline:
     def report(self) -> dict[str, Any]:
         """Return the boot report, as far as phases have ended."""
         boot = self._pull.boot(str(self._placement), self._started)
-        return to_json(replace(boot, notes=self._memory.notes))
+        return to_json(replace(boot, notes=(*boot.notes, *self._memory.notes)))
 
     def close(self) -> None:
         """End the pull. Views that somebody holds stay valid."""

@@ -11,8 +11,10 @@ from replica_agent.tensors import Pipeline
 
 
 @contextmanager
-def on_devices(node, driver, device="cuda:0", *, lanes=1, limit=2**30):
+def on_devices(node, driver, device="cuda:0", *, lanes=1, limit=2**30, local="off"):
     memory = DeviceMemory(Placement(device), HostMemory(limit), lanes, lambda: driver)
-    pull = Pull(ControlClient(node.url), node.pipeline, memory.open_arenas, lanes=lanes)
+    pull = Pull(
+        ControlClient(node.url, local=str(local)), node.pipeline, memory.open_arenas, lanes=lanes
+    )
     with Pipeline(pull, memory, device) as pipeline:
         yield pipeline

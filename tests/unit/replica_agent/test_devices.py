@@ -16,6 +16,7 @@ from replica_agent.arenas.cuda.allocation import Allocation
 from replica_agent.arenas.cuda.dlpack import Bytes
 from replica_agent.arenas.host import PAGE
 from tests.fakes.cuda_driver import FakeDriver
+from tests.fakes.lender import Lender
 from tests.fakes.node import FakeNode
 from tests.fakes.on_devices import on_devices
 
@@ -178,6 +179,30 @@ def test_a_lost_connection_is_made_up_for(driver, saved):
         node.faults.cut_after += [CHUNK_SIZE // 2, 3, CHUNK_SIZE - 1]
         with on_devices(node, driver) as pipeline:
             assert same(pipeline["llm"].state_dict(), WEIGHTS)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_files_of_a_node_on_this_host_are_read_into_the_ring(driver, saved, tmp_path, lanes):
+    models = {"llm": saved, "tts": {"w": SAVED[::-1]}}
+    with (
+        FakeNode(models) as node,
+        Lender(tmp_path, models) as lender,
+        on_devices(node, driver, lanes=lanes, local=lender.path) as pipeline,
+    ):
+        assert same(pipeline["llm"].state_dict(), WEIGHTS)
+        assert pipeline["tts"].read("w") == SAVED[::-1]
+        assert pipeline.report()["local_bytes"] == 2 * len(SAVED) + 2
+    assert not node.requests("files")
+
+
+def test_rot_on_the_disk_of_this_host_never_reaches_the_device(driver, saved, tmp_path):
+    with FakeNode({"llm": saved}) as node, Lender(tmp_path, {"llm": saved}) as lender:
+        with lender.file("llm", FILE).open("r+b") as file:
+            file.seek(CHUNK_SIZE + 5)
+            file.write(b"rot")
+        with on_devices(node, driver, local=lender.path) as pipeline:
+            assert same(pipeline["llm"].state_dict(), WEIGHTS)
+    assert driver.calls.count("copy_in") == -(-len(SAVED) // CHUNK_SIZE) + 1
 
 
 def test_another_generation_gets_memory_once_that_of_the_first_is_given_up(driver, saved):
