@@ -7,6 +7,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from cache_protocol.errors import OriginDeniedError
+from cache_server.catalogue.registry import Key
+from cache_server.core.content import ModelSpec
 from tests.fakes.control_plane import TOKEN
 
 VOICE = "/pipelines/voice?tenant=default"
@@ -206,3 +208,16 @@ def test_nothing_is_wider_than_a_phone(visitors, bench, booted):
         for path in EVERYWHERE:
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_the_longest_names_are_not_wider_than_a_phone_either(visitors, bench, booted):
+    key = Key("t" * 100, "p" * 100)
+    bench.put(ModelSpec("m" * 100, "hf://org/" + "n" * 90, "r" * 255), key=key)
+    bench.resolved(key)
+    bench.warm()
+    booted(1, ok=False, host="h" * 255, device="d" * 255, reason="w" * 4000, start_path="s" * 255)
+    with visitors.visitor(**PHONE) as page:
+        for path in [*EVERYWHERE, f"/pipelines/{key.id}?tenant={key.tenant}"]:
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        expect(page.locator("h1")).to_have_text(re.compile(key.id))
