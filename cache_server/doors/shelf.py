@@ -46,6 +46,20 @@ class Shelf:
         self._holds.take(reader, generation)
         return generation
 
+    def earlier(self, key: Key) -> list[Readable]:
+        """Return what of ``key`` is there besides what the slot has now: somebody reads it on."""
+        current = self.service.at_hand(key)
+        return [
+            each
+            for each in self.service.library.all()
+            if key == (each.content.tenant, each.content.pipeline) and each is not current
+        ]
+
+    def keep(self, name: str, key: Key, generation: Readable) -> None:
+        """Hold ``generation`` for the token ``name``; DrainingError as ``open``."""
+        self._holds.take(Reader(name, key), generation)
+        self.service.library.note_read(generation)
+
     def _known(self, reader: Reader) -> Readable | None:
         """Return what ``reader`` goes on with; None: it begins, and is counted."""
         generation = self.service.at_hand(reader.key)

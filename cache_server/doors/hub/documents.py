@@ -16,6 +16,7 @@ _POINTER = (
 )
 
 Json = dict[str, Any]
+Place = tuple[str, Entry | None]  # a file, or a directory
 
 
 def model_info(repository: Repository, *, blobs: bool) -> Json:
@@ -48,32 +49,33 @@ def refs(found: Iterable[Repository], default: str) -> Json:
     }
 
 
-def tree(repository: Repository, below: str, *, recursive: bool) -> list[Json]:
-    """Return the rows of a directory, "" for the top; none where there is no such directory."""
+def tree(repository: Repository, below: str, *, recursive: bool) -> list[Place]:
+    """Return what lies in a directory, "" for the top; nothing where there is no such directory."""
     prefix = f"{below}/" if below else ""
-    rows: dict[str, Json] = {}
+    places: dict[str, Entry | None] = {}
     for path, entry in repository.files.items():
         if not path.startswith(prefix):
             continue
         for directory in _directories(path, prefix):
-            rows.setdefault(directory, _directory(directory))
+            places.setdefault(directory, None)
             if not recursive:
                 break
         else:
-            rows[path] = _file(path, entry)
-    return list(rows.values())
+            places[path] = entry
+    return list(places.items())
+
+
+def rows(places: Iterable[Place]) -> list[Json]:
+    """Return ``places`` as they stand in an answer."""
+    return [_directory(path) if e is None else _file(path, e) for path, e in places]
 
 
 def paths_info(repository: Repository, paths: Iterable[str]) -> list[Json]:
     """Return the rows of those of ``paths`` that are there, files and directories."""
     directories = {d for path in repository.files for d in _directories(path, "")}
-    rows = []
-    for path in dict.fromkeys(p.strip("/") for p in paths):
-        if (entry := repository.files.get(path)) is not None:
-            rows.append(_file(path, entry))
-        elif path in directories:
-            rows.append(_directory(path))
-    return rows
+    wanted = dict.fromkeys(path.strip("/") for path in paths)
+    files = repository.files
+    return rows((p, files.get(p)) for p in wanted if p in files or p in directories)
 
 
 def next_page(url: str, query: Mapping[str, str], cursor: int) -> str:

@@ -19,6 +19,7 @@ import aiofiles
 from fastapi import Request, Response
 
 from cache_protocol.errors import DiskError
+from cache_protocol.names import shown
 from cache_protocol.ranges import Span, content_range
 from cache_protocol.routes import FILES, Resource
 from cache_server.core.key_ring import LONGEST_LIFE
@@ -26,8 +27,9 @@ from cache_server.data.answer import select
 from cache_server.data.plain import MARK
 from cache_server.data.request import RefusedError
 from cache_server.data.request import Request as Asked
-from cache_server.doors.hub.refusals import COMMIT, refuse
-from cache_server.doors.hub.repositories import Entry, Repository
+from cache_server.doors.hub.address import Question
+from cache_server.doors.hub.refusals import COMMIT, EntryNotFoundError, refuse
+from cache_server.doors.hub.repositories import Entry, Repository, is_commit
 from cache_server.doors.shelf import File
 from cache_server.http.manifests import Signer
 from cache_server.http.replicas import DataAddress, data_plane
@@ -63,6 +65,32 @@ class Found:
             "Accept-Ranges": "bytes",
             "Cache-Control": FOR_GOOD if self.by_commit else "private, no-cache",
         }
+
+
+def find(generation: Readable, repository: Repository, question: Question) -> Found:
+    """Return the file that ``question`` names.
+
+    Raises:
+        EntryNotFoundError: there is none; it says why, where somebody decided that.
+    """
+    entry = repository.files.get(question.path)
+    if entry is None:
+        raise EntryNotFoundError(
+            _why_not(generation, repository, question.path), commit=repository.commit
+        )
+    return Found(generation, repository, entry, is_commit(question.revision))
+
+
+def _why_not(generation: Readable, repository: Repository, path: str) -> str:
+    where = f"{repository.id} at {repository.commit}"
+    for model in generation.content.models:
+        for out in model.left_out:
+            if out.path == path:
+                return (
+                    f"{shown(path)} of {where} stays at its origin, because it can run code: "
+                    f"register the pipeline with allow_{out.why} to have it"
+                )
+    return f"{where} has no file {shown(path)} here"
 
 
 class Files:

@@ -25,12 +25,12 @@ def paths(rows):
 
 
 def test_a_tree_that_is_not_recursive_ends_at_the_first_directories():
-    rows = documents.tree(repository(), "", recursive=False)
+    rows = documents.rows(documents.tree(repository(), "", recursive=False))
     assert paths(rows) == [("directory", "a"), ("file", "top.safetensors")]
 
 
 def test_a_recursive_tree_has_every_directory_once_and_every_file():
-    rows = documents.tree(repository(), "", recursive=True)
+    rows = documents.rows(documents.tree(repository(), "", recursive=True))
     assert paths(rows) == [
         ("directory", "a"),
         ("directory", "a/b"),
@@ -41,7 +41,7 @@ def test_a_recursive_tree_has_every_directory_once_and_every_file():
 
 
 def test_a_directory_is_listed_with_paths_from_the_top():
-    rows = documents.tree(repository(), "a", recursive=False)
+    rows = documents.rows(documents.tree(repository(), "a", recursive=False))
     assert paths(rows) == [("directory", "a/b"), ("file", "a/near.txt")]
     assert documents.tree(repository(), "none", recursive=True) == []
 
@@ -71,7 +71,7 @@ def test_nothing_speaks_of_xet():
     one = repository()
     for said in (
         documents.model_info(one, blobs=True),
-        documents.tree(one, "", recursive=True),
+        documents.rows(documents.tree(one, "", recursive=True)),
         documents.paths_info(one, [f.path for f in FILES]),
         documents.refs([one], "main"),
     ):

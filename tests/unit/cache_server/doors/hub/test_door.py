@@ -14,7 +14,7 @@ from cache_server.core.content import ModelSpec
 from cache_server.core.hub_tokens import hub_spelling
 from cache_server.core.key_ring import LONGEST_LIFE
 from cache_server.core.tenants import Quotas, Tenant
-from cache_server.doors.hub import documents, routes
+from cache_server.doors.hub import documents, metadata, routes, views
 from cache_server.store.ticket_keys import TicketKeys
 from tests.unit.cache_server.doors.hub.conftest import LARGE, SMALL, SOURCE, fill, open_door
 
@@ -165,6 +165,14 @@ def test_a_tree_is_paged_by_links_that_stay_in_the_prefix(door, monkeypatch):
         "sub/empty.txt",
         "w.dat",
     ]
+
+
+def test_a_repository_of_very_many_files_is_listed_in_a_thread(api, warm, monkeypatch):
+    for module in (metadata, views):
+        monkeypatch.setattr(module, "MANY", 0)
+    (tree, info) = (api.ask("GET", f"{INFO}{path}").json for path in ("/tree/main", ""))
+    assert [row["path"] for row in tree] == ["config.json", "sub", "w.dat"]
+    assert len(info["siblings"]) == 3
 
 
 def test_the_next_page_of_a_directory_of_any_name_can_be_asked_for(api, bench, origin, monkeypatch):
