@@ -26,7 +26,13 @@ from tests.integration.content import chunks, write
 from tests.integration.programs import cache_of, exit_code, until
 from tests.integration.s3_programs import Access, access_to, require_s3_clients
 
-FILES = {"w.dat": chunks(5, more=77), "config.json": b"{}", "sub dir/é+b=.txt": b"odd"}
+TINY = b'{"x":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
+FILES = {
+    "w.dat": chunks(5, more=77),
+    "config.json": b"{}",
+    "sub dir/é+b=.txt": b"odd",
+    "tiny.safetensors": len(TINY).to_bytes(8, "little") + TINY + b"tiny",
+}
 SHA256 = hashlib.sha256(FILES["w.dat"]).hexdigest()
 FEW = {"max_attempts": 1}  # so that a test of an error does not wait for others
 
@@ -53,6 +59,10 @@ def slot(node: Node, hub: Hub, pipeline: str, repo: str) -> str:
 def warm(node: Node, slot: str) -> str:
     node.warm(slot)
     return slot
+
+
+def requests_of_the_api(node: Node) -> list[str]:
+    return [line for line in node.log.read_text().splitlines() if "cache_server.requests" in line]
 
 
 ALL = pytest.mark.parametrize("program", ["boto3", "aws", "s5cmd"])
@@ -209,13 +219,10 @@ def test_s5cmd_lists_and_copies_with_a_wildcard(access: Access, warm: str, tmp_p
         assert (tmp_path / path).read_bytes() == data
 
 
-@pytest.mark.parametrize("state", ["cold", "warm"])
 def test_the_runai_streamer_has_every_tensor(
-    access: Access, node: Node, pipeline: str, checkpoint: Path, state: str
+    access: Access, node: Node, pipeline: str, checkpoint: Path
 ) -> None:
     node.put(pipeline, {"m": f"file://{checkpoint}"})
-    if state == "warm":
-        node.warm(pipeline)
     shard = min(checkpoint.glob("*.safetensors"))
     truth = {
         name: hashlib.sha256(tensor.view(-1).view(torch.uint8).numpy()).hexdigest()
@@ -224,7 +231,18 @@ def test_the_runai_streamer_has_every_tensor(
     assert access.stream(pipeline, f"m/{shard.name}") == truth
 
 
-@ALL
+def test_no_program_asks_for_anything_outside_the_prefix(
+    access: Access, node: Node, warm: str, tmp_path: Path
+) -> None:
+    before = requests_of_the_api(node)  # it logs whatever is asked of it, refused or not
+    access.read("boto3", warm, "m/config.json", tmp_path / "b")
+    access.aws("s3", "ls", f"s3://{warm}/m/")
+    access.s5cmd("ls")
+    access.stream(warm, "m/tiny.safetensors")
+    assert requests_of_the_api(node) == before
+
+
+@pytest.mark.parametrize("program", ["boto3", "s5cmd"])
 def test_wrong_keys_read_nothing(access: Access, warm: str, program: str, tmp_path: Path) -> None:
     wrong = Access(access.endpoint, access.key, "wrong" * 8)
     with pytest.raises((AssertionError, ClientError), match=r"403|Forbidden|SignatureDoesNotMatch"):
