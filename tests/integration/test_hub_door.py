@@ -160,10 +160,13 @@ def test_a_warm_slot_is_read_whatever_the_hub_answers_and_the_hub_is_not_asked(
     assert asked_of(hub, door.repo) == asked
 
 
-def test_a_cold_slot_waits_out_a_hub_that_limits_its_rate(door: Door, hub: Hub) -> None:
-    limited = {"status": 429, "headers": {"Retry-After": "1"}}
-    hub.order(Fault(f"{door.repo}/", at="cdn", **limited))
-    hub.order(Fault(f"{door.repo}/resolve", at="hub", **limited))
+@pytest.mark.parametrize(("status", "headers"), [(429, {"Retry-After": "1"}), (503, {})])
+def test_a_client_waits_out_a_hub_that_limits_its_rate_or_falls_over_while_a_slot_fills(
+    door: Door, hub: Hub, status: int, headers: dict[str, str]
+) -> None:
+    hub.order(Fault(f"{door.repo}/", at="cdn", status=status, headers=headers))
+    hub.order(Fault(f"{door.repo}/resolve", at="hub", status=status, headers=headers))
+    hub.order(Fault(f"{door.repo}/", at="cdn", chunk=1, after=10**6, reset=True))
     assert tree(door.snapshot()) == FILES
 
 

@@ -2,10 +2,13 @@
 
 import json
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPSConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -157,3 +160,16 @@ def test_a_program_of_the_hub_downloads_over_tls(
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert {name: (scratch / "to" / name).read_bytes() for name in FILES} == FILES
+
+
+def test_the_next_page_of_a_listing_is_at_the_same_scheme(node: Node, authority: Authority) -> None:
+    place = urlsplit(node.control).netloc.replace("127.0.0.1", "localhost")
+    trust = ssl.create_default_context(cafile=authority.ca)
+    connection = HTTPSConnection(place, timeout=30, context=trust)
+    headers = {"Authorization": f"Bearer {node.token}"}
+    connection.request("GET", "/hf/voice/api/models/voice/m/tree/main?limit=1", headers=headers)
+    answer = connection.getresponse()
+    link = answer.getheader("Link")
+    connection.close()
+    assert link is not None
+    assert link.startswith(f"<https://{place}/hf/voice/api/models/voice/m/tree/main?")
