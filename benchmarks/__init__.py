@@ -6,5 +6,7 @@ Reading order: ``pull`` (the rows and their promises) · ``warm_rows``, ``cold_r
 (what rows share) · ``checkpoints`` (models to move) · ``node``, ``hub``, ``nginx`` (real programs
 that serve) · ``replica``, ``readers``, ``first_request`` (what is measured) · ``floor``, ``disk``,
 ``download`` (the fastest that this machine and an origin can do) · ``peers`` (the same job by
-other programs) · ``memory``, ``resident``, ``threads``, ``children`` (small tools).
+other programs) · ``device`` and ``device_rows`` (the same for a GPU's memory), ``device_load``,
+``device_rates``, ``device_peers`` (their processes), ``bare_node`` (a node where there is only
+torch) · ``memory``, ``resident``, ``threads``, ``children`` (small tools).
 """

@@ -1,0 +1,150 @@
+"""How each row about a device is measured: fresh processes, in turns with their reference."""
+
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks import device_peers
+from benchmarks.checkpoints import write_checkpoint
+from benchmarks.children import result_of, serving
+from benchmarks.device_load import DEVICE
+from benchmarks.harness import Outcome, SkippedError, speed_ratio
+
+Load = dict[str, Any]  # what ``device_load time`` prints
+
+
+@dataclass
+class OnDevice:
+    """One run: a checkpoint, a node beside it, and the driver that is measured."""
+
+    asked: int  # bytes
+    rounds: int
+    lanes: int
+    driver: str  # "cuda" or "fake"
+    directory: str | None
+    loads: list[Load] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Safetensors files of about the size asked for."""
+        made = tempfile.TemporaryDirectory(prefix="warmline-device-", dir=self.directory)
+        out = Path(self._stack.enter_context(made))
+        write_checkpoint(out, self.asked, shards=4)
+        return sorted(out.glob("*.safetensors"))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(path.stat().st_size for path in self.files)
+
+    @cached_property
+    def server(self) -> str:
+        """URL of a node that serves the files until the end."""
+        return self._stack.enter_context(serving("benchmarks.bare_node", *self.files))
+
+    @property
+    def torch_device(self) -> str:
+        """Where other libraries bring tensors to."""
+        return DEVICE if self.driver == "cuda" else "cpu"
+
+    def load(self, local: str = "auto") -> Load:
+        """Load in a fresh process; from the node's files on this host, or with "off" by TCP."""
+        server = self.server  # it starts before the clock
+        result: Load = result_of(
+            "benchmarks.device_load",
+            "time",
+            server,
+            self.driver,
+            self.lanes,
+            BENCH_EXEC=repr(time.monotonic()),
+            REPLICA_AGENT_LOCAL_SOCKET=local,
+        )
+        if local == "auto":
+            self.loads.append(result)
+        return result
+
+    def seconds(self, local: str = "auto") -> float:
+        """Return how long ``load`` took once the driver had started."""
+        taken: float = self.load(local)["after_driver"]
+        return taken
+
+
+def bound(run: OnDevice) -> Outcome:
+    """Compare a load to the slower of pinned copies and cached reads."""
+    copies: list[float] = []
+    reads: list[float] = []
+
+    def fastest() -> float:
+        size = min(run.size, 4 * 2**30)
+        copies.append(result_of("benchmarks.device_rates", "copy", run.driver, size))
+        reads.append(result_of("benchmarks.device_rates", "read", run.lanes, *run.files))
+        return run.size / min(copies[-1], reads[-1])
+
+    outcome = speed_ratio(run.seconds, fastest, run.rounds, run.size)
+    both = (
+        f"copies {statistics.median(copies) / 1e9:.1f} GB/s, "
+        f"reads {statistics.median(reads) / 1e9:.1f} GB/s"
+    )
+    return Outcome(outcome.value, outcome.ours, both, outcome.samples)
+
+
+def network(run: OnDevice) -> Outcome:
+    """Compare a load from the node's own files to one over TCP."""
+    return speed_ratio(run.seconds, partial(run.seconds, "off"), run.rounds, run.size)
+
+
+def peer(name: str, run: OnDevice) -> Outcome:
+    """Compare a load to another library's, the device open in both."""
+    if not device_peers.is_there(name):
+        raise SkippedError(f"{device_peers.MODULES[name]} is not installed")
+    theirs = partial(
+        result_of, "benchmarks.device_peers", name, run.torch_device, *map(str, run.files)
+    )
+    return speed_ratio(run.seconds, theirs, run.rounds, run.size)
+
+
+def host_memory(run: OnDevice) -> Outcome:
+    """Say what a load takes of the host's memory, in MB: what it starts from is not counted."""
+    if run.driver != "cuda":
+        raise SkippedError("the fake driver's device memory is the host's")
+    taken = [load["host"] / 1e6 for load in run.loads or [run.load()]]
+    return Outcome(statistics.median(taken), f"{statistics.median(taken):.0f} MB", "", taken)
+
+
+def _compared(run: OnDevice) -> dict[str, int]:
+    result: dict[str, int] = result_of(
+        "benchmarks.device_load",
+        "compare",
+        run.server,
+        run.driver,
+        run.lanes,
+        *run.files,
+        REPLICA_AGENT_LOCAL_SOCKET="auto",
+    )
+    return result
+
+
+def device_memory(run: OnDevice) -> Outcome:
+    """Compare the device memory that is gone after a load to the model."""
+    if run.driver != "cuda":
+        raise SkippedError("a fake device does not share its memory with others")
+    taken = _compared(run)["taken"]
+    return Outcome(taken / run.size, f"{taken / 1e6:.0f} MB", f"model {run.size / 1e6:.0f} MB")
+
+
+def identical(run: OnDevice) -> Outcome:
+    """Count the tensors that are not those of the safetensors library."""
+    found = _compared(run)
+    return Outcome(found["different"], f"{found['tensors']} tensors", "safetensors.load_file")
