@@ -14,6 +14,7 @@ from cache_server.fill.turns import Turns
 
 MAX_FILLS = 4  # at once, 8 connections each
 MAX_WAITING = 64  # of one tenant that has a quota
+MAX_OF_TENANT = 256  # that run or wait, of one without: each takes a thread, and more to look up
 
 
 class FillTurns:
@@ -28,8 +29,7 @@ class FillTurns:
     def check(self, tenant: str) -> None:
         """Say whether ``tenant`` may begin one more; QuotaError when as many wait as may."""
         limit = self._limit_of(tenant)
-        bound = limit + MAX_WAITING if limit else limit  # who may have none waits for nothing
-        check_share("fills that run or wait", tenant, self._attempts[tenant], bound)
+        check_share("fills that run or wait", tenant, self._attempts[tenant], _bound(limit))
 
     def begins(self, tenant: str) -> None:
         """Count an attempt, from its first moment."""
@@ -44,3 +44,10 @@ class FillTurns:
     def turn(self, tenant: str, check: Callable[[], None]) -> AbstractContextManager[None]:
         """Wait for a turn and hold it; ``check`` is called meanwhile, and raises to end it."""
         return self._turns.turn(tenant, check)
+
+
+def _bound(limit: int | None) -> int:
+    """Return how many of a tenant run or wait, of which ``limit`` may run at once."""
+    if limit is None:
+        return MAX_OF_TENANT
+    return limit + MAX_WAITING if limit else 0  # who may have none waits for nothing

@@ -50,6 +50,7 @@ from cache_server.store.stored_file import StoredFile
 log = logging.getLogger(__name__)
 
 TICK = 0.5  # seconds within which a stopped attempt is noticed while its origins are asked
+MAX_ASKED = 8  # models of one pipeline whose origins are asked at once; each takes a thread
 
 
 class Filling:
@@ -322,13 +323,14 @@ class Filling:
                 self._running.discard(asked)
 
     def _content(self, registration: Registration, asked: Resolution) -> Content:
-        """Ask all origins at once; the first that says no ends it, whatever the others do."""
+        """Ask origins side by side; the first that says no ends it, whatever the others do."""
 
         def pause(seconds: float) -> None:
             if asked.stopped.wait(seconds):
                 raise FillStoppedError("nobody needs the answer any more")
 
-        pool = ThreadPoolExecutor(len(registration.models), thread_name_prefix="resolve")
+        most = min(len(registration.models), MAX_ASKED)
+        pool = ThreadPoolExecutor(most, thread_name_prefix="resolve")
         try:
             terms = registration.terms
             answers = [

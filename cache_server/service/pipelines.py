@@ -17,6 +17,7 @@ from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch
 from cache_server.service.filling import Filling
 from cache_server.service.inventory import Inventory
+from cache_server.service.lookups import Lookups
 from cache_server.service.registrations import check_registration
 from cache_server.service.slot import Slot, end_work
 
@@ -53,7 +54,7 @@ class Pipelines:
         self._lock = lock
         self._registry = registry
         self._inventory = inventory
-        self._filling = filling
+        self._lookups = Lookups(lock, filling.resolve, self._is_there)
         self._departures = departures
         self._disk = disk
         self._clocks = clocks
@@ -108,6 +109,13 @@ class Pipelines:
                 self._registry.put(registration, self._clocks.now())
                 slot.registration = registration
 
+    def close(self) -> None:
+        """Ask no further origin what a pipeline consists of."""
+        self._lookups.close()
+
+    def _is_there(self, slot: Slot) -> bool:
+        return self._inventory.slots.get(slot.registration.key) is slot
+
     def _register(self, wanted: Registration, pinned: bool | None) -> bool:  # noqa: FBT001
         with self._lock:
             old = self._inventory.slots.get(wanted.key)
@@ -130,7 +138,7 @@ class Pipelines:
         self._disk.check()
         self._registry.put(registration, self._clocks.now())
         slot = Slot(registration, loaded=True)
-        self._filling.resolve(slot)
+        self._lookups.ask(slot)
         self._inventory.slots[registration.key] = slot
 
     def _check_count(self, tenant: str) -> None:
@@ -149,7 +157,7 @@ class Pipelines:
             old.registration = registration
             return False
         slot = Slot(registration, loaded=True, asked=old.asked, replaces=old)
-        self._filling.resolve(slot)  # first: if it cannot begin, nobody waits for the old one's end
+        self._lookups.ask(slot)  # first: if it cannot begin, nobody waits for the old one's end
         self._inventory.slots[registration.key] = slot
         return True
 

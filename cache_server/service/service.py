@@ -205,6 +205,7 @@ class Service:
         """End fills, and tell all who wait for them; their chunks are kept."""
         self._ending.closing.set()
         self._house.proactive.close()
+        self.pipelines.close()
         self._filling.reconciled.set()
         self._filling.stop()
         self._passing.close()

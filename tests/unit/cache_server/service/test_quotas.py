@@ -219,6 +219,14 @@ def test_more_fills_than_may_wait_are_refused(filling, quotas, monkeypatch):
     filling.service.ensure(ONE).result()  # who joins is not one more
 
 
+def test_without_a_quota_too_there_is_an_end_to_what_may_wait(filling, monkeypatch):
+    monkeypatch.setattr("cache_server.service.fill_turns.MAX_OF_TENANT", 2)
+    begin(filling, ONE)
+    begin(filling, TWO)
+    with pytest.raises(QuotaError, match="2 fills that run or wait"):
+        begin(filling, THREE)
+
+
 def test_a_tenant_without_fills_is_refused_at_once(bench, quotas):
     assert MAX_WAITING > 0
     quotas["small"] = Quotas(fills=0)
