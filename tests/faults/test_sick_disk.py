@@ -90,6 +90,19 @@ def test_a_replica_whose_bytes_the_disk_refuses_gets_them_when_it_is_well(
     assert cache_of(node, "warm")["warm"]
 
 
+def test_a_replica_that_reads_the_nodes_file_itself_has_an_error_of_a_read_and_then_its_bytes(
+    disk: FaultyDisk, node: Node
+) -> None:
+    with ExitStack() as reading:
+        forget(slot_file(node, "warm", "a.dat"))
+        with disk.failing():
+            reader = reading.enter_context(replica(node, "warm", REPLICA_AGENT_LOCAL_SOCKET="auto"))
+            until(lambda: "cannot be read" in node.log.read_text())
+        said = reader.finished()
+    assert said["files"] == digests(FILES)
+    assert "Input/output error" in said["remarks"][0]
+
+
 def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_memory(
     disk: FaultyDisk, node: Node, scratch: Path
 ) -> None:

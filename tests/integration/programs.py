@@ -188,9 +188,9 @@ class Replica:
 
 
 @contextmanager
-def replica(node: Node, pipeline: str, *flags: object) -> Iterator[Replica]:
+def replica(node: Node, pipeline: str, *flags: object, **env: str) -> Iterator[Replica]:
     """Start a replica that brings ``pipeline`` into memory; killed at the end if need be."""
-    env = agent_environment(node)
+    env = agent_environment(node) | env
     with running("tests.integration.replica", pipeline, *flags, env=env) as process:
         watched = Replica(process)
         try:

@@ -71,7 +71,13 @@ def main() -> int:
     with Pipeline(pull, memory) as pipeline:
         try:
             _watch(pull)
-            _say(files=dict(_digests(pipeline)), wire=pull.transfer().wire_bytes)
+            files, transfer = dict(_digests(pipeline)), pull.transfer()
+            _say(
+                files=files,
+                wire=transfer.wire_bytes,
+                local=transfer.local_bytes,
+                remarks=transfer.remarks,
+            )
         except CacheError as error:
             _say(error=error.code, detail=str(error))
             return exit_code(error)
