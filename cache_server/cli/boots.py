@@ -56,7 +56,7 @@ def boots_table(reports: list[dict[str, Any]]) -> Table:
             foreign(boot["source"], style="" if boot["ok"] else "red"),
             show_size(boot["bytes"]),
             f"{boot['weight_wait']:.2f} s",
-            f"{boot['time_to_ready']:.2f} s",
+            f"{boot['time_to_ready']:.2f} s" if boot["ok"] else "failed",
             foreign(boot.get("reason") or ""),
         )
     return table

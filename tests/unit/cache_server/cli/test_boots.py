@@ -33,6 +33,12 @@ def test_phases_are_bars_on_one_axis_in_the_order_in_which_they_begin():
     assert [len(bar) - len(bar.lstrip()) for bar in columns[3]] == [0, 12, 49]
 
 
+def test_a_boot_that_failed_says_so_without_colour(node, plane, bench):
+    bench.put()
+    report(plane, ok=False, reason="wrong bytes")
+    assert node("boots")[1].splitlines()[-1].split()[-3:] == ["failed", "wrong", "bytes"]
+
+
 def test_a_boot_without_phases_has_no_bars():
     assert phases_table(BOOT | {"phases": []}).row_count == 0
 
