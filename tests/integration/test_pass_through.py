@@ -1,5 +1,6 @@
 """A pipeline that the node has no room for: its replicas boot all the same, from the origin."""
 
+import hashlib
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from tests.integration.programs import (
     replica,
     until,
 )
+from tests.integration.s3_programs import access_to
 
 CAPACITY = 3 * CHUNK_SIZE  # of the node; every pipeline here but one needs more
 FILES = {"a.dat": chunks(5, more=77), "b.json": b"{}"}
@@ -75,6 +77,13 @@ def test_a_replica_of_a_pipeline_without_room_has_its_files_and_its_report_says_
     assert (report["source"], report["ok"]) == ("pass-through", True)
     assert report["reason"].startswith("capacity: 42.0 MB needed")
     assert report["verified_bytes"] == size(FILES)
+
+
+def test_a_client_of_s3_reads_what_there_is_no_room_for(
+    full_node: Node, refused: str, scratch: Path
+) -> None:
+    sha256 = access_to(full_node).read("boto3", refused, "m/a.dat", scratch / "a.dat")
+    assert sha256 == hashlib.sha256(FILES["a.dat"]).hexdigest()
 
 
 @pytest.mark.parametrize("handover", [True, False], ids=["in memory", "as files"])
