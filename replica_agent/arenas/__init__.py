@@ -1,5 +1,5 @@
 """Where a model's bytes land. Each module is an ``Arena`` of ``replica_agent.ports``.
 
 Reading order: ``host`` (memory that views are taken of) · ``directory`` (files on disk) ·
-``room`` (how much memory there is to take).
+``room`` (how much memory there is to take) · ``cuda`` (a GPU's memory).
 """
