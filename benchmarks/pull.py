@@ -25,6 +25,7 @@ ROWS: tuple[Row[Bench], ...] = (
     Row("floor", "warm pull / bare sendfile → recv_into", at_least(0.85), warm_rows.floor),
     Row("mapped", "the same, every page looked at", at_least(0.85), warm_rows.mapped),
     Row("disk", "pull, pages dropped / plain parallel read", at_least(0.8), warm_rows.dropped),
+    Row("local", "node on this host, warm pull / over TCP", at_least(1.8), warm_rows.local),
     Row("tls", "warm pull with TLS / the same in plain text", at_least(0.4), warm_rows.tls),
     Row("aria2c", "warm pull / aria2c -x8, nginx to tmpfs", at_least(1.5), warm_rows.aria2c),
     Row("snapshot", "warm pull / hub snapshot_download", at_least(3), warm_rows.snapshot),

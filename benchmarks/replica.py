@@ -1,6 +1,6 @@
 """One replica that pulls a pipeline into memory and checks every byte, without torch.
 
-    python -m benchmarks.replica PIPELINE     prints {"seconds", "mapped", "size", "resident"}
+    python -m benchmarks.replica PIPELINE     prints one line of JSON, see the end
 
 The clock starts after the imports and before the manifest is asked for, so before the memory is
 made. ``seconds`` is until every byte is in the arena and confirmed; ``mapped`` until this process
@@ -26,18 +26,30 @@ def pull(node: Node, pipeline: str) -> float:
     return measure(node, pipeline)["seconds"]
 
 
+def pull_here(node: Node, pipeline: str) -> float:
+    """Return the seconds of a replica that reads the node's own files; RuntimeError if it did not.
+
+    It is on the node's host, as every replica here, and the only one that makes use of it.
+    """
+    result = measure(node, pipeline, REPLICA_AGENT_LOCAL_SOCKET="auto")
+    if result["local"] != result["size"]:
+        raise RuntimeError(f"{result['local']} of {result['size']} bytes were read on this host")
+    return result["seconds"]
+
+
 def pull_mapped(node: Node, pipeline: str) -> float:
     """Return the same with every page mapped into the replica and looked at."""
     return measure(node, pipeline)["mapped"]
 
 
-def measure(node: Node, pipeline: str) -> dict[str, float]:
+def measure(node: Node, pipeline: str, **env: str) -> dict[str, float]:
     """Run a fresh replica of ``pipeline``; return what it printed."""
     result: dict[str, float] = result_of(
         "benchmarks.replica",
         pipeline,
         REPLICA_AGENT_SERVER=node.control,
         REPLICA_AGENT_TOKEN=node.token,
+        **env,
         **({} if node.ca is None else {"REPLICA_AGENT_CA": str(node.ca)}),
     )
     return result
@@ -53,8 +65,10 @@ def _main(pipeline_id: str) -> None:
                 sum(pipeline[name].read(path)[::PAGE])
         mapped = time.perf_counter() - begun
         resident = memory_of(os.getpid(), "VmHWM")
-        size = pipeline.report()["verified_bytes"]
-    print(json.dumps({"seconds": seconds, "mapped": mapped, "size": size, "resident": resident}))
+        report = pipeline.report()
+    result = {"seconds": seconds, "mapped": mapped, "resident": resident}
+    sizes = {"size": report["verified_bytes"], "local": report.get("local_bytes", 0)}
+    print(json.dumps(result | sizes))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from benchmarks.bench import LANES, Bench
 from benchmarks.children import result_of, serving
 from benchmarks.harness import Outcome, SkippedError, speed_ratio
 from benchmarks.node import Node
-from benchmarks.replica import pull, pull_mapped
+from benchmarks.replica import pull, pull_here, pull_mapped
 
 
 def floor(bench: Bench) -> Outcome:
@@ -30,6 +30,15 @@ def _against_the_floor(bench: Bench, ours: Callable[[Node, str], float]) -> Outc
             bench.rounds,
             bench.size,
         )
+
+
+def local(bench: Bench) -> Outcome:
+    return speed_ratio(
+        partial(pull_here, bench.node, bench.warm),
+        partial(pull, bench.node, bench.warm),
+        bench.rounds,
+        bench.size,
+    )
 
 
 def tls(bench: Bench) -> Outcome:
