@@ -14,6 +14,7 @@ are copied to where they were asked for one by one, and the report says why.
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -131,16 +132,19 @@ class LoadedModel:
 
         Raises:
             MalformedError: a header lies, or two files have a tensor of one name.
+            GenerationGoneError: the model is on a device that has failed since.
             CacheError: the pull failed.
         """
-        return {entry.name: content.tensor(entry) for content, entry in self._entries()}
+        with _telling_of_a_loss(self._name):
+            return {entry.name: content.tensor(entry) for content, entry in self._entries()}
 
     def arrays(self) -> "dict[str, np.ndarray[Any, Any]]":
         """Do as ``state_dict``, with read-only numpy arrays on the host.
 
         They are views, of a model on a device copies; see ``views`` for rare dtypes.
         """
-        return {entry.name: content.array(entry) for content, entry in self._entries()}
+        with _telling_of_a_loss(self._name):
+            return {entry.name: content.array(entry) for content, entry in self._entries()}
 
     def stream(self) -> "Iterator[tuple[str, torch.Tensor]]":
         """Yield ``(name, tensor)`` in the order in which tensors become whole.
@@ -163,8 +167,10 @@ class LoadedModel:
                     yield name, tensor
             except ReplacedError as error:
                 if handed_out:
-                    raise _gone(self._name, error) from error
+                    raise _gone(self._name, error.__cause__) from error
                 transfer = self._pull.transfer(after=transfer)
+            except ArenaLostError as error:
+                raise _gone(self._name, error) from error
             else:
                 return
 
@@ -181,7 +187,8 @@ class LoadedModel:
         transfer = self._confirmed()
         for number, file in enumerate(_files(transfer, self._name)):
             if file.path == path:
-                return self._content(transfer, number)[:]
+                with _telling_of_a_loss(self._name):
+                    return self._content(transfer, number)[:]
         raise FileNotFoundError(f"{self._name} has no file {path!r}")
 
     def _entries(self) -> Iterator[tuple[Content, TensorEntry]]:
@@ -240,9 +247,17 @@ def _whole(
     yield from made
 
 
-def _gone(model: str, error: ReplacedError) -> GenerationGoneError:
-    lost = error.__cause__ if isinstance(error.__cause__, ArenaLostError) else None
-    why = f"was lost with its device: {lost}" if lost else "was replaced during the load"
+@contextmanager
+def _telling_of_a_loss(model: str) -> Iterator[None]:
+    try:
+        yield
+    except ArenaLostError as error:
+        raise _gone(model, error) from error
+
+
+def _gone(model: str, cause: BaseException | None) -> GenerationGoneError:
+    lost = isinstance(cause, ArenaLostError)
+    why = f"was lost with its device: {cause}" if lost else "was replaced during the load"
     return GenerationGoneError(f"{model} {why}; load again")
 
 

@@ -309,6 +309,15 @@ def test_a_stream_says_so_when_the_device_fails_after_it_handed_tensors_out(driv
             assert pipeline["llm"].read(FILE) == SAVED
 
 
+@pytest.mark.parametrize("way", ["state_dict", "arrays", "stream"])
+def test_a_device_that_fails_after_the_load_says_so_to_who_asks_then(driver, saved, way):
+    with FakeNode({"llm": saved}) as node, on_devices(node, driver) as pipeline:
+        pipeline.wait()
+        driver.fail("copy_out", error="CUDA_ERROR_LAUNCH_FAILED")
+        with pytest.raises(GenerationGoneError, match=r"llm was lost with its device.*LAUNCH"):
+            list(getattr(pipeline["llm"], way)())
+
+
 def test_a_device_that_fails_where_the_host_has_no_room_either_is_an_error(driver, saved):
     driver.busy = {0}
     with (
