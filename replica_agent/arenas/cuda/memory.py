@@ -61,7 +61,7 @@ class DeviceMemory:
         self._driver: Driver | None = None
         self._devices: dict[int, Device] = {}
         self._failed: dict[int, str] = {}
-        self._lock = threading.Lock()  # of ``_failed``
+        self._lock = threading.Lock()  # of the two above
 
     @property
     def notes(self) -> list[str]:
@@ -81,10 +81,10 @@ class DeviceMemory:
         """
         self._placement.check(manifest.models)
         arenas: dict[str, Arena] = {}
-        for index in self._placement.indices(manifest.models):
-            arenas |= self._on_device(index, manifest)
-        rest = {name: m for name, m in manifest.models.items() if name not in arenas}
         try:
+            for index in self._placement.indices(manifest.models):
+                arenas |= self._on_device(index, manifest)
+            rest = {name: m for name, m in manifest.models.items() if name not in arenas}
             arenas |= self._host.open_arenas(replace(manifest, models=rest)) if rest else {}
         except Exception:
             for arena in arenas.values():
@@ -142,6 +142,7 @@ class DeviceMemory:
     def _lose(self, index: int, error: DriverError) -> None:
         with self._lock:
             self._failed.setdefault(index, str(error))
+            self._devices.pop(index, None)  # let go of, once nobody uses its memory any more
 
 
 def _check_room(device: Device, models: Mapping[str, Model]) -> None:

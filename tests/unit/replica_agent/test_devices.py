@@ -340,6 +340,17 @@ def test_an_index_that_no_device_has_is_an_error_that_names_those_there_are(driv
         pipeline.wait()
 
 
+def test_a_mistake_about_one_device_leaves_nothing_on_another(driver):
+    where = {"llm": "cuda:0", "tts": "cuda:2"}
+    with (
+        FakeNode({"llm": little(), "tts": little()}) as node,
+        on_devices(node, driver, where) as pipeline,
+        pytest.raises(MalformedError, match="no cuda:2"),
+    ):
+        pipeline.wait()
+    assert (driver.pinned, driver.streams, driver.events) == (0, {}, {})
+
+
 def test_a_model_that_the_pipeline_does_not_have_is_an_error(driver, saved):
     with (
         FakeNode({"llm": saved}) as node,
