@@ -20,7 +20,7 @@ def test_of_those_who_wait_for_one_generation_no_more_than_the_bound_take_a_thre
         waiting = [stack.enter_context(node.connect()) for _ in range(FEW.generation)]
         for reader in waiting:
             reader.ask(target("a", kind=kind))
-        running = node.plane._poller._responder._answers._running
+        running = node.plane._answers._running
         assert settled(lambda: [len(each) for each in running.values()] == [FEW.generation])
         with node.connect() as further:
             reply = further.get(target("a", kind=kind))

@@ -33,7 +33,7 @@ def hello(authority: Authority) -> bytes:
 
 def shaken(certificates: Certificates, parts: list[bytes]) -> bool:
     """Feed ``parts`` to a session; return whether its handshake came to an end."""
-    session = Session(certificates())
+    session = Session.begin(certificates())
     for part in parts:
         session.feed(part)
         try:
