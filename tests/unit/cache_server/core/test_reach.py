@@ -42,7 +42,9 @@ def test_a_private_address_is_permitted_to_nobody_by_itself(address):
     assert not parse_reach("").permits("cdn.example", address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
 def test_a_public_address_is_permitted(address):
     assert parse_reach("").permits("cdn.example", address)
 
