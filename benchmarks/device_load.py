@@ -85,7 +85,7 @@ def _time(server: str, driver: str, lanes: int) -> dict[str, object]:
 def _last_chunk(pull: Pull) -> float:
     """Wait until the last chunk was accepted, its copy queued; return when that was."""
     transfer, seen = pull.transfer(), 0
-    while transfer.models[MODEL].arrivals is not None and any(f.missing for f in transfer.files):
+    while any(file.missing for file in transfer.files):
         seen += len(transfer.arrivals(MODEL, seen))
     return time.monotonic()
 

@@ -181,6 +181,15 @@ def test_a_lost_connection_is_made_up_for(driver, saved):
             assert same(pipeline["llm"].state_dict(), WEIGHTS)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_chunk_whose_digest_did_not_come_is_brought_again(driver, saved, lanes):
+    with FakeNode({"llm": saved}) as node:
+        node.faults.raw += [("digests", b"HTTP/1.1 200 OK\r\n\r\n")] * 3
+        with on_devices(node, driver, lanes=lanes) as pipeline:
+            assert same(pipeline["llm"].state_dict(), WEIGHTS)
+    assert len(node.requests("files")) > -(-len(SAVED) // CHUNK_SIZE) + 1
+
+
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_files_of_a_node_on_this_host_are_read_into_the_ring(driver, saved, tmp_path, lanes):
     models = {"llm": saved, "tts": {"w": SAVED[::-1]}}
