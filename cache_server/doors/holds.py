@@ -76,7 +76,7 @@ class Holds:
             hold.used = now
             return
         with self._lock:
-            hold = self._holds.get(name)
+            hold = self._holds.get(name)  # somebody may have been faster
             if hold is not None and self._keep(hold, now):
                 hold.used = now
             else:
@@ -88,17 +88,19 @@ class Holds:
         now, busy = self._monotonic(), self._busy()
         idle = IDLE_AT_THE_END if self._service.draining else IDLE
         with self._lock:
+            alive = self._service.leases.alive()  # once: there may be thousands
             for name, hold in list(self._holds.items()):
                 if name[1] in busy:
                     hold.used = now
-                if now - hold.used > idle or not self._keep(hold, now):
+                kept = hold.lease in alive and self._keep(hold, now)
+                if now - hold.used > idle or not kept:
                     del self._holds[name]
                     self._service.leases.give_back(hold.lease)
 
     def _keep(self, hold: _Hold, now: float) -> bool:
         """Renew the lease of ``hold`` where that is due; return whether it is still one."""
         if now - hold.renewed < RENEWAL:
-            return self._service.leases.holder(hold.lease) is not None
+            return True
         try:
             self._service.leases.renew(hold.lease)
         except GenerationGoneError:

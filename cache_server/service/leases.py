@@ -91,6 +91,11 @@ class Leases:
             hold = self._live().get(lease)
             return None if hold is None else hold.generation
 
+    def alive(self) -> set[str]:
+        """Return the leases that hold something."""
+        with self._lock:
+            return set(self._live())
+
     def held(self) -> set[str]:
         """Return the generations that somebody holds."""
         with self._lock:

@@ -1,5 +1,7 @@
 """Leases for programs that know of none."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from cache_protocol.errors import DrainingError
@@ -107,3 +109,10 @@ def test_a_node_that_is_being_stopped_does_not_wait_for_who_only_might_come_back
     bench.clock.advance(IDLE_AT_THE_END + 1)
     holds.upkeep()
     assert readers(bench) == 0
+
+
+def test_connections_that_begin_at_once_are_one_reader(bench, holds, generation):
+    with ThreadPoolExecutor(8) as threads:
+        for taken in [threads.submit(holds.take, SOMEBODY, generation) for _ in range(64)]:
+            taken.result()
+    assert readers(bench) == 1
