@@ -131,6 +131,8 @@ class Lane:
         state = self._transfer.files[self._under_way[0].file]
         if self._under_way[0].missing(state.file.size).size:
             self._receive_bytes(connection, state)
+        else:  # all of it was read here: read on while its digests are on their way
+            self._ask_ahead(connection, wait=False)
         part = self._under_way[0]
         entries = _entries(part.chunks)
         check_part(connection.head(), entries, chunk_count(state.file.size) * DIGEST_SIZE)
