@@ -262,7 +262,7 @@ def test_a_slot_in_use_is_evicted_by_force_alone_and_open_readers_finish(bench, 
     generation = bench.open()
     lease = bench.grant(generation)
     file = generation.file("m", "w.dat")
-    with pytest.raises(SlotInUseError, match="1 replicas"):
+    with pytest.raises(SlotInUseError, match="1 replica reads"):
         bench.service.removal.evict(VOICE, force=False)
     with open(file.open(), "rb") as reader:
         assert bench.service.removal.evict(VOICE, force=True) == SIZE
