@@ -25,7 +25,7 @@ class Limits:
     wait_slice: float = 2.0  # between two looks whether a reader that waits is still there
     wait_time: float = 600.0  # for one chunk; a fill that is stuck fails long before
     soon: float = 4.5  # to the first byte, for a client of the hub: it gives up after ten
-    # To the first byte, for a dialect's client, after what the dialect itself has waited: boto3 gives
-    # up on a silent server after 60 s in all, and comes back as gladly after a status.
+    # To the first byte, for a dialect's client, after what the dialect itself has waited: boto3
+    # gives up on a silent server after 60 s in all, and comes back as gladly after a status.
     first_byte: float = 30.0
     accept_pause: float = 0.5  # after the process ran out of descriptors
