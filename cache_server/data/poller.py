@@ -1,8 +1,8 @@
 """The one thread that accepts, waits and closes: who is idle, who works, who leaves.
 
-    accept ──> PARKED ──request whole──> at work ──Fate──> PARKED | DRAINING | closed
-                  ├──not a request, too slow, too many──> DRAINING ──> closed
-                  └──part of a handshake──> Handshakes ──Fate──> PARKED | closed
+    accept, adopt ──> PARKED ──request whole──> at work ──Fate──> PARKED | DRAINING | closed | home
+                        ├──not a request, too slow, too many──> DRAINING ──> closed
+                        └──part of a handshake──> Handshakes ──Fate──> PARKED | closed
 
 Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes: a
 crowd that only waits keeps no replica out.
@@ -118,14 +118,17 @@ class Poller:
     def _turn(self) -> None:
         self._watch_listener()
         for fd, _ in self._epoll.poll(self._tick):
-            try:
-                self._handle(fd)
-            except Exception:
-                # One peer must not end the plane for the others.
-                log.exception("the poller failed on a connection")
-                self._tally.refused("unexpected")
-                self._drop(fd)
+            self._try(fd, partial(self._handle, fd))
         self._end_late_ones()
+
+    def _try(self, fd: int, step: Callable[[], None]) -> None:
+        """Run ``step`` of the connection ``fd``: one peer must not end the plane for the others."""
+        try:
+            step()
+        except Exception:
+            log.exception("the poller failed on a connection")
+            self._tally.refused("unexpected")
+            self._drop(fd)
 
     def _handle(self, fd: int) -> None:
         if fd == self._wake:
@@ -288,7 +291,8 @@ class Poller:
         while self._returned:
             self._settle(*self._returned.popleft())
         while self._adopted:
-            self._take_in(self._adopted.popleft())
+            connection = self._adopted.popleft()
+            self._try(connection.sock.fileno(), partial(self._take_in, connection))
 
     def _take_in(self, connection: Connection) -> None:
         self._welcome(connection)

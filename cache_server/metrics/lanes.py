@@ -43,9 +43,11 @@ class LaneCounts(Protocol):
 
 def lane_families(lanes: LaneCounts) -> Iterator[Metric]:
     """Return everything about the data plane."""
-    yield gauge("lanes", "Connections of replicas to the data plane.", lanes.connections)
+    yield gauge(
+        "lanes", "Connections to the data plane, those of the S3 door too.", lanes.connections
+    )
     yield gauge("answers_running", "Answers of the data plane that run now.", lanes.active)
-    yield counter("served_bytes", "Bytes that replicas were sent.", lanes.bytes_sent)
+    yield counter("served_bytes", "Bytes of bodies that the data plane sent.", lanes.bytes_sent)
     yield counter("data_requests", "Requests to the data plane.", lanes.requests)
     yield counters(
         "data_failures",
