@@ -243,6 +243,7 @@ def test_a_pipeline_is_closed_while_copies_are_under_way(driver, saved):
 
 def falls_back(node, driver, why, device="cuda:0"):
     with on_devices(node, driver, device) as pipeline:
+        pipeline.wait()
         assert pipeline["llm"].read(FILE) == SAVED
         (note,) = pipeline.report()["notes"]
     assert why in note
