@@ -14,7 +14,7 @@ from pathlib import Path
 from cache_protocol.digests import ChunkHash, chunk_span
 from cache_protocol.local import Question
 from cache_protocol.ranges import Span, cut
-from replica_agent.arenas.bounce import read_at
+from replica_agent.arenas.bounce import Bounce, read_at
 from replica_agent.core.schedule import Part
 from replica_agent.local.disk_time import DiskTime
 from replica_agent.local.loans import Loans, LocalError
@@ -37,6 +37,7 @@ class LocalSource:
         self._loans: Loans | None = None
         self._file = -1  # index in the manifest
         self._fd: int | None = None
+        self._bounce = Bounce()
 
     def read(self, part: Part) -> Part:
         """Bring what can be had of ``part`` to its place; return it with that noted.
@@ -109,21 +110,30 @@ class LocalSource:
         return hasher.digest()
 
     def _fetch(self, fd: int, room: memoryview, piece: Span) -> None:
+        """Fill ``room``: from memory at once, or else from the disk.
+
+        What the disk gives comes into a buffer first: should it come when this lane was given up,
+        ``room`` is somebody else's.
+        """
+        there = read_cached(fd, room, piece.begin)
+        if there == piece.size:
+            return
+        rest = self._bounce.room(piece.size - there)
         with self.disk.reading():
             try:
-                read_at(fd, room, piece.begin)
+                read_at(fd, rest, piece.begin + there)
             except OSError as error:
                 why = f"{self._transfer.files[self._file]}, byte {piece.begin}: {error.strerror}"
                 raise LocalError(why) from error
+        room[there:] = rest
 
     def _read_ahead(self, fd: int, span: Span) -> None:
         """Ask the disk for ``span`` in one go, unless its begin is in memory."""
-        with self.disk.reading():
-            try:
-                os.preadv(fd, [bytearray(1)], span.begin, os.RWF_NOWAIT)
-            except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: a file system that cannot tell
-                for piece in cut(span, ADVICE):
-                    os.posix_fadvise(fd, piece.begin, piece.size, os.POSIX_FADV_WILLNEED)
+        if read_cached(fd, memoryview(bytearray(1)), span.begin):
+            return
+        with self.disk.reading():  # a full queue makes whoever asks wait
+            for piece in cut(span, ADVICE):
+                os.posix_fadvise(fd, piece.begin, piece.size, os.POSIX_FADV_WILLNEED)
 
     def _end(self, why: LocalError) -> None:
         """Read nothing here any more."""
@@ -131,3 +141,11 @@ class LocalSource:
         self.close()
         if not self._transfer.over:
             self._transfer.remark(f"read over the network from here on: {why}")
+
+
+def read_cached(fd: int, room: memoryview, place: int) -> int:
+    """Return how many bytes of ``room`` were filled from the page cache; never waits for a disk."""
+    try:
+        return os.preadv(fd, [room], place, os.RWF_NOWAIT)
+    except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: a file system that cannot tell
+        return 0
