@@ -70,9 +70,8 @@ class Holds:
         """
         now, name = self._monotonic(), (reader, generation.id)
         hold = self._holds.get(name)
-        # Nearly every request ends here, and needs no lock. A hold that somebody has taken away
-        # meanwhile is noticed by the next round of upkeep.
-        if hold is not None and now - hold.renewed < RENEWAL:
+        # Nearly every request ends here, and needs no lock.
+        if hold is not None and self._is_fresh(hold, now):
             hold.used = now
             return
         with self._lock:
@@ -99,7 +98,7 @@ class Holds:
 
     def _keep(self, hold: _Hold, now: float) -> bool:
         """Renew the lease of ``hold`` where that is due; return whether it is still one."""
-        if now - hold.renewed < RENEWAL:
+        if self._is_fresh(hold, now):
             return True
         try:
             self._service.leases.renew(hold.lease)
@@ -107,3 +106,7 @@ class Holds:
             return False
         hold.renewed = now
         return True
+
+    def _is_fresh(self, hold: _Hold, now: float) -> bool:
+        """Whether ``hold`` is good as it is: an eviction by force, or a hub's no, has ended it."""
+        return now - hold.renewed < RENEWAL and self._service.leases.has(hold.lease)

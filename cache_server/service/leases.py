@@ -63,6 +63,10 @@ class Leases:
             for lease in [lease for lease, h in self._holds.items() if h.key == key]:
                 del self._holds[lease]
 
+    def has(self, lease: str) -> bool:
+        """Whether ``lease`` was neither given back nor taken away; it may have run out. No lock."""
+        return lease in self._holds
+
     @property
     def count(self) -> int:
         """How many holds there are."""

@@ -91,6 +91,18 @@ def test_a_hold_that_was_taken_away_is_not_renewed_behind_its_back(bench, holds,
     assert not holds.has(SOMEBODY, generation)
 
 
+def test_who_reads_on_after_a_hold_was_taken_away_holds_anew(bench, holds, generation):
+    holds.take(SOMEBODY, generation)
+    bench.service.removal.evict(VOICE, force=True)
+    assert bench.warm() is None
+    again = bench.service.at_hand(VOICE)
+    assert again.id == generation.id
+    holds.take(SOMEBODY, again)
+    assert readers(bench) == 1
+    holds.upkeep()
+    assert readers(bench) == 1
+
+
 def test_while_the_node_is_being_stopped_old_readers_go_on_and_new_ones_do_not_begin(
     bench, holds, generation
 ):
