@@ -186,7 +186,8 @@ class OnDemand:
                 raise
             self._service.pipelines.put(wish.key, wish.models, pinned=None)
         with self._lock:
-            self._known[wish.tenant][wish.key] = wish.repository
+            # Another dictionary each time: who looks through one holds no lock.
+            self._known[wish.tenant] = {**self._known[wish.tenant], wish.key: wish.repository}
 
     def _make_room(self, tenant: str) -> bool:
         """Forget the pipeline that came by itself and was asked for the longest ago; as it may."""
@@ -221,9 +222,12 @@ class OnDemand:
         with self._lock:
             known = self._known.get(wish.tenant)
         if known is None:  # since the start of the node: what came before it counts as well
-            known = _came(self._service.figures.glances(wish.tenant))
-        still = {key: name for key, name in known.items() if self._service.specs(key)}
-        with self._lock:
+            came = _came(self._service.figures.glances(wish.tenant))
+            with self._lock:
+                known = self._known[wish.tenant] = came | self._known.get(wish.tenant, {})
+        gone = {key for key in known if not self._service.specs(key)}
+        with self._lock:  # and nothing is lost that came meanwhile
+            still = {k: name for k, name in self._known[wish.tenant].items() if k not in gone}
             self._known[wish.tenant] = still
         return still
 

@@ -109,6 +109,24 @@ def test_a_client_that_has_learnt_the_commit_goes_on_in_the_slot_of_the_branch(b
     assert registered(bench) == {key.id}
 
 
+def test_what_comes_while_somebody_looks_through_what_came_is_not_forgotten(bench, monkeypatch):
+    ask(bench)
+    specs, between = bench.service.specs, [WISH._replace(repository="org/a")]
+
+    def specs_after_another(key):
+        if between and key == WISH.key:
+            ask(bench, between.pop())
+        return specs(key)
+
+    monkeypatch.setattr(bench.service, "specs", specs_after_another)
+    ask(bench, WISH._replace(revision="0" * 40))  # a commit is looked for among what came
+    monkeypatch.undo()
+    assert not between
+    other = WISH._replace(repository="org/a")
+    commit = bench.open(other.key).content.models[0].revision
+    assert ask(bench, other._replace(revision=commit)) == other.key
+
+
 def test_a_commit_that_nobody_has_gets_a_pipeline_of_its_own(bench):
     key = ask(bench)
     bench.open(key)
