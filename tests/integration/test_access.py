@@ -1,16 +1,20 @@
 """A hub that takes a repository away, or falls silent: what readers of a warm slot see of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
+from botocore.exceptions import ClientError
 
 from benchmarks.node import Node, running_node
 from tests.fakes.hub import Fault, Hub
 from tests.integration.content import chunks, tree
 from tests.integration.programs import cache_of, pull, until
+from tests.integration.s3_programs import Access, access_to
 
 FILES = {"config.json": b"{}", "model.dat": chunks(1, more=5)}
 OURS = "hf_of_the_operator"
@@ -68,6 +72,51 @@ def test_a_repository_that_is_taken_away_is_served_by_no_way_until_it_is_given_b
     until(lambda: door(careful, gated, repo) == (200, None))
     assert pull(careful, gated, scratch / "got").returncode == 0
     assert tree(scratch / "got/m") == FILES
+    assert sum(hub.sent.values()) == sent
+
+
+def of_s3(access: Access, pipeline: str) -> dict[str, str]:
+    """Return what a client of S3 is told, a code or that it is fine, by what it asks."""
+    with access.boto3(retries={"max_attempts": 1}) as client:
+        names = {"Bucket": pipeline, "Key": "m/model.dat"}
+        calls = {
+            "list": lambda: client.list_objects_v2(Bucket=pipeline),
+            "head": lambda: client.head_object(**names),
+            "stage": lambda: client.head_object(**names, Range="bytes=0-0"),
+            "get": lambda: client.get_object(**names)["Body"].read(),
+        }
+        return {name: told(call) for name, call in calls.items()}
+
+
+def told(call: Callable[[], object]) -> str:
+    """Return the code that ``call`` fails with; of a HEAD, which has no body, its status."""
+    try:
+        call()
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "fine"
+
+
+def test_what_is_taken_away_is_neither_listed_nor_read_through_s3_until_it_is_given_back(
+    careful: Node, hub: Hub, gated: str
+) -> None:
+    access = access_to(careful)
+    fine = dict.fromkeys(("list", "head", "stage", "get"), "fine")
+    assert of_s3(access, gated) == fine  # and from here on it is held for this client
+    with access.boto3() as client:
+        url = client.generate_presigned_url("get_object", {"Bucket": gated, "Key": "m/model.dat"})
+    del hub.tokens[OURS]
+    denied = {"list": "AccessDenied", "head": "403", "stage": "403", "get": "AccessDenied"}
+    until(lambda: of_s3(access, gated) == denied)
+    with pytest.raises(HTTPError, match="403") as refused:
+        urlopen(url, timeout=30)
+    assert b"may not be read any more" in refused.value.read()
+    sent = sum(hub.sent.values())
+
+    hub.tokens[OURS] = "the operator"
+    until(lambda: of_s3(access, gated) == fine)
+    with urlopen(url, timeout=30) as got:
+        assert got.read() == FILES["model.dat"]
     assert sum(hub.sent.values()) == sent
 
 
