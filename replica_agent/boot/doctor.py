@@ -22,6 +22,8 @@ from replica_agent.boot.home import private_already
 from replica_agent.boot.remembered import recall
 from replica_agent.children import environment
 from replica_agent.client import ControlClient
+from replica_agent.local.loans import Loans, LocalError
+from replica_agent.local.offer import AUTO, OFF
 from replica_agent.settings import Settings
 
 OLDEST, NEWEST = (0, 10), (0, 33)  # versions of vLLM that the loader is known to work with
@@ -76,6 +78,7 @@ def examine(settings: Settings, pipeline: str, command: Sequence[str]) -> Diagno
     client = ControlClient.of(settings)
     sizes: list[int] = []
     findings = [_answer("node", "cache", lambda: _ask_node(client, pipeline, sizes))]
+    findings.append(_answer("bytes", "cache", lambda: _ask_here(settings)))
     findings.append(_answer("memory", "cache", lambda: _ask_room(settings, sizes)))
     findings.append(_answer("directory", "cache", lambda: _ask_base(settings)))
     findings.append(_answer("memfd", "hand-over", _ask_memfd))
@@ -117,6 +120,20 @@ def _ask_node(client: ControlClient, pipeline: str, sizes: list[int]) -> str:
         sizes.append(size)
     known = show_size(size) if isinstance(size, int) else "size not known yet"
     return f"{pipeline} is registered, {cache.get('state')}, {known}"
+
+
+def _ask_here(settings: Settings) -> str:
+    """Say how the bytes would come; never a reason against a boot."""
+    wish = settings.local_socket
+    if wish == OFF:
+        return "over the network: REPLICA_AGENT_LOCAL_SOCKET is off"
+    if wish == AUTO:
+        return "of the node's own files where it runs on this host, else over the network"
+    try:
+        Loans(Path(wish)).close()
+    except LocalError as error:
+        return f"over the network: {error}"
+    return f"of the node's own files, lent at {wish}"
 
 
 def _ask_room(settings: Settings, sizes: list[int]) -> str:
