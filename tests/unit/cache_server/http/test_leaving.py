@@ -1,5 +1,7 @@
 """Connections that leave the control port for the data plane, and come back: plain, encrypted."""
 
+import random
+
 import pytest
 
 from tests.fakes.certificates import Authority
@@ -150,3 +152,15 @@ def test_one_whose_head_comes_in_two_parts_behind_an_answer_leaves_with_both(rea
     assert reader.reply().body == OTHER
     reader.send(b"\r\n")
     assert reader.reply().body == b"weights"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_however_requests_of_both_kinds_are_cut_each_gets_its_answer_in_its_turn(reader, seed):
+    draw = random.Random(seed)
+    paths = draw.choices(["/healthz", "/s3/a"], k=12)
+    sent = "".join(f"GET {path} HTTP/1.1\r\nHost: node\r\n\r\n" for path in paths).encode()
+    cuts = sorted(draw.sample(range(len(sent)), k=8))
+    for begin, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+        reader.send(sent[begin:end])
+    bodies = [reader.reply().body for _ in paths]
+    assert bodies == [OTHER if path == "/healthz" else b"weights" for path in paths]
