@@ -15,7 +15,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
-from huggingface_hub import HfApi, hf_hub_download, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     RemoteEntryNotFoundError,
@@ -139,6 +139,26 @@ def test_files_of_a_filling_slot_come_as_their_chunks_land(
     assert tree(paths[0]) == FILES
 
 
+def test_a_client_that_gives_up_on_a_hub_that_stalls_in_a_file_comes_back_for_the_rest(
+    door: Door, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1
+    )  # second without a byte; usually 10
+    gate = hold(f"{door.repo}/", at="cdn", chunk=2)
+    paths: list[Path] = []
+    client = Thread(target=lambda: paths.append(door.file("model.dat")))
+    client.start()
+    until(lambda: arrived(door.cache) >= len(chunks(1)))
+    asked = counted(door, "warmline_data_requests_total")
+    until(lambda: counted(door, "warmline_data_requests_total") > asked)
+    sent = served(door)
+    gate.set()
+    client.join()
+    assert paths[0].read_bytes() == FILES["model.dat"]
+    assert served(door) - sent <= len(FILES["model.dat"]) - len(chunks(1)), "it began anew"
+
+
 def arrived(cache: Path) -> int:
     """Return the size of the largest file that is still being downloaded to ``cache``."""
     sizes = [0]
@@ -212,11 +232,16 @@ def test_a_download_that_was_cut_goes_on_at_its_next_byte(door: Door) -> None:
 
 def served(door: Door) -> int:
     """Return how many bytes the data plane has sent."""
+    return counted(door, "warmline_served_bytes_total")
+
+
+def counted(door: Door, name: str) -> int:
+    """Return what the node has counted as ``name``."""
     connection = HTTPConnection(urlsplit(door.node.control).netloc, timeout=30)
     connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {door.node.token}"})
     text = connection.getresponse().read().decode()
     connection.close()
-    (line,) = [x for x in text.splitlines() if x.startswith("warmline_served_bytes_total ")]
+    (line,) = [x for x in text.splitlines() if x.startswith(f"{name} ")]
     return int(float(line.split()[1]))
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import snapshot_download
 
 from benchmarks.node import Node, running_node
 from tests.fakes.hub import Hub
+from tests.fakes.hub_client import usual_client
 from tests.fakes.swift import Swift, require_swift, swift
 from tests.integration.content import chunks, digests, tree
 from tests.integration.programs import cache_of, compare, last_error, pull, replica, until
@@ -64,6 +66,22 @@ def test_a_prefix_reaches_a_directory_byte_for_byte(
     done = pull(s3_node, pipeline, scratch / "out")
     assert done.returncode == 0, done.stderr
     assert tree(scratch / "out/llm") == {**tree(checkpoint), "empty": b"", "sub/a.txt": b"a"}
+
+
+def test_an_upload_to_a_bucket_is_a_repository_for_programs_of_the_hub(
+    s3_node: Node, pipeline: str, upload: Any, scratch: Path
+) -> None:
+    files = {"config.json": b"{}", "model.dat": chunks(1, more=5)}
+    s3_node.put(pipeline, {"llm": upload(files)})
+    token = s3_node.call("POST", "/v1/tokens", {"role": "replica"})["token"]
+    door = {"endpoint": f"{s3_node.control}/hf/{pipeline}", "token": token}
+    with usual_client():
+        first = Path(snapshot_download(f"{pipeline}/llm", cache_dir=scratch / "one", **door))
+        s3_node.warm(pipeline)
+        again = snapshot_download(
+            f"{pipeline}/llm", revision=first.name, cache_dir=scratch / "two", **door
+        )
+    assert tree(first) == tree(Path(again)) == files
 
 
 def test_bucket_hub_and_directory_in_one_pipeline_reach_memory_tensor_for_tensor(
