@@ -102,8 +102,8 @@ class Guest:
             question = parse_question(line)
             right = self._rights.of(question)
             self._register.admit(self, right.tenant)
+            self.loan = question.lease, right.generation  # before: whoever has it can be cut off
             self._lend(right)
-            self.loan = question.lease, right.generation
         except CacheError as error:
             self._send(refused(error))
             return self.loan is not None  # who never had a right gets one try a connection

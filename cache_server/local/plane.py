@@ -19,7 +19,7 @@ from cache_server.local.register import GUESTS, Register
 from cache_server.local.rights import Rights
 
 ACCEPT_PAUSE = 0.5  # seconds after the process ran out of descriptors
-CLOSE_MARGIN = 5.0  # seconds that a thread may take after its connection was cut
+CLOSE_MARGIN = 1.0  # seconds that a thread may take after its connection was cut
 NAME = "local.sock"  # in ROOT
 OFF = "off"
 FOR_US, FOR_ALL = 0o600, 0o666  # see ``place`` for why

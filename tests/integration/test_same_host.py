@@ -180,13 +180,3 @@ def test_a_socket_of_another_node_gives_nothing_and_the_network_all(
         said = reader.finished()
     assert (said["files"], said["local"]) == (digests(FILES), 0)
     assert "the node lends nothing" in said["remarks"][0]
-
-
-def test_a_node_may_lend_nothing(scratch: Path, weights: Path) -> None:
-    with running_node(scratch / "node", "--local-socket", "off") as node:
-        node.put("voice", {"m": f"file://{weights}"})
-        node.warm("voice")
-        assert not (node.root / "local.sock").exists()
-        with replica(node, "voice", **HERE) as reader:
-            said = reader.finished()
-    assert (said["local"], said["wire"], said["remarks"]) == (0, SIZE, [])
