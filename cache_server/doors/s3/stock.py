@@ -6,10 +6,8 @@ looks at every bucket does not pull every pipeline; reading an object does.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
-from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - names what is stored
 from typing import Protocol
 
@@ -17,6 +15,7 @@ from cache_protocol.errors import BusyError, CapacityError, DiskError
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.s3.catalogue import UNDATED, Catalogue, catalogue_of
+from cache_server.doors.s3.waits import Waits
 from cache_server.doors.shelf import Shelf
 from cache_server.service.library import Readable
 from cache_server.service.room import TenantFullError
@@ -68,7 +67,7 @@ class NodeStock:
         self._shelf = shelf
         self._service = shelf.service
         self._patience = patience
-        self._waits = threading.BoundedSemaphore(waits)
+        self._waits = Waits(waits)
 
     def buckets(self, tenant: str) -> list[str]:
         """Return the pipelines of ``tenant`` by id."""
@@ -84,7 +83,7 @@ class NodeStock:
         if not isinstance(found, Future):
             return found
         try:
-            with self._waiting():
+            with self._waits.place(key.tenant):
                 return found.result(self._patience)
         except LateError as error:
             raise BusyError(
@@ -98,18 +97,8 @@ class NodeStock:
         """Return what is to be read of ``key``; see ``Stock``."""
         if self._service.at_hand(key) is not None:
             return self._shelf.wait(who, key, self._patience)  # it will not
-        with self._waiting():
+        with self._waits.place(key.tenant):
             return self._shelf.wait(who, key, self._patience)
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Count who waits for an origin for the length of the block; BusyError for too many."""
-        if not self._waits.acquire(blocking=False):
-            raise BusyError("too many requests wait for origins that do not answer; come back")
-        try:
-            yield
-        finally:
-            self._waits.release()
 
 
 class Catalogues:

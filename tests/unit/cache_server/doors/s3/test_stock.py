@@ -1,6 +1,7 @@
 """What the door finds at a real service: names without a fill, content with one."""
 
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -129,8 +130,15 @@ def test_only_so_many_wait_for_origins_that_are_silent(bench, origin):
     origin.may_answer.clear()
     bench.put(key=slow)
     stock = NodeStock(Shelf(bench.service, Holds(bench.service)), 30, waits=1)
-    began, waiting = threading.Event(), stock._waits.acquire
-    stock._waits.acquire = lambda **how: waiting(**how) and not began.set()
+    began, place = threading.Event(), stock._waits.place
+
+    @contextmanager
+    def told(tenant):
+        with place(tenant):
+            began.set()
+            yield
+
+    stock._waits.place = told
     waiter = threading.Thread(target=stock.names, args=("t", slow))
     waiter.start()
     assert began.wait(30)
