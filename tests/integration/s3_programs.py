@@ -25,6 +25,7 @@ VENV = REPOSITORY / ".venv-s3"
 LIMIT = 60.0  # seconds; only a broken program needs them
 REGION = "us-east-1"  # any is right
 MIB = 2**20
+CA_VARIABLES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE")  # the latter is that of programs in Go
 
 # Prints the sha256 of every tensor of an object, as the streamer has it in memory.
 _STREAM = """
@@ -65,9 +66,11 @@ class Access:
 
     def run(self, *command: object, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a program with the variables that all of them know."""
+        ca = {} if self.ca is None else dict.fromkeys(CA_VARIABLES, str(self.ca))
         done = subprocess.run(
             [str(part) for part in command],
             env=clean_environment(
+                **ca,
                 AWS_ACCESS_KEY_ID=self.key,
                 AWS_SECRET_ACCESS_KEY=self.secret,
                 AWS_ENDPOINT_URL=self.endpoint,

@@ -24,7 +24,7 @@ from tests.fakes.hub import Fault, Hub
 from tests.integration.conftest import Hold
 from tests.integration.content import chunks, write
 from tests.integration.programs import cache_of, exit_code, until
-from tests.integration.s3_programs import Access, access_to, require_s3_clients
+from tests.integration.s3_programs import DOWNLOADS, Access, access_to, require_s3_clients
 
 TINY = b'{"x":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
 FILES = {
@@ -261,7 +261,11 @@ def test_with_tls_the_same_clients_need_a_ca_and_no_more(scratch: Path) -> None:
         node = Node(plain.root, plain.pid, plain.control, plain.log, plain.token, authority.ca)
         node.put("voice", {"m": f"file://{weights}"})
         node.warm("voice")
-        assert access_to(node).read("boto3", "voice", "m/w.dat", scratch / "w") == SHA256
+        access = access_to(node)
+        for program in DOWNLOADS:
+            assert access.read(program, "voice", "m/w.dat", scratch / program) == SHA256, program
+        expected = [hashlib.sha256(b"tiny").hexdigest()]
+        assert list(access.stream("voice", "m/tiny.safetensors").values()) == expected
 
 
 def test_a_node_that_is_told_to_stop_lets_a_reader_finish(
