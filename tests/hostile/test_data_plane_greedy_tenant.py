@@ -10,7 +10,7 @@ from tests.fakes.data_node import DataNode, data_node, settled
 from tests.fakes.reader import Reader, target
 
 QUOTA = 3
-GREEDY = target("a", tenant="greedy", expires=2**33)  # whenever this file has its turn
+GREEDY = target("a", tenant="greedy")
 
 
 @pytest.fixture

@@ -23,7 +23,9 @@ def _as_before():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
+    before = request_id.set(None)  # other tests of this process answered requests in this thread
     yield
+    request_id.reset(before)
     root.handlers[:] = handlers
     root.setLevel(level)
 

@@ -109,6 +109,7 @@ def test_parameters_are_those_of_the_node(vllm, tmp_path, drains):
         model = Model(WEIGHTS, drains=drains)
         vllm.loader().load_weights(model, prepared(tmp_path, here.path))
         assert same(model)
+        until_told(here)
         assert outcomes(here) == [Outcome.LOADED]
 
 
@@ -174,6 +175,7 @@ def test_the_load_does_not_end_before_the_verdicts(vllm, tmp_path):
             assert not here.server.wait_consumed(0.05)
             assert outcomes(here) in ([], [None])
         loading.join()
+        until_told(here)
         assert outcomes(here) == [Outcome.LOADED]
 
 
@@ -276,6 +278,7 @@ def test_a_drafter_of_the_same_checkpoint_is_served_from_the_same_mapping(vllm, 
         model = Model(WEIGHTS)
         vllm.loader().load_weights(model, drafter)
         assert same(model)
+        until_told(here)
         assert outcomes(here) == [Outcome.LOADED]
 
 
@@ -302,6 +305,7 @@ def test_a_drafter_of_its_own_is_loaded_as_usual(vllm, tmp_path, origin):
         drafter = ModelConfig(str(origin))
         vllm.configured(config, drafter)
         vllm.loader().load_weights(Model(WEIGHTS), config)
+        until_told(here)
         assert outcomes(here) == [Outcome.LOADED]
         model = Model(WEIGHTS)
         vllm.loader().load_weights(model, drafter)
@@ -440,13 +444,13 @@ def test_memory_that_was_given_up_is_gone_around(vllm, tmp_path, origin):
         assert outcomes(here)[-1] is Outcome.ORIGIN
 
 
-def test_an_origin_that_fails_too_fails_the_load(vllm, tmp_path):
+def test_an_origin_that_fails_too_fails_the_load(vllm, tmp_path, origin):
     class Broken(Model):
         def load_weights(self, weights):
             raise MalformedError("no such format")
 
     with node() as there, host(there) as here:
-        config = prepared(tmp_path, here.path, tmp_path)
+        config = prepared(tmp_path, here.path, origin)
         with pytest.raises(MalformedError, match="no such format"):
             vllm.loader().load_weights(Broken(WEIGHTS), config)
         until_told(here)
