@@ -11,6 +11,7 @@ the longest ago goes, unless it is hot, pinned or read.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -32,6 +33,7 @@ from cache_server.core.on_demand import asked_for, pipeline_of, wanted
 from cache_server.core.shares import check_share
 from cache_server.core.sources import parse_source
 from cache_server.core.tenants import Terms
+from cache_server.core.vain import FINAL, VainQuestions
 from cache_server.http.pipelines import CheckModels
 from cache_server.ports import OpenOrigin
 from cache_server.service.glance import Glance
@@ -91,6 +93,7 @@ class OnDemand:
         self._check = check
         self._open_origin = open_origin
         self._most = most
+        self._vain = VainQuestions()
         self._lock = threading.Lock()
         self._asked: dict[Wish, Future[Key]] = {}  # that are not answered yet
         self._learnt: dict[Wish, Key] = {}  # commits that are other revisions' pipelines
@@ -113,8 +116,9 @@ class OnDemand:
         Raises:
             ForbiddenError: it is not for the tenant.
             MalformedError: the repository or the revision has no name that could be one.
-            BusyError: too many others wait for such an answer. What hub and catalogue say against
-                it is raised by the future.
+            OriginError: the hub has said no within the last minute.
+            BusyError: too many others wait for such an answer, or it said no too often. What hub
+                and catalogue say against it now is raised by the future.
         """
         if not self._may(wish.tenant):
             raise ForbiddenError(
@@ -129,6 +133,7 @@ class OnDemand:
             return found
         with self._lock:
             if (asked := self._asked.get(wish)) is None:
+                self._vain.check(wish, time.monotonic())
                 self._check_crowd(wish.tenant)
                 asked = self._asked[wish] = Future()
                 asked.set_running_or_notify_cancel()
@@ -160,6 +165,8 @@ class OnDemand:
             failure = None
         with self._lock:
             del self._asked[wish]
+            if isinstance(failure, FINAL):
+                self._vain.note(wish, failure, time.monotonic())
         if failure is None:
             asked.set_result(wish.key)
         else:

@@ -56,9 +56,9 @@ class FirstUse:
         return caller.key(key.id)
 
     async def _found(self, on_demand: OnDemand, wish: Wish) -> Key:
-        # In a thread: it may take the service's lock. Shielded: others wait for the same answer.
-        asked = await asyncio.to_thread(on_demand.ask, wish)
         try:
+            # In a thread: it may take the service's lock. Shielded: others wait for this answer.
+            asked = await asyncio.to_thread(on_demand.ask, wish)
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(asyncio.wrap_future(asked))
         except TimeoutError as error:

@@ -256,6 +256,27 @@ def test_too_many_first_questions_are_told_to_come_back(bench, monkeypatch, boun
     assert bench.on_demand.ask(WISH) is bench.on_demand._asked[WISH]
 
 
+def test_what_the_hub_has_refused_is_not_asked_again_for_a_minute(bench, origins):
+    origins.origins["hf://org/a"].deny(OriginNotFoundError("RepoNotFound"))
+    for _ in range(3):
+        with pytest.raises(OriginNotFoundError, match="RepoNotFound"):
+            ask(bench, WISH._replace(repository="org/a"))
+    assert len(origins.opened) == 1
+
+
+def test_a_reader_who_tries_names_is_told_to_come_back_and_others_are_not(
+    bench, origins, monkeypatch
+):
+    monkeypatch.setattr("cache_server.core.vain.MOST", 2)
+    for name in ("a", "b"):
+        origins.origins[f"hf://org/{name}"].deny(OriginNotFoundError("RepoNotFound"))
+        with pytest.raises(OriginNotFoundError):
+            ask(bench, WISH._replace(repository=f"org/{name}"))
+    with pytest.raises(BusyError, match="tenant team has asked for 2 repositories"):
+        ask(bench)
+    assert ask(bench, WISH._replace(tenant="other")).tenant == "other"
+
+
 def test_a_tenant_that_asks_for_much_leaves_places_to_others(bench, monkeypatch):
     monkeypatch.setattr("cache_server.doors.on_demand.OF_ONE", 1)
     bench.on_demand._asked[WISH._replace(tenant="greedy")] = Future()
