@@ -25,6 +25,7 @@ from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.arenas.cuda.memory import DeviceMemory
 from replica_agent.arenas.host import HostMemory
+from replica_agent.arenas.striped import striped_arena
 from replica_agent.client import ControlClient
 from replica_agent.contents import Content, content_of
 from replica_agent.core.devices import CPU, Placement
@@ -68,7 +69,7 @@ def open_pipeline(  # noqa: PLR0913 - all but the first have defaults
         settings.local_socket,
     )
     limit = settings.memory_limit if memory_limit is None else memory_limit
-    memory = DeviceMemory(Placement(device), HostMemory(limit), lanes)
+    memory = DeviceMemory(Placement(device), HostMemory(limit, make=striped_arena), lanes)
     return Pipeline(Pull(client, pipeline, memory.open_arenas, lanes=lanes), memory, device)
 
 

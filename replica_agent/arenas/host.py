@@ -136,11 +136,14 @@ class HostMemory:
         self,
         limit: int | None = None,
         disk_for: Callable[[int], Path | None] = lambda _: None,
+        make: Callable[[str, Model, Path | None], HostArena] = HostArena,
     ) -> None:
         """Take at most ``limit`` bytes in all; None: what the host allows.
 
-        ``disk_for`` finds a directory for so many bytes when memory does not suffice.
+        ``disk_for`` finds a directory for so many bytes when memory does not suffice; ``make``
+        makes one arena, as HostArena or ``striped.striped_arena``.
         """
+        self._make = make
         self.on_disk = False
         self._limit = limit
         self._disk_for = disk_for
@@ -159,7 +162,7 @@ class HostMemory:
         arenas: dict[str, HostArena] = {}
         try:
             for name, model in manifest.models.items():
-                arenas[name] = HostArena(name, model, disk)
+                arenas[name] = self._make(name, model, disk)
         except OSError as error:
             for arena in arenas.values():
                 arena.forget()

@@ -20,6 +20,7 @@ from replica_agent.arenas.cuda.memory import DeviceMemory
 from replica_agent.arenas.directory import Destination
 from replica_agent.arenas.host import HostMemory
 from replica_agent.arenas.links import LinkedMemory
+from replica_agent.arenas.striped import striped_arena
 from replica_agent.contents import content_of
 from replica_agent.core.devices import Placement
 from replica_agent.lanes import DEPTH, PIECE
@@ -58,6 +59,14 @@ def host(tmp_path):
     memory.forget()
 
 
+def striped(tmp_path):
+    memory = HostMemory(2**30, make=striped_arena)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replica_agent.arenas.striped.STRIPE", 2**18)  # less than a piece
+        yield Adapter(memory, viewed)
+    memory.forget()
+
+
 def disk(tmp_path):
     memory = HostMemory(0, lambda _: tmp_path)
     yield Adapter(memory, viewed)
@@ -93,7 +102,7 @@ def device(tmp_path):
     yield Adapter(cuda(load_driver), viewed)
 
 
-KINDS = [host, disk, directory, linked, fake, pytest.param(device, marks=pytest.mark.gpu)]
+KINDS = [host, striped, disk, directory, linked, fake, pytest.param(device, marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
