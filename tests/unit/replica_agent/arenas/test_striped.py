@@ -39,6 +39,7 @@ def test_a_file_over_all_memfds_is_one_range_of_bytes():
     arena = filled()
     assert bytes(arena.view(1)) == CONTENT
     assert (len(arena.view(0)), len(arena.view(2))) == (3, 0)
+    arena.close()
 
 
 def test_views_outlive_the_arena_and_no_descriptor_does():
