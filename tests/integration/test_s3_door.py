@@ -89,18 +89,20 @@ def test_a_warm_slot_is_served_with_the_origin_down_and_it_is_asked_nothing(
     assert [seen for seen in hub.log[before:] if repo in seen.path] == []
 
 
+@ALL
 def test_a_warm_slot_is_served_while_the_origin_says_429(
-    access: Access, hub: Hub, warm: str, repo: str, tmp_path: Path
+    access: Access, hub: Hub, warm: str, repo: str, program: str, tmp_path: Path
 ) -> None:
     hub.order(Fault(repo, times=1000, status=429, headers={"Retry-After": "60"}))
-    assert access.read("s5cmd", warm, "m/w.dat", tmp_path / "w") == SHA256
+    assert access.read(program, warm, "m/w.dat", tmp_path / "w") == SHA256
 
 
+@ALL
 def test_a_cold_slot_whose_origin_says_429_for_a_while_is_served_after_it(
-    access: Access, hub: Hub, slot: str, repo: str, tmp_path: Path
+    access: Access, hub: Hub, slot: str, repo: str, program: str, tmp_path: Path
 ) -> None:
     hub.order(Fault(repo, times=2, status=429, headers={"Retry-After": "1"}))
-    assert access.read("boto3", slot, "m/w.dat", tmp_path / "w") == SHA256
+    assert access.read(program, slot, "m/w.dat", tmp_path / "w") == SHA256
 
 
 def test_bytes_come_as_they_land(access: Access, slot: str, repo: str, hold: Hold) -> None:
@@ -113,8 +115,9 @@ def test_bytes_come_as_they_land(access: Access, slot: str, repo: str, hold: Hol
         assert hashlib.sha256(begin + body.read()).hexdigest() == SHA256
 
 
+@ALL
 def test_parts_of_a_slot_that_fills_are_brought_first_and_come_whole(
-    access: Access, hub: Hub, slot: str, repo: str, hold: Hold, tmp_path: Path
+    access: Access, hub: Hub, slot: str, repo: str, program: str, hold: Hold, tmp_path: Path
 ) -> None:
     gates = [hold(f"{repo}/", at="cdn") for _ in range(3)]
 
@@ -125,7 +128,7 @@ def test_parts_of_a_slot_that_fills_are_brought_first_and_come_whole(
 
     thread = Thread(target=open_them)
     thread.start()
-    assert access.read("boto3", slot, "m/w.dat", tmp_path / "w") == SHA256
+    assert access.read(program, slot, "m/w.dat", tmp_path / "w") == SHA256
     thread.join()
 
 
@@ -229,6 +232,23 @@ def test_the_runai_streamer_has_every_tensor(
         for name, tensor in load_file(shard).items()
     }
     assert access.stream(pipeline, f"m/{shard.name}") == truth
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_runai_streamer_reads_a_warm_slot_whatever_its_origin_says(
+    access: Access, hub: Hub, warm: str, repo: str, status: int
+) -> None:
+    hub.order(Fault(repo, times=1000, status=status, headers={"Retry-After": "60"}))
+    read = access.stream(warm, "m/tiny.safetensors")
+    assert list(read.values()) == [hashlib.sha256(b"tiny").hexdigest()]
+
+
+def test_the_runai_streamer_waits_for_a_cold_slot_whose_origin_says_429_for_a_while(
+    access: Access, hub: Hub, slot: str, repo: str
+) -> None:
+    hub.order(Fault(repo, times=2, status=429, headers={"Retry-After": "1"}))
+    read = access.stream(slot, "m/tiny.safetensors")
+    assert list(read.values()) == [hashlib.sha256(b"tiny").hexdigest()]
 
 
 def test_no_program_asks_for_anything_outside_the_prefix(
