@@ -9,7 +9,6 @@ is the agent's own start: interpreter, imports, one control call, one connection
 
 import json
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,11 +26,6 @@ _HEAD = 65536  # bytes; no request head is longer
 def first_request(times: int) -> list[float]:
     """Return the seconds from exec to the first range request, ``times`` times over."""
     return [_once() for _ in range(times)]
-
-
-def median_milliseconds(times: int) -> float:
-    """Return the median of ``first_request`` in ms."""
-    return 1000 * statistics.median(first_request(times))
 
 
 def _once() -> float:

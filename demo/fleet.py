@@ -19,7 +19,7 @@ from cache_server.core.content import Content, Listing, ModelContent, ModelSpec,
 from cache_server.store.generation import Generation
 from cache_server.store.stored_file import StoredFile
 
-MB, GB = 10**6, 10**9
+GB = 10**9
 SHARD = 5 * GB  # bytes at which weights are split, as the hub does it
 
 

@@ -26,7 +26,6 @@ class Crowd:
 
     limit: int = MAX_CONNECTIONS
     patience: float = HEAD_LIMIT  # seconds
-    turned_away: int = 0  # connections that had to go for others, or said nothing for too long
     waiting: "dict[BoundedProtocol, asyncio.TimerHandle]" = field(default_factory=dict)
     unread: Unread = field(default_factory=Unread)
 
@@ -92,7 +91,6 @@ class BoundedProtocol(H11Protocol):
     def turn_away(self) -> None:
         """End it without a word."""
         self._wait_no_longer()
-        self.crowd.turned_away += 1
         self.transport.abort()
 
     def _is_busy(self) -> bool:

@@ -5,7 +5,7 @@ last error of a pipeline, in the log, in answers, in the report of a boot that f
 """
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cache_protocol.discretion import redacted
@@ -13,8 +13,6 @@ from cache_protocol.errors import CacheError, OriginUnavailableError
 from cache_protocol.ranges import Span
 from cache_server.core.content import Listing, OriginFile
 from cache_server.ports import Origin, Stream
-
-Redact = Callable[[str], str]
 
 
 class DiscreetOrigin:
