@@ -51,7 +51,8 @@ settings (environment; flags win):
   CACHE_SERVER_SECRETS_DIR     directory of mounted secrets that 'credentials' names
   CACHE_SERVER_TENANTS         a tenants.yaml: each tenant's origins, secrets and quotas
   CACHE_SERVER_PRIVATE_ORIGINS hosts, addresses and networks that are not public and that
-                               origins may lead to, with commas          [that of HF_ENDPOINT]
+                               origins may lead to, with commas
+                               [hosts of HF_ENDPOINT and of S3 endpoints]
   CACHE_SERVER_TLS_CERT        certificate chain in PEM: both planes speak TLS, 1.2 and later
   CACHE_SERVER_TLS_KEY         its key; both files are read again when they change
   CACHE_SERVER_ALLOW_PLAINTEXT 'on' permits plain text off loopback                    [off]
