@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,8 @@ from cache_server.cli.api import NodeApi
 from cache_server.cli.chips import Chips
 from cache_server.cli.foreign import foreign
 
-OVER = "over"  # what the node says last
+OVER = "over"  # what the node says last, and why
+AGAIN = "again"  # it only wants to know anew who listens: it does once an hour
 
 
 def events(api: NodeApi, args: Namespace) -> None:
@@ -24,14 +25,34 @@ def events(api: NodeApi, args: Namespace) -> None:
         ServerUnreachableError: the stream broke off before the node ended it.
     """
     console = Console(highlight=False)
-    for name, data in parse(api.lines(routes.EVENTS)):
-        if name == OVER:
-            return
+    for name, data in _news(api):
         said = json.loads(data)
         if args.json:
             print(json.dumps({"event": name, **said}), flush=True)  # noqa: T201 - for programs
         else:
             _show(console, name, said)
+
+
+def _news(api: NodeApi) -> Iterator[tuple[str, str]]:
+    """Yield what the node says, over as many streams as that takes; nothing twice in a row."""
+    last: dict[tuple[str, str], str] = {}  # of each pipeline; each stream begins with all of them
+    reason = AGAIN
+    while reason == AGAIN:
+        reason = yield from _unheard(last, parse(api.lines(routes.EVENTS)))
+
+
+def _unheard(
+    last: dict[tuple[str, str], str], heard: Iterable[tuple[str, str]]
+) -> Generator[tuple[str, str], None, str]:
+    """Yield what is not in ``last``, and note it there; return why the stream is over."""
+    for name, data in heard:
+        if name == OVER:
+            return data
+        said = json.loads(data)
+        key = said["tenant"], said["id"]
+        if last.get(key) != (state := f"{name} {data}"):
+            last[key] = state
+            yield name, data
     raise ServerUnreachableError("the stream of events broke off")
 
 

@@ -35,7 +35,7 @@ from cache_server.http.pipelines import CheckModels, pipeline_routes
 from cache_server.http.policy import policy_routes
 from cache_server.http.recent import Recent
 from cache_server.http.replicas import DataAddress, replica_routes
-from cache_server.http.streams import Streams
+from cache_server.http.streams import RHYTHM, Rhythm, Streams
 from cache_server.http.tickets import ticket_routes
 from cache_server.http.timing import Timing
 from cache_server.http.tokens import token_routes
@@ -59,6 +59,7 @@ class Wiring:
     check_models: CheckModels
     connections_of: LimitOf = no_limit  # how many requests of a tenant may be under way
     lanes: Callable[[], LaneCounts] | None = None  # of the data plane, for metrics
+    rhythm: Rhythm = RHYTHM  # of streams of events
 
 
 def build(
@@ -117,7 +118,7 @@ def build(
 def streams(service: Service, wiring: Wiring) -> Streams:
     """Return streams of events that end with the token they were opened by, and with the node."""
     known = still_known(wiring.identities, auth=wiring.auth)
-    return Streams(known, lambda: service.closing)
+    return Streams(known, lambda: service.closing, wiring.rhythm)
 
 
 def _boot_routes(service: Service, wiring: Wiring, metrics: Metrics) -> APIRouter:

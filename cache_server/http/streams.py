@@ -18,6 +18,8 @@ from cache_server.core.access import Identity
 
 MAX_STREAMS = 200  # each is a connection and a look a second; one tenant has half of them
 THREADS = 2  # that look; a service that waits for a hung disk holds these, and no others
+OVER = "over"  # the last event of every stream; its data is why: one of these, or an error's code
+AGAIN, ENDED = "again", "ended"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx: pass on at once
 
 
@@ -37,7 +39,7 @@ class Rhythm:
 
     every: float = 1.0  # between two looks
     quiet: float = 15.0  # after which an empty line keeps proxies from cutting the connection
-    # After which a stream ends, and whoever listens asks again by itself, and is judged again: a
+    # After which a stream says that it is over and to ask again: whoever does is judged again, a
     # session may have run out although its token has not.
     life: float = 3600.0
 
@@ -106,11 +108,12 @@ class Streams:
         end = loop.time() + rhythm.life
         while self._known(identity) and not self._ending():
             if loop.time() >= end:
+                yield _line(Event(OVER, AGAIN))
                 return
             try:
                 events = await loop.run_in_executor(self._lookers, lambda: list(look()))
             except CacheError as error:  # what it looked at is not there any more
-                yield _line(Event("over", error.code))
+                yield _line(Event(OVER, error.code))
                 return
             if events:
                 yield "".join(map(_line, events))
@@ -118,7 +121,7 @@ class Streams:
                 yield ":\n\n"
             silent = 0.0 if events or silent >= rhythm.quiet else silent + rhythm.every
             await asyncio.sleep(rhythm.every)
-        yield _line(Event("over", "ended"))
+        yield _line(Event(OVER, ENDED))
 
 
 def _line(event: Event) -> str:

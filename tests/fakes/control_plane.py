@@ -22,6 +22,7 @@ from cache_server.http.crowd import Crowd
 from cache_server.http.encrypted import Encryption
 from cache_server.http.front import Front
 from cache_server.http.replicas import DataAddress
+from cache_server.http.streams import RHYTHM, Rhythm
 from cache_server.metrics.lanes import LaneCounts
 from cache_server.origins.admission import Admission
 from cache_server.origins.settings import OriginSettings
@@ -101,6 +102,7 @@ def control_plane(
     pages: Callable[[Service, Wiring], Front] | None = None,
     encryption: Encryption | None = None,
     doors: Callable[[Service, Wiring], list[Annex]] | None = None,
+    rhythm: Rhythm = RHYTHM,
     **data: Any,
 ) -> Iterator[ControlPlane]:
     """Serve ``service``; nothing is left listening at the end.
@@ -122,6 +124,7 @@ def control_plane(
         check_models=admission.check,
         lanes=lanes,
         connections_of=lambda tenant: tenants(tenant).quotas.connections,
+        rhythm=rhythm,
     )
     bounded = (crowd or Crowd()).protocol()
     front = None if pages is None else pages(service, wiring)

@@ -85,8 +85,12 @@ function listen() {
     for (const [id, html] of Object.entries(JSON.parse(event.data))) replacePart(id, html);
     document.documentElement.dataset.fresh = "yes";
   });
-  // The session or the node has ended, or what was shown is gone: the page as it is now says which.
-  stream.addEventListener("over", () => { hush(); setTimeout(startOver, 1500); });
+  stream.addEventListener("over", (event) => {
+    hush();
+    if (event.data === "again") return listen(); // the node asks anew who listens
+    // The session or the node has ended, or what was shown is gone: the page as it is says which.
+    setTimeout(startOver, 1500);
+  });
   stream.addEventListener("error", () => {
     if (stream?.readyState !== EventSource.CLOSED) return announce("Not live: the node is silent");
     hush(); // the browser does not try again by itself: the stream was refused

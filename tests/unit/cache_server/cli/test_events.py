@@ -1,38 +1,41 @@
 import json
-import threading
 
 import pytest
 
 from cache_protocol.errors import ServerUnreachableError
 from cache_server.cli import events
 from cache_server.cli.events import parse
+from cache_server.http.streams import Rhythm
+from tests.fakes.control_plane import TOKEN, control_plane
 
 COLD = {"state": "cold", "warm": False, "pinned": False, "hot": False, "size": 8, "filling": None}
 
 
 class Node:
-    """Says ``lines`` and then nothing more."""
+    """Says each of ``streams`` to one who asks, and then nothing more."""
 
-    def __init__(self, *said: tuple[str, object]) -> None:
-        self._said = said
+    def __init__(self, *streams: list[tuple[str, str]]) -> None:
+        self._streams = list(streams)
 
     def lines(self, _path: str):
         yield "retry: 2000"
-        for name, data in self._said:
-            yield from ("", ":", f"event: {name}", f"data: {json.dumps(data)}")
+        for name, data in self._streams.pop(0):
+            yield from ("", ":", f"event: {name}", f"data: {data}")
 
 
-def event(cache: dict) -> tuple[str, object]:
-    return "pipeline", {"id": "voice", "tenant": "default", "cache": cache}
+def event(cache: dict, pipeline: str = "voice") -> tuple[str, str]:
+    return "pipeline", json.dumps({"id": pipeline, "tenant": "default", "cache": cache})
 
 
+GONE = ("removed", json.dumps({"id": "voice", "tenant": "default"}))
 OVER = ("over", "ended")
+AGAIN = ("over", "again")
 
 
 @pytest.fixture
 def said(capsys):
-    def said(*what: tuple[str, object], json: bool = False) -> list[str]:
-        events.events(Node(*what), type("Args", (), {"json": json}))
+    def said(*streams: list[tuple[str, str]], json: bool = False) -> list[str]:
+        events.events(Node(*streams), type("Args", (), {"json": json}))
         return capsys.readouterr().out.splitlines()
 
     return said
@@ -52,52 +55,65 @@ def said(capsys):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_event_is_a_line_that_says_how_the_pipeline_stands(said, cache, words):
-    (line,) = said(event(cache), OVER)
+    (line,) = said([event(cache), OVER])
     assert line.split(" ", 2)[1:] == ["voice", words]
 
 
 def test_a_pipeline_that_is_gone_is_said_to_be(said):
-    assert said(("removed", {"id": "voice", "tenant": "default"}), OVER)[0].endswith(
-        "voice removed"
-    )
+    assert said([GONE, OVER])[0].endswith("voice removed")
 
 
 def test_programs_get_a_document_per_event(said):
-    (line,) = said(event(COLD), OVER, json=True)
-    assert json.loads(line) == {"event": "pipeline", **event(COLD)[1]}
+    (line,) = said([event(COLD), OVER], json=True)
+    assert json.loads(line) == {"event": "pipeline", **json.loads(event(COLD)[1])}
 
 
 def test_a_stream_that_breaks_off_is_an_error(said):
     with pytest.raises(ServerUnreachableError, match="broke off"):
-        said(event(COLD))
+        said([event(COLD)])
+
+
+def test_a_node_that_wants_to_be_asked_again_is_and_what_it_repeats_is_not_said_twice(said):
+    lines = said(
+        [event(COLD), event(COLD, "music"), AGAIN],
+        [event(COLD), event(COLD | {"pinned": True}, "music"), GONE, event(COLD), OVER],
+    )
+    assert [line.split(" ", 2)[1:] for line in lines] == [
+        ["voice", "cold"],
+        ["music", "cold"],
+        ["music", "cold, pinned"],
+        ["voice", "removed"],
+        ["voice", "cold"],
+    ]
 
 
 def test_what_is_no_event_is_passed_over():
     assert list(parse([":", "", "retry: 1", "event: a", "data: 1"])) == [("a", "1")]
 
 
-def test_a_running_node_says_what_changes(plane, bench, node, monkeypatch):
+@pytest.fixture
+def plane(bench, run, monkeypatch):
+    """A node whose streams end after two looks, as others do after an hour."""
+    with control_plane(bench.service, rhythm=Rhythm(every=0.01, life=0.01)) as plane:
+        monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", TOKEN)
+        yield plane
+
+
+def test_a_running_node_is_heard_for_many_hours_until_it_ends(bench, node, monkeypatch):
     bench.put()
-    token = plane.ask("POST", "/v1/tokens", {"role": "viewer"}).json
-    monkeypatch.setenv("CACHE_SERVER_ADMIN_TOKEN", token["token"])
-    lines: list[str] = []
-    first = threading.Event()
+    bench.resolved()
+    hours: list[str] = []
 
     def hear(api, path):
         for line in original(api, path):
-            lines.append(line)
-            if line.startswith("data"):
-                first.set()
+            if line == "data: again":
+                hours.append(line)
+            if len(hours) == 3:
+                bench.service.end_fills()
             yield line
 
     original = events.NodeApi.lines
     monkeypatch.setattr(events.NodeApi, "lines", hear)
-    # The stream ends with the token that opened it.
-    ender = threading.Thread(
-        target=lambda: first.wait(30) and plane.ask("DELETE", f"/v1/tokens/{token['id']}")
-    )
-    ender.start()
     code, out, err = node("events")
-    ender.join()
-    assert (code, err) == (0, "")
-    assert "voice" in out.splitlines()[0]
+    assert (code, err, len(hours)) == (0, "", 3)
+    assert [line.split()[1:] for line in out.splitlines()] == [["voice", "cold"]]

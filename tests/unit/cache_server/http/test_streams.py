@@ -60,7 +60,8 @@ def test_a_stream_with_nothing_to_say_keeps_its_connection_open():
 
 
 def test_a_stream_that_has_gone_on_for_long_ends_so_that_its_listener_asks_again():
-    assert said(streams(life=0.0), lambda: [Event("a", "1")]) == ["retry: 2000\n\n"]
+    heard = said(streams(life=0.0), lambda: [Event("a", "1")])
+    assert heard == ["retry: 2000\n\n", "event: over\ndata: again\n\n"]
 
 
 def test_one_tenant_leaves_streams_for_others():
