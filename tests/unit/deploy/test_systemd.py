@@ -22,11 +22,11 @@ def settings() -> Settings:
     return Settings.from_env(dict(pairs), {})
 
 
-def value(key: str) -> str:
+def value(key: str, default: str | None = None) -> str:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(UNIT)
-    return unit["Service"][key]
+    return unit["Service"][key] if default is None else unit["Service"].get(key, default)
 
 
 @pytest.fixture
@@ -53,6 +53,12 @@ def test_systemd_finds_nothing_wrong(unit):
 def test_the_service_is_hardly_exposed(unit):
     done = analyze("security", "--offline=true", f"--threshold={MOST_EXPOSED}", unit)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_node_tells_the_users_of_its_host_apart():
+    # In a namespace of its own every other user is 65534 to SO_PEERCRED, and all share the limit
+    # that each has at the local socket.
+    assert value("PrivateUsers", "no") == "no"
 
 
 def test_the_settings_are_settings_of_a_directory_that_it_may_write():
