@@ -4,7 +4,8 @@ Reading order: ``ranges`` (spans of bytes) · ``digests`` (chunks and their dige
 (what a file, model or pipeline may be called) · ``manifest`` (the files of one generation) ·
 ``tickets`` (the right to read, inside a URL) · ``local`` (what is said within one host) ·
 ``routes`` (where everything is asked for) · ``safetensors_header`` (which bytes are which tensor) ·
-``json_bounds`` (how much either may hold) · ``formats`` (which files can run code) ·
-``request_ids`` (what ties logs together) · ``discretion`` (what nobody repeats) · ``errors``
-(every failure either side can name) · ``units`` and ``environment`` (how settings are written).
+``json_bounds`` (how much either may hold) · ``plans`` (which of them a rank of an engine reads) ·
+``formats`` (which files can run code) · ``request_ids`` (what ties logs together) ·
+``discretion`` (what nobody repeats) · ``errors`` (every failure either side can name) ·
+``units`` and ``environment`` (how settings are written).
 """
