@@ -1,6 +1,7 @@
-"""Where a model's bytes land. Each module is an ``Arena`` of ``replica_agent.ports``.
+"""Where a model's bytes land: each kind is an ``Arena`` of ``replica_agent.ports``.
 
-Reading order: ``host`` (memory that views are taken of) · ``striped``
-(the same for this process alone) · ``directory`` (files on disk) ·
-``room`` (how much memory there is to take) · ``cuda`` (a GPU's memory).
+Reading order: ``host`` (memory that views are taken of) · ``striped`` (the same for this process
+alone) · ``links`` (memory for engines that read files) · ``directory`` (files on disk) · ``cuda``
+(a GPU's memory). What they need: ``bounce`` (a buffer per thread, before a byte's place) · ``room``
+(how much memory there is to take) · ``mounts`` (which file system, and its room).
 """

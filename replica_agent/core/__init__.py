@@ -2,5 +2,5 @@
 
 Reading order: ``urls`` (where the manifest may send us) · ``schedule`` (what to ask for next) ·
 ``answers`` (what a node may answer) · ``backoff`` (when to try again) · ``assembly`` (which
-tensors are whole).
+tensors are whole) · ``devices`` (which model goes to which device).
 """
