@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 from argparse import ArgumentError, ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cache_protocol import routes
@@ -54,17 +54,17 @@ def _run(args: Namespace, env: Mapping[str, str]) -> None:
 
 def _complete(words: list[str], env: Mapping[str, str]) -> None:
     """Answer a shell's question what may come next; in doubt nothing."""
-    for line in completion.answer(parser(), words, lambda: _pipelines(words, env)):
+    for line in completion.answer(parser(), words, lambda before: _pipelines(before, env)):
         print(line)  # noqa: T201
 
 
-def _pipelines(words: list[str], env: Mapping[str, str]) -> list[str]:
+def _pipelines(words: Sequence[str], env: Mapping[str, str]) -> list[str]:
     """Return the ids of the pipelines of the node that ``words`` name; none if it is not there."""
     typed = ArgumentParser(add_help=False, exit_on_error=False)
     for flag in ("--server", "--root", "--ca", "--tenant"):
         typed.add_argument(flag)
     try:
-        args, _ = typed.parse_known_args(words[:-1])
+        args, _ = typed.parse_known_args(words)
         pipelines = _api(args, env, COMPLETION_TIMEOUT).call("GET", routes.PIPELINES)["pipelines"]
     except (CacheError, ArgumentError):
         return []

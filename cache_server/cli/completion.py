@@ -14,6 +14,7 @@ FLAG = "--complete"  # not a command: nobody types it
 FILES = ":files"
 _PATHS = ("FILE", "DIR", "YAML")  # metavars of what is found on disk
 _PIPELINE = "ID"  # that of a pipeline's id
+_CUTS = frozenset(":=")  # where bash ends a word, a space aside (COMP_WORDBREAKS)
 
 SCRIPTS = {
     "bash": """\
@@ -77,21 +78,62 @@ class Candidate(NamedTuple):
 
 
 def answer(
-    parser: ArgumentParser, words: Sequence[str], pipelines: Callable[[], Iterable[str]]
+    parser: ArgumentParser,
+    words: Sequence[str],
+    pipelines: Callable[[Sequence[str]], Iterable[str]],
 ) -> list[str]:
     """Return the lines that a script gets.
 
     Args:
         parser: of the whole command line.
         words: after the program's name; the last is what is being typed, maybe empty.
-        pipelines: the ids that there are; asked only where one may stand.
+        pipelines: the ids that there are on the node which the words before name; asked only
+            where one may stand.
     """
-    *before, typed = words or [""]
-    place = _walk(parser, before)
+    line = _line(words or [""])
+    place = _walk(parser, line.before)
     if place.value is not None and place.value.metavar in _PATHS:
         return [FILES]
-    found = _at(place, typed, pipelines)
-    return [f"{word}\t{about}".rstrip() for word, about in found if word.startswith(typed)]
+    found = _at(place, line.typed, lambda: pipelines(line.before))
+    return [
+        f"{(line.lead + word).removeprefix(line.cut_off)}\t{about}".rstrip()
+        for word, about in found
+        if word.startswith(line.typed)
+    ]
+
+
+class _Line(NamedTuple):
+    """What has been typed, as the program would get it."""
+
+    before: Sequence[str]  # with the flag of ``--flag=value`` as a word of its own at the end
+    typed: str
+    lead: str  # what stands before ``typed`` without a space: ``--flag=``, or nothing
+    cut_off: str  # the beginning of both that is another word to the shell
+
+
+def _line(words: Sequence[str]) -> _Line:
+    *before, last = _whole(words)
+    cut_off = last if _is_cut(words[-1]) else last.removesuffix(words[-1])
+    flag, equals, value = last.partition("=")
+    if equals and flag.startswith("-"):
+        return _Line([*before, flag], value, flag + equals, cut_off)
+    return _Line(before, last, "", cut_off)
+
+
+def _whole(words: Sequence[str]) -> list[str]:
+    """Put together what bash has cut: of ``--role=v`` it makes three words, of a URL five."""
+    whole: list[str] = []
+    for word, previous in zip(words, ["", *words], strict=False):
+        if whole and (_is_cut(word) or (_is_cut(previous) and word)):
+            whole[-1] += word
+        else:
+            whole.append(word)
+    return whole
+
+
+def _is_cut(word: str) -> bool:
+    """Whether bash has made a word of what stood between others without a space."""
+    return bool(word) and set(word) <= _CUTS
 
 
 class _Place(NamedTuple):
@@ -111,8 +153,6 @@ def _walk(parser: ArgumentParser, words: Sequence[str]) -> _Place:
 
 
 def _after(place: _Place, word: str) -> _Place:
-    if word == "=":  # bash makes words of --flag=value
-        return place
     if place.value is not None:
         return place._replace(value=None)
     if word.startswith("-"):

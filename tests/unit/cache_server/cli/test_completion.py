@@ -8,13 +8,15 @@ import pytest
 
 from cache_server.cli.arguments import parser
 from cache_server.cli.completion import FILES, SCRIPTS, answer
+from cache_server.core.access import Role
 from tests.fakes.programs import program as tool_of
 
 IDS = ["chat", "voice", "vision"]
+ROLES = [role.value for role in Role]
 
 
 def offered(*words: str) -> list[str]:
-    return [line.partition("\t")[0] for line in answer(parser(), words, lambda: IDS)]
+    return [line.partition("\t")[0] for line in answer(parser(), words, lambda _: IDS)]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,15 @@ def offered(*words: str) -> list[str]:
             ["--model"],
         ),  # as often as one likes
         (("tokens", "create", "--role", "v"), ["viewer"]),
-        (("tokens", "create", "--role", "=", "v"), ["viewer"]),  # bash cuts words at =
+        (("tokens", "create", "--role=v"), ["--role=viewer"]),  # a word as zsh and fish have it
+        (("tokens", "create", "--role", "=", "v"), ["viewer"]),  # bash cuts words at = and :
+        (("tokens", "create", "--role", "=", "viewer", "--role", "="), ROLES),
+        (("tokens", "create", "--role", "=", "viewer", "--pipeline", "c"), ["chat"]),
+        (("warm", "--root", "=", "DIR", "v"), ["voice", "vision"]),
+        (("warm", "--server", "http", ":", "//x", ":", "80", "v"), ["voice", "vision"]),
+        (("warm", "--server", "=", "http", ":", "//x", ":", "80", "v"), ["voice", "vision"]),
+        (("pipelines", "put", "x", "--model", "m", "=", ""), []),
+        (("status", "--root", "=", "D"), [FILES]),
         (("tokens", "create", "--pipeline", "c"), ["chat"]),
         (("tokens", "revoke", ""), []),  # no pipeline's
         (("status", "--server", "http://x", "--j"), ["--json"]),
@@ -49,13 +59,13 @@ def test_what_may_stand_at_the_cursor_is_offered(words, expected):
 
 
 def test_every_command_is_offered_with_its_help():
-    lines = answer(parser(), [""], lambda: IDS)
+    lines = answer(parser(), [""], lambda _: IDS)
     assert "status\tshow the node's figures, and how each pipeline stands" in lines
     assert len(lines) == len(set(lines)) > 10
 
 
 def test_the_node_is_asked_only_where_an_id_may_stand():
-    def never() -> list[str]:
+    def never(_before: object) -> list[str]:
         raise AssertionError
 
     assert answer(parser(), ["warm", "--"], never)
@@ -65,6 +75,14 @@ def test_the_node_is_asked_only_where_an_id_may_stand():
 def test_the_ids_of_the_node_are_offered(plane, run, bench):
     bench.put()
     assert run("--complete", "warm", "--server", plane.url, "") == (0, "voice\n", "")
+
+
+def test_the_node_is_asked_whose_address_bash_has_cut(plane, run, bench):
+    bench.put()
+    host, _, port = plane.url.removeprefix("http://").partition(":")
+    cut = ("http", ":", f"//{host}", ":", port)
+    for words in (("--server", *cut), ("--server", "=", *cut)):
+        assert run("--complete", "warm", *words, "v") == (0, "voice\n", "")
 
 
 def test_without_a_node_nothing_is_offered(run):
