@@ -123,6 +123,11 @@ class Plan:
         """Bytes of the rank's memory."""
         return self.places[-1]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return 64 hex digits that only an equal plan has."""
+        return hashlib.sha256(dump_plan(self)).hexdigest()
+
     @property
     def read(self) -> int:
         """Bytes of the files that the rank reads, one that is read twice counted twice."""
