@@ -10,6 +10,7 @@ from cache_server.dashboard.assets import PATH, asset_routes, link, read_assets
 from cache_server.dashboard.browser import page_route
 from cache_server.dashboard.layout import Layout
 from cache_server.dashboard.list_page import ListPage
+from cache_server.dashboard.looks import Looks
 from cache_server.dashboard.node_page import NodePage
 from cache_server.dashboard.pages import Pages, live_routes, page_routes
 from cache_server.dashboard.pipeline_page import PipelinePage
@@ -18,7 +19,6 @@ from cache_server.dashboard.signing_in import SIGN_IN, sign_in_routes, to_sign_i
 from cache_server.dashboard.throughput import Throughput
 from cache_server.http.api import Wiring, streams
 from cache_server.http.front import Front
-from cache_server.http.recent import Recent
 from cache_server.http.sessions import Sessions
 from cache_server.service.service import Service
 
@@ -30,6 +30,7 @@ def dashboard(service: Service, wiring: Wiring) -> Front:
     templates = Templates(lambda name: link(assets, name))
     layout = Layout(service, templates, sessions, wiring.auth)
     pages = _pages(layout, wiring)
+    looks = Looks((pages.list, pages.pipeline, pages.node), service.figures.glances)
     route = page_route(layout.failure)
     routes = APIRouter()
     for router in (
@@ -37,7 +38,7 @@ def dashboard(service: Service, wiring: Wiring) -> Front:
         sign_in_routes(layout, identities, wiring.attempts, route),
         page_routes(pages, route),
         action_routes(layout, route),
-        live_routes(pages, streams(service, wiring), Recent(service.figures.glances), route),
+        live_routes(looks, streams(service, wiring), route),
     ):
         routes.include_router(router)
     return Front(routes, sessions, (PATH, SIGN_IN), to_sign_in)

@@ -14,10 +14,10 @@ from cache_server.dashboard import listing
 from cache_server.dashboard.browser import ListViewer, PageViewer
 from cache_server.dashboard.layout import Layout
 from cache_server.dashboard.list_page import ListPage
+from cache_server.dashboard.looks import Looks
 from cache_server.dashboard.node_page import NodePage
 from cache_server.dashboard.parts import Part, watch
 from cache_server.dashboard.pipeline_page import PipelinePage
-from cache_server.http.recent import Recent
 from cache_server.http.streams import Streams
 
 MAX_TEXT = 200  # characters that somebody searches for
@@ -78,28 +78,22 @@ def page_routes(pages: Pages, route: type[APIRoute]) -> APIRouter:
     return router
 
 
-def live_routes(pages: Pages, streams: Streams, recent: Recent, route: type[APIRoute]) -> APIRouter:
+def live_routes(looks: Looks, streams: Streams, route: type[APIRoute]) -> APIRouter:
     """Return the streams that keep an open page as it would be if it were opened now."""
     router = APIRouter(include_in_schema=False, route_class=route)
 
     @router.get("/live")
     async def pipelines(caller: ListViewer, query: Asked) -> StreamingResponse:
-        def look() -> Sequence[Part]:
-            return pages.list.parts(caller, recent.of(caller.tenant), query)
-
-        return streams.open(caller.identity, watch(look))
+        return streams.open(caller.identity, watch(looks.at_list(caller, query)))
 
     @router.get("/pipelines/{pipeline}/live")
     async def pipeline(pipeline: str, caller: PageViewer) -> StreamingResponse:
         key = caller.key(pipeline)
-        return streams.open(caller.identity, watch(lambda: pages.pipeline.parts(caller, key)))
+        return streams.open(caller.identity, watch(looks.at_pipeline(caller, key)))
 
     @router.get("/node/live")
     async def node(caller: ListViewer, need: Need) -> StreamingResponse:
-        def look() -> Sequence[Part]:
-            return pages.node.parts(caller, recent.of(caller.tenant), need)
-
-        return streams.open(caller.identity, watch(look))
+        return streams.open(caller.identity, watch(looks.at_node(caller, need)))
 
     return router
 

@@ -15,7 +15,7 @@ from cache_server.service.glance import Glance
 from cache_server.service.views import stamp
 
 
-def event_routes(streams: Streams, recent: Recent) -> APIRouter:
+def event_routes(streams: Streams, recent: Recent[str, list[Glance]]) -> APIRouter:
     """Return the route. Not in the description of the API: that has no word for a stream."""
     router = APIRouter(prefix="/v1", include_in_schema=False)
 
