@@ -198,6 +198,12 @@ class Node:
             fields["certificate"] = self._certificates.fingerprint
         write_json(self._root.path / "node.json", fields)
 
+    def _say_nowhere(self) -> None:
+        try:
+            (self._root.path / "node.json").unlink(missing_ok=True)
+        except OSError as error:  # the threads of the node have to end all the same
+            log.warning("node.json stays, though no node listens any more: %s", error)
+
     def _stopping(self) -> Stopping:
         service, data = self.service, self._data
         return Stopping(
@@ -212,26 +218,33 @@ class Node:
         """Serve until SIGTERM or SIGINT; then finish what runs, within limits."""
         self._register_pipelines()
         self.service.start()
+        try:
+            self._open()
+            self._server.run(sockets=[self._control])
+        finally:
+            self._close()
+
+    def _open(self) -> None:
         self._data.start()
         if self._local is not None:
             self._local.start()
         self._say_where()
         self._upkeep.start()
-        try:
-            self._server.run(sockets=[self._control])
-        finally:
-            self._upkeep.close()
-            self._on_demand.close()
-            (self._root.path / "node.json").unlink(missing_ok=True)
-            if self._local is not None:
-                self._local.close()
-            # Readers that wait for chunks learn from the fills' end that no more will come.
-            grace = LAST_WORDS if self._server.drained else GRACE
-            closing = threading.Thread(target=self._data.close, args=(grace,), name="close-data")
-            closing.start()
-            self.service.close()
-            closing.join()
-            self._root.close()
+
+    def _close(self) -> None:
+        """End what was begun, also where ``_open`` failed half way."""
+        self._upkeep.close()
+        self._on_demand.close()
+        self._say_nowhere()
+        if self._local is not None:
+            self._local.close()
+        # Readers that wait for chunks learn from the fills' end that no more will come.
+        grace = LAST_WORDS if self._server.drained else GRACE
+        closing = threading.Thread(target=self._data.close, args=(grace,), name="close-data")
+        closing.start()
+        self.service.close()
+        closing.join()
+        self._root.close()
 
     def _register_pipelines(self) -> None:
         if self._settings.pipelines is None:

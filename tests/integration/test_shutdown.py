@@ -12,7 +12,7 @@ from benchmarks.node import running_node
 from tests.fakes.hub import Hub
 from tests.integration.conftest import Hold
 from tests.integration.content import chunks
-from tests.integration.programs import exit_code
+from tests.integration.programs import cache_server, exit_code
 
 
 def test_a_replica_that_waits_for_a_silent_hub_is_told_when_the_node_stops(tmp_path):
@@ -44,3 +44,10 @@ def test_a_node_whose_origin_is_silent_in_mid_body_stops_before_a_container_engi
         os.kill(node.pid, signal.SIGTERM)
         assert exit_code(node) == 0
         assert time.monotonic() - asked < 10  # what Docker waits before SIGKILL
+
+
+def test_a_node_that_cannot_say_where_it_listens_ends_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "node.json").mkdir()
+    ended = cache_server("serve", "--root", tmp_path, "--port", 0, "--data-port", 0)
+    assert ended.returncode == 8, ended.stderr  # a disk error
+    assert "cache-server: node.json: Is a directory" in ended.stderr
