@@ -9,6 +9,7 @@ import logging
 import threading  # noqa: TC003 - as everywhere else in the service
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Key
@@ -27,12 +28,16 @@ class Proactive:
         self._lock = lock
         self._begin = begin
         self._waiting: deque[Key] = deque()
-        self._running = 0
+        self._running: set[Work] = set()
 
     def ask(self, keys: Iterable[Key]) -> None:
-        """Fill each of ``keys`` in order, as turns come; returns at once."""
+        """Fill each of ``keys`` in order, as turns come; returns at once.
+
+        Who waits already waits once: housekeeping asks again every few seconds, and a second turn
+        would come right after the first one has failed.
+        """
         with self._lock:
-            self._waiting += keys
+            self._waiting += [key for key in dict.fromkeys(keys) if key not in self._waiting]
             self._go_on()
 
     def close(self) -> None:
@@ -41,11 +46,11 @@ class Proactive:
             self._waiting.clear()
 
     def _go_on(self) -> None:
-        while self._waiting and self._running < AT_ONCE:
+        while self._waiting and len(self._running) < AT_ONCE:
             work = self._try(self._waiting.popleft())
-            if work is not None:
-                self._running += 1
-                work.done.add_done_callback(self._ended)
+            if work is not None and work not in self._running:
+                self._running.add(work)
+                work.done.add_done_callback(partial(self._ended, work))
 
     def _try(self, key: Key) -> Work | None:
         try:
@@ -54,7 +59,7 @@ class Proactive:
             log.warning("%s is not filled unasked: %s", key.id, error)
             return None
 
-    def _ended(self, _: object) -> None:
+    def _ended(self, work: Work, _: object) -> None:
         with self._lock:
-            self._running -= 1
+            self._running.discard(work)
             self._go_on()
