@@ -15,6 +15,7 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key
 from cache_server.dashboard.front import dashboard
+from cache_server.http.streams import RHYTHM
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.glances import report
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
@@ -63,8 +64,14 @@ def bench(tmp_path, origin):
 
 
 @pytest.fixture
-def plane(bench):
-    with control_plane(bench.service, pages=dashboard) as plane:
+def rhythm():
+    """When the streams of pages do what."""
+    return RHYTHM
+
+
+@pytest.fixture
+def plane(bench, rhythm):
+    with control_plane(bench.service, pages=dashboard, rhythm=rhythm) as plane:
         yield plane
 
 

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from cache_protocol.errors import OriginDeniedError
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
+from cache_server.http.streams import Rhythm
 from tests.fakes.control_plane import TOKEN
 
 VOICE = "/pipelines/voice?tenant=default"
@@ -136,6 +137,33 @@ def test_a_page_stays_readable_when_its_node_ends(visitors, bench, plane):
         expect(page.locator("#live")).to_have_text("Not live: the node does not answer")
         expect(page.get_by_role("heading", name="voice")).to_be_visible()
     visitors.complaints.clear()  # of requests that nobody answers
+
+
+@pytest.mark.parametrize("rhythm", [Rhythm(every=0.05, life=0.05)], ids=["short hours"])
+def test_a_page_that_is_open_for_hours_stays_live_and_is_not_loaded_anew(page, bench):
+    page.goto("/")
+    is_live(page)
+    page.evaluate("window.loaded = 'once'")
+    for _ in range(3):
+        page.wait_for_event("request", lambda request: "/live" in request.url)
+    bench.service.pipelines.pin(bench.slot().registration.key, pinned=True)
+    expect(page.locator(".card").get_by_text("pinned")).to_be_visible()
+    assert page.evaluate("window.loaded") == "once"
+
+
+def test_what_changes_while_somebody_types_is_shown_when_they_leave(page, bench):
+    page.goto("/node")
+    is_live(page)
+    page.get_by_label("A dry run for a fill of").press_sequentially("5")
+    bench.warm()
+    expect(page.locator("#room")).to_contain_text("voice")
+    expect(page.locator("#plan .victims")).to_have_count(0)
+    page.get_by_label("A dry run for a fill of").press("Tab")
+    expect(page.get_by_role("button", name="Show")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator("#plan .victims")).to_contain_text("voice")
+    expect(page.get_by_label("A dry run for a fill of")).to_have_value("5")
 
 
 def test_a_search_narrows_the_list_while_somebody_types(page, bench):

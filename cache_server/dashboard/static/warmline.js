@@ -27,15 +27,33 @@ function tellTimes(within = document) {
 
 // Live parts.
 
+const waiting = new Map(); // by id: the newest of each part that somebody types in
+
+// A part that somebody types in stays until the focus has left it: for its button, not yet.
 const isBusy = (element) => {
   const focus = document.activeElement;
-  return element.contains(focus) && focus.matches("input, select, textarea");
+  if (!element.contains(focus)) return false;
+  return waiting.has(element.id) || focus.matches("input, select, textarea");
 };
+
+// A moment later: a button outside that took the focus is still being pressed.
+document.addEventListener("focusout", () => setTimeout(() => {
+  for (const [id, html] of waiting) replacePart(id, html);
+}, 300));
 
 function keepWhatIsOpen(old, fresh) {
   for (const details of fresh.querySelectorAll("details[id]")) {
     const before = document.getElementById(details.id);
     if (before && old.contains(before)) details.open = before.open;
+  }
+}
+
+function keepWhatIsTyped(old, fresh) {
+  for (const field of fresh.querySelectorAll("input[id]")) {
+    const before = document.getElementById(field.id);
+    if (before && old.contains(before) && before.value !== before.defaultValue) {
+      field.value = before.value;
+    }
   }
 }
 
@@ -48,11 +66,14 @@ function placeOf(element) {
 
 function replacePart(id, html) {
   const old = document.getElementById(id);
-  if (!old || isBusy(old)) return;
+  if (!old) return;
+  if (isBusy(old)) return waiting.set(id, html);
+  waiting.delete(id);
   const template = document.createElement("template");
   template.innerHTML = html.trim();
   const fresh = template.content.firstElementChild;
   keepWhatIsOpen(old, fresh);
+  keepWhatIsTyped(old, fresh);
   tellTimes(fresh);
   if (old.isEqualNode(fresh)) return;
   const focused = old.contains(document.activeElement) ? placeOf(document.activeElement) : null;
