@@ -1,15 +1,21 @@
 """docker-compose.yml against what our programs expect; its schema is checked by scripts/lint."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from cache_protocol.units import parse_duration
 from cache_server.settings import Settings
 from cache_server.stopping import STOP_LIMIT
+from tests.fakes.control_plane import TOKEN, control_plane
+from tests.fakes.origin import MemoryOrigins
 from tests.fakes.programs import program
+from tests.fakes.service import running_service
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -56,6 +62,47 @@ def test_prometheus_asks_the_node_with_the_token_that_is_made_for_it():
     assert scrape["authorization"]["credentials_file"] == read
     assert "tokens:/tokens:ro" in SERVICES["prometheus"]["volumes"]
     assert "--tenant '*' --role viewer" in script
+
+
+@pytest.fixture
+def make_token(tmp_path, monkeypatch):
+    """Do what the service does that makes the token; return its exit code and the token."""
+    (script,) = SERVICES["metrics-token"]["command"]
+    data, shell = tmp_path / "data", tmp_path / "bin"
+    for folder in (data, shell):
+        folder.mkdir()
+    ours = shell / "cache-server"
+    ours.write_text(f'#!/bin/sh\nexec {sys.executable} -m cache_server "$@"\n')
+    ours.chmod(0o700)
+    (tmp_path / "admin-token").write_text(TOKEN)
+    monkeypatch.setenv("PATH", f"{shell}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("CACHE_SERVER_ROOT", "/nowhere")
+
+    def make(url: str) -> tuple[int, str]:
+        here = script.replace("$$", "$").replace("http://node:8080", url)
+        here = here.replace("/data", str(data)).replace("/node/admin", str(tmp_path / "admin"))
+        done = subprocess.run(["/bin/sh", "-euc", here], check=False, timeout=60)
+        made = data / "metrics"
+        return done.returncode, made.read_text().strip() if made.exists() else ""
+
+    return make
+
+
+def test_the_token_of_prometheus_is_kept_while_it_is_good_and_made_anew_once_it_is_not(
+    make_token, tmp_path
+):
+    with (
+        running_service(tmp_path / "root", MemoryOrigins({})) as bench,
+        control_plane(bench.service) as plane,
+    ):
+        first = make_token(plane.url)
+        assert plane.ask("GET", "/metrics", token=first[1]).status == 200
+        assert make_token(plane.url) == first
+        plane.ask("DELETE", f"/v1/tokens/{first[1].split('_')[1]}")
+        code, second = make_token(plane.url)
+        assert (code, plane.ask("GET", "/metrics", token=second).status) == (0, 200)
+    assert make_token("http://127.0.0.1:1") == (3, second)
 
 
 def test_what_only_people_look_at_is_published_on_this_host_alone():
