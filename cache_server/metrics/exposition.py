@@ -76,7 +76,7 @@ class Metrics(Collector):
         yield from tenant_families(glances, self._service.options.quotas)
         shown = nlargest(MAX_PIPELINES, glances, key=_asked)
         yield from pipeline_families(shown)
-        yield from last_boot_families(shown, self._last_boots.read())
+        yield from last_boot_families(shown, self._last_boots.read({g.key for g in shown}))
 
 
 def _asked(glance: Glance) -> float:

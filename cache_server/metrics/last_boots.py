@@ -1,11 +1,12 @@
 """The last start of each pipeline, and whether its starts have become slower.
 
 Read from the ledger of boots when somebody looks, and then only what has changed since: a report
-that comes costs nothing here.
+that comes costs nothing here, neither time nor memory.
 """
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -17,7 +18,7 @@ from cache_server.core.access import ALL_TENANTS
 from cache_server.core.boot_stats import EARLIER, LATEST, Regression, summarise
 from cache_server.metrics.boots import phase_label
 
-MAX_CHANGED = 100  # pipelines that are read one by one; beyond it all are read at once
+MAX_STALE = 100  # pipelines that are read one by one; beyond it all are read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +32,49 @@ class LastBoot:
 
 
 class LastBoots:
-    """What is known of last starts. Safe for threads."""
+    """What is known of last starts. Safe for threads.
+
+    Of pipelines that are shown, and of no other: anybody who may report may make names up.
+    """
 
     def __init__(self, boots: Boots) -> None:
         self._boots = boots
         self._lock = threading.Lock()
-        self._changed: set[Key] | None = None  # since the last look; None: nothing was read yet
+        self._fresh: set[Key] = set()  # nothing has come of them since they were read
         self._known: dict[Key, LastBoot] = {}
 
     def changed(self, key: Key) -> None:
         """Take note of a new report."""
         with self._lock:
-            if self._changed is not None:
-                self._changed.add(key)
+            self._fresh.discard(key)
 
-    def read(self) -> Mapping[Key, LastBoot]:
-        """Return the last start of every pipeline that has any.
+    def read(self, shown: AbstractSet[Key]) -> Mapping[Key, LastBoot]:
+        """Return the last start of each of ``shown`` that has any.
 
         Raises:
             DiskError: the database cannot be read; the next call tries again.
         """
         with self._lock:
-            changed, self._changed = self._changed, set()
+            stale = shown - self._fresh
+            # Before they are read: a report that comes meanwhile makes them stale again.
+            self._fresh = set(shown)
         try:
-            found = self._read(changed)
+            found = self._read(stale)
         except BaseException:
             with self._lock:
-                self._changed = None
+                self._fresh.clear()
             raise
         with self._lock:
             # Reports go by age and number, but the last one of a pipeline is the last to go.
-            self._known = found if changed is None else {**self._known, **found}
+            known = {**self._known, **found}
+            self._known = {key: boot for key, boot in known.items() if key in shown}
             return self._known
 
-    def _read(self, changed: set[Key] | None) -> dict[Key, LastBoot]:
+    def _read(self, stale: AbstractSet[Key]) -> dict[Key, LastBoot]:
         count = LATEST + EARLIER
-        if changed is None or len(changed) > MAX_CHANGED:
+        if len(stale) > MAX_STALE:
             return _last_boots(self._boots.last_of_each(ALL_TENANTS, None, count))
-        reports = [self._boots.last(key.tenant, {key.id}, count) for key in sorted(changed)]
+        reports = [self._boots.last(key.tenant, {key.id}, count) for key in sorted(stale)]
         return _last_boots(report for of_one in reports for report in of_one)
 
 

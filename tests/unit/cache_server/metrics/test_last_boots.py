@@ -12,6 +12,7 @@ from cache_server.metrics.last_boots import LastBoots
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 VOICE, TTS = Key("default", "voice"), Key("other", "tts")
+BOTH = {VOICE, TTS}
 
 
 class Watched(Boots):
@@ -24,6 +25,8 @@ class Watched(Boots):
 
     def last(self, tenant, only, limit):
         self.asked.append(only)
+        if self.broken:
+            raise DiskError("no")
         return super().last(tenant, only, limit)
 
     def last_of_each(self, tenant, only, limit):
@@ -58,8 +61,8 @@ def test_the_last_one_of_each_pipeline_is_known_after_a_restart(ledger):
     add(ledger, VOICE, 3.0)
     add(ledger, VOICE, 2.0, pull=1.0, my_own=0.5, its_own=0.25)
     add(ledger, TTS, 9.0)
-    known = LastBoots(ledger).read()
-    assert known.keys() == {VOICE, TTS}
+    known = LastBoots(ledger).read(BOTH)
+    assert known.keys() == BOTH
     assert (known[VOICE].ready, known[VOICE].at) == (2.0, NOW + timedelta(seconds=2))
     assert known[VOICE].phases == {"pull": 1.0, "other": 0.75}
 
@@ -68,24 +71,41 @@ def test_only_what_changed_is_read_again(ledger):
     add(ledger, VOICE, 3.0)
     add(ledger, TTS, 9.0)
     boots = LastBoots(ledger)
-    boots.read()
+    boots.read(BOTH)
     add(ledger, VOICE, 4.0)
     boots.changed(VOICE)
     ledger.asked.clear()
-    assert (boots.read()[VOICE].ready, boots.read()[TTS].ready) == (4.0, 9.0)
+    assert (boots.read(BOTH)[VOICE].ready, boots.read(BOTH)[TTS].ready) == (4.0, 9.0)
     assert ledger.asked == [{"voice"}]
 
 
 def test_when_much_changed_all_is_read_at_once(ledger, monkeypatch):
-    monkeypatch.setattr(last_boots, "MAX_CHANGED", 1)
+    monkeypatch.setattr(last_boots, "MAX_STALE", 1)
     boots = LastBoots(ledger)
-    boots.read()
-    for key in (VOICE, TTS):
+    boots.read(BOTH)
+    for key in BOTH:
         add(ledger, key, 1.0)
         boots.changed(key)
     ledger.asked.clear()
-    assert boots.read().keys() == {VOICE, TTS}
+    assert boots.read(BOTH).keys() == BOTH
     assert ledger.asked == [None]
+
+
+def test_pipelines_that_nobody_registered_take_no_memory(ledger):
+    boots = LastBoots(ledger)
+    for number in range(300):
+        boots.changed(Key("default", f"made-up-{number}"))
+        add(ledger, Key("default", f"made-up-{number}"), 1.0)
+    add(ledger, VOICE, 3.0)
+    assert boots.read({VOICE}).keys() == {VOICE}
+    assert (boots._known.keys(), boots._fresh) == ({VOICE}, {VOICE})
+
+
+def test_a_pipeline_that_is_registered_after_its_start_was_reported_is_read_then(ledger):
+    add(ledger, TTS, 9.0)
+    boots = LastBoots(ledger)
+    assert boots.read({VOICE}) == {}
+    assert boots.read(BOTH).keys() == {TTS}
 
 
 def test_after_a_failure_nothing_is_missed(ledger):
@@ -93,13 +113,13 @@ def test_after_a_failure_nothing_is_missed(ledger):
     boots = LastBoots(ledger)
     ledger.broken = True
     with pytest.raises(DiskError):
-        boots.read()
+        boots.read(BOTH)
     ledger.broken = False
-    assert boots.read().keys() == {VOICE}
+    assert boots.read(BOTH).keys() == {VOICE}
 
 
 def test_slower_starts_are_known_by_the_phase_that_grew(ledger):
     for seconds in [10.0] * 20 + [14.0] * 10:
         add(ledger, VOICE, seconds, load=seconds)
-    regression = LastBoots(ledger).read()[VOICE].regression
+    regression = LastBoots(ledger).read(BOTH)[VOICE].regression
     assert (regression.growth, regression.phase) == (4.0, "load")
