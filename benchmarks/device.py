@@ -1,6 +1,6 @@
 """Print how fast weights come into a GPU's memory, as ratios to what the machine can do.
 
-    python -m benchmarks.device                  with a GPU: at most eight minutes
+    python -m benchmarks.device                  with a GPU: eight minutes, then rows are skipped
     python -m benchmarks.device --smoke          on the fake driver: only proves that rows run
 
 It needs a GPU, its driver, cuda-bindings, torch, safetensors, numpy, rich and xxhash, and nothing

@@ -1,10 +1,10 @@
 """The fastest that a machine can do at each end: copies out of pinned memory, and cached reads.
 
-    python -m benchmarks.device_rates copy DRIVER SIZE         bytes per second, as JSON
+    python -m benchmarks.device_rates copy DRIVER LANES SIZE   bytes per second, as JSON
     python -m benchmarks.device_rates read LANES FILE …        likewise, files in the page cache
 
-The copies are of 8 MiB from as much pinned memory as a load has, in two streams, and nothing else
-happens. The reads go into a buffer per thread that stays in the processor's cache where it can.
+The copies are of 8 MiB from as much pinned memory as a load with so many lanes has, in two streams,
+and nothing else happens. The reads go into a buffer per thread that stays in the processor's cache where it can.
 """
 
 import json
@@ -19,25 +19,26 @@ from benchmarks.memory import pieces
 from benchmarks.threads import together
 from cache_protocol.digests import CHUNK_SIZE
 from replica_agent.arenas.cuda.allocation import Allocation, pinned
+from replica_agent.arenas.cuda.memory import SLOTS
 
-_SLOTS = 12
 _STREAMS = 2
 _BLOCK = 512 * 2**10  # bytes, as a lane reads
 
 
-def copy(driver: str, size: int) -> float:
+def copy(driver: str, lanes: int, size: int) -> float:
     """Return bytes per second from pinned host memory to the device."""
     device = starting(driver)().open(0)
     count = max(1, size // CHUNK_SIZE)
     memory = Allocation(device, count * CHUNK_SIZE)
-    host = pinned(device, _SLOTS * CHUNK_SIZE)
+    slots = SLOTS * lanes
+    host = pinned(device, slots * CHUNK_SIZE)
     streams = [device.open_stream() for _ in range(_STREAMS)]
-    free = deque(device.open_event() for _ in range(_SLOTS))
+    free = deque(device.open_event() for _ in range(slots))
     begun = time.perf_counter()
     for n in range(count):
         event = free.popleft()
         device.wait(event)
-        slot, stream = n % _SLOTS * CHUNK_SIZE, streams[n % _STREAMS]
+        slot, stream = n % slots * CHUNK_SIZE, streams[n % _STREAMS]
         device.copy_in(memory.address + n * CHUNK_SIZE, host[slot : slot + CHUNK_SIZE], stream)
         device.record(event, stream)
         free.append(event)
@@ -74,6 +75,6 @@ def _read_all(lanes: int, files: list[Path]) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "copy":
-        print(json.dumps(copy(sys.argv[2], int(sys.argv[3]))))
+        print(json.dumps(copy(sys.argv[2], *map(int, sys.argv[3:]))))
     else:
         print(json.dumps(read(int(sys.argv[2]), [Path(name) for name in sys.argv[3:]])))

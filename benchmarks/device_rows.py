@@ -11,11 +11,12 @@ from typing import Any, Self
 
 from benchmarks import device_peers
 from benchmarks.checkpoints import write_checkpoint
-from benchmarks.children import result_of, serving
+from benchmarks.children import ChildError, result_within, serving
 from benchmarks.device_load import DEVICE
 from benchmarks.harness import Outcome, SkippedError, speed_ratio
 
 Load = dict[str, Any]  # what ``device_load time`` prints
+LIMIT = 480.0  # seconds of a whole run: such machines are lent by the minute
 
 
 @dataclass
@@ -28,6 +29,7 @@ class OnDevice:
     driver: str  # "cuda" or "fake"
     directory: str | None
     loads: list[Load] = field(default_factory=list)
+    ends: float = field(default_factory=lambda: time.monotonic() + LIMIT)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -59,10 +61,40 @@ class OnDevice:
         """Where other libraries bring tensors to."""
         return DEVICE if self.driver == "cuda" else "cpu"
 
+    def result_of(self, module: str, *arguments: object, **env: str) -> Any:
+        """Do as ``children.result_within``, for what is left of the run's time.
+
+        Raises:
+            SkippedError: nothing is left of it.
+            ChildError: the child failed.
+        """
+        left = self.ends - time.monotonic()
+        if left > 0:
+            try:
+                return result_within(left, module, *arguments, **env)
+            except ChildError:
+                if time.monotonic() < self.ends:
+                    raise
+        raise SkippedError(f"the {LIMIT / 60:.0f} minutes of a run are over")
+
+    @cached_property
+    def compared(self) -> dict[str, int]:
+        """Compare every tensor with the safetensors library's, and say what memory is gone."""
+        found: dict[str, int] = self.result_of(
+            "benchmarks.device_load",
+            "compare",
+            self.server,
+            self.driver,
+            self.lanes,
+            *self.files,
+            REPLICA_AGENT_LOCAL_SOCKET="auto",
+        )
+        return found
+
     def load(self, local: str = "auto") -> Load:
         """Load in a fresh process; from the node's files on this host, or with "off" by TCP."""
         server = self.server  # it starts before the clock
-        result: Load = result_of(
+        result: Load = self.result_of(
             "benchmarks.device_load",
             "time",
             server,
@@ -81,6 +113,9 @@ class OnDevice:
         return taken
 
 
+_RATES = "benchmarks.device_rates"
+
+
 def bound(run: OnDevice) -> Outcome:
     """Compare a load to the slower of pinned copies and cached reads."""
     copies: list[float] = []
@@ -88,8 +123,8 @@ def bound(run: OnDevice) -> Outcome:
 
     def fastest() -> float:
         size = min(run.size, 4 * 2**30)
-        copies.append(result_of("benchmarks.device_rates", "copy", run.driver, size))
-        reads.append(result_of("benchmarks.device_rates", "read", run.lanes, *run.files))
+        copies.append(run.result_of(_RATES, "copy", run.driver, run.lanes, size))
+        reads.append(run.result_of(_RATES, "read", run.lanes, *run.files))
         return run.size / min(copies[-1], reads[-1])
 
     outcome = speed_ratio(run.seconds, fastest, run.rounds, run.size)
@@ -109,9 +144,7 @@ def peer(name: str, run: OnDevice) -> Outcome:
     """Compare a load to another library's, the device open in both."""
     if not device_peers.is_there(name):
         raise SkippedError(f"{device_peers.MODULES[name]} is not installed")
-    theirs = partial(
-        result_of, "benchmarks.device_peers", name, run.torch_device, *map(str, run.files)
-    )
+    theirs = partial(run.result_of, "benchmarks.device_peers", name, run.torch_device, *run.files)
     return speed_ratio(run.seconds, theirs, run.rounds, run.size)
 
 
@@ -123,28 +156,15 @@ def host_memory(run: OnDevice) -> Outcome:
     return Outcome(statistics.median(taken), f"{statistics.median(taken):.0f} MB", "", taken)
 
 
-def _compared(run: OnDevice) -> dict[str, int]:
-    result: dict[str, int] = result_of(
-        "benchmarks.device_load",
-        "compare",
-        run.server,
-        run.driver,
-        run.lanes,
-        *run.files,
-        REPLICA_AGENT_LOCAL_SOCKET="auto",
-    )
-    return result
-
-
 def device_memory(run: OnDevice) -> Outcome:
     """Compare the device memory that is gone after a load to the model."""
     if run.driver != "cuda":
         raise SkippedError("a fake device does not share its memory with others")
-    taken = _compared(run)["taken"]
+    taken = run.compared["taken"]
     return Outcome(taken / run.size, f"{taken / 1e6:.0f} MB", f"model {run.size / 1e6:.0f} MB")
 
 
 def identical(run: OnDevice) -> Outcome:
     """Count the tensors that are not those of the safetensors library."""
-    found = _compared(run)
+    found = run.compared
     return Outcome(found["different"], f"{found['tensors']} tensors", "safetensors.load_file")

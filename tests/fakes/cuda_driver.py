@@ -247,4 +247,4 @@ def _address(memory):
 
 
 def _error(call, name):
-    return DriverError(f"{call} failed with {name}: to order", name)
+    return DriverError(f"{call} failed with {name}: to order")

@@ -171,7 +171,7 @@ def _checked(cuda: Any, call: str, answer: tuple[Any, ...]) -> tuple[Any, ...]: 
     name = getattr(status, "name", str(status))
     known, text = cuda.cuGetErrorString(status)
     words = text.decode() if known == cuda.CUresult.CUDA_SUCCESS and text else "no description"
-    raise DriverError(f"{call} failed with {name}: {words}", name)
+    raise DriverError(f"{call} failed with {name}: {words}")
 
 
 def _release(cuda: Any, handle: Any, info: DeviceInfo) -> None:  # noqa: ANN401 - as above

@@ -11,17 +11,7 @@ from typing import Protocol
 
 
 class DriverError(Exception):
-    """The driver refused a call, or there is no driver.
-
-    Attributes:
-        name: the driver's name of the error, as ``CUDA_ERROR_OUT_OF_MEMORY``; "" where the call
-            could not even be made.
-    """
-
-    def __init__(self, text: str, name: str = "") -> None:
-        """Say ``text`` to people."""
-        super().__init__(text)
-        self.name = name
+    """The driver refused a call, and its own name of the error is in the text; or there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def reason(act, *arguments):
     try:
         act(*arguments)
     except DriverError as error:
-        return f"{error.name} | {error}"
+        return str(error)
 
 def main():
 """
@@ -80,7 +80,7 @@ def test_bytes_go_to_a_device_and_back_and_everything_is_given_back(library):
 def test_an_error_has_the_drivers_name_for_it_and_its_words(library):
     code = "device = load_driver().open(0); print(reason(device.allocate, 2**40))"
     assert child(library, code) == [
-        "CUDA_ERROR_OUT_OF_MEMORY | cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY: out of memory"
+        "cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY: out of memory"
     ]
 
 
@@ -95,7 +95,7 @@ def test_an_error_has_the_drivers_name_for_it_and_its_words(library):
 def test_a_device_that_cannot_be_had_says_why(library, order, expected):
     code = "print(reason(lambda: load_driver().open(0)))"
     (line,) = child(library, code, LIBCUDA_FAIL=order)
-    assert line.startswith(f"{expected} | ")
+    assert f" failed with {expected}: " in line
 
 
 def test_a_host_without_the_library_says_so(tmp_path):
@@ -104,7 +104,7 @@ def test_a_host_without_the_library_says_so(tmp_path):
         (line,) = child(tmp_path, code)
     except ValueError:
         pytest.skip("this host has the real library")
-    assert line.startswith(" | no driver can be loaded: ")
+    assert line.startswith("no driver can be loaded: ")
 
 
 def test_the_threads_current_context_stays_what_it_was(library):
