@@ -181,7 +181,7 @@ class AccessWatch:
         if refused is None and not known:
             return
         with self._lock:
-            slot.last_error = None if refused is None else LastError(refused, self._clocks.now())
+            slot.last_error = self._last_error(slot.last_error if known else None, refused)
         if refused is None:
             self._withheld.discard(generation.id)
             log.warning("%s may be read again", _id(slot), extra=slot.named)
@@ -190,6 +190,14 @@ class AccessWatch:
             self._leases.end(slot.registration.key)
             facts = {**slot.named, "code": refused.code}
             log.warning("%s is withheld: %s", _id(slot), refused, extra=facts)
+
+    def _last_error(self, said: LastError | None, refused: OriginError | None) -> LastError | None:
+        """Return what is to be said now: as before, where that was said, for the sake of "at"."""
+        if refused is None:
+            return None
+        if said is not None and said.error.code == refused.code:
+            return said
+        return LastError(refused, self._clocks.now())
 
     def _keep(self, slot: Slot, generation: Generation) -> None:
         try:

@@ -116,6 +116,20 @@ def test_a_pipeline_says_why_it_is_withheld_and_since_when_nobody_confirmed_it(p
     assert "last_error" not in private.cache()
 
 
+def test_a_pipeline_says_since_when_it_is_withheld_and_why_until_that_changes(private, origin):
+    origin.deny(DOWN)
+    ask(private, after=25 * HOUR)
+    since = private.cache()["last_error"]
+    ask(private, after=5)
+    ask(private, after=60)
+    assert private.cache()["last_error"] == since
+    origin.deny(NO)
+    ask(private, after=60)
+    denied = private.cache()["last_error"]
+    assert denied["code"] == "origin-denied"
+    assert denied["at"] > since["at"]
+
+
 def test_while_the_hub_is_down_it_is_served_on_up_to_the_limit(private, origin):
     origin.deny(DOWN)
     for _ in range(23):
