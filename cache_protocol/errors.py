@@ -6,6 +6,8 @@ CacheError
 ├── UnauthorizedError         no token, or one that this node does not know
 ├── ForbiddenError            the token is known, and may not do this
 ├── UnknownTokenError         there is no token of this id
+├── UnknownPlanError         nobody has left a plan of this key
+├── PlanRefusedError         the plan is of no weights that are kept here
 ├── TicketError               a URL's right to read is missing, forged or has run out
 ├── GenerationGoneError       the content behind this URL has been given up
 ├── SlotInUseError            a replica reads the slot now
@@ -87,6 +89,22 @@ class UnknownTokenError(CacheError):
     code = "unknown-token"
     retry = Retry.NEVER
     title = "There is no such token"
+
+
+class UnknownPlanError(CacheError):
+    """Nobody has left a plan of this key, or it was given up: it is traced anew."""
+
+    code = "unknown-plan"
+    retry = Retry.NEVER
+    title = "There is no such plan"
+
+
+class PlanRefusedError(CacheError):
+    """The plan is of no weights that are kept here, or takes more room than plans have."""
+
+    code = "plan-refused"
+    retry = Retry.NEVER
+    title = "This plan is not kept"
 
 
 class TicketError(CacheError):

@@ -192,7 +192,7 @@ def parse_key(document: Mapping[str, Any]) -> Key:
     try:
         key = Key(**document)
     except TypeError as error:
-        raise MalformedError(f"not the key of a plan: {error}") from error
+        raise MalformedError(f"not the key of a plan: {shown(str(error))}") from error
     for field in fields(Key):
         value, counts = getattr(key, field.name), field.name in ("ranks", "rank")
         if not (_is_count(value) if counts else _is_word(value)):

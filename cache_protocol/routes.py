@@ -41,6 +41,16 @@ def pipeline(pipeline_id: str, action: str = "") -> str:
     return f"{base}/{action}" if action else base
 
 
+def plans(pipeline_id: str, model: str) -> str:
+    """Return the path of the plans of one model."""
+    return pipeline(pipeline_id, f"plans/{quote(model, safe='')}")
+
+
+def plan(pipeline_id: str, model: str, digest: str) -> str:
+    """Return the path of the plan whose key has ``digest``."""
+    return f"{plans(pipeline_id, model)}/{quote(digest, safe='')}"
+
+
 def lease(lease_id: str) -> str:
     """Return the path of a lease."""
     return f"{LEASES}/{quote(lease_id, safe='')}"

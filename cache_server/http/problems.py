@@ -20,6 +20,8 @@ STATUS: dict[type[CacheError], int] = {
     errors.UnauthorizedError: 401,
     errors.ForbiddenError: 403,
     errors.UnknownTokenError: 404,
+    errors.UnknownPlanError: 404,
+    errors.PlanRefusedError: 409,
     errors.TicketError: 403,
     errors.GenerationGoneError: 410,
     errors.SlotInUseError: 409,

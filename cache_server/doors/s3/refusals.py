@@ -88,6 +88,8 @@ CODES: dict[type[CacheError], Code] = {
     errors.UnauthorizedError: Code.ACCESS_DENIED,
     errors.ForbiddenError: Code.ACCESS_DENIED,
     errors.UnknownTokenError: Code.INVALID_ACCESS_KEY,
+    errors.UnknownPlanError: Code.NO_SUCH_KEY,
+    errors.PlanRefusedError: Code.INVALID_REQUEST,
     errors.TicketError: Code.ACCESS_DENIED,
     errors.GenerationGoneError: Code.SLOW_DOWN,
     errors.SlotInUseError: Code.SLOW_DOWN,

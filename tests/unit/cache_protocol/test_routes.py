@@ -11,6 +11,8 @@ from cache_protocol.routes import (
     lease,
     parse_resource,
     pipeline,
+    plan,
+    plans,
     resource_path,
 )
 from tests.unit.cache_protocol import legal
@@ -77,8 +79,11 @@ def test_control_plane_paths_are_those_of_the_contract():
     assert pipeline("voice") == "/v1/pipelines/voice"
     assert pipeline("voice", "manifest") == "/v1/pipelines/voice/manifest"
     assert lease("l1") == "/v1/leases/l1"
+    assert plans("voice", "asr") == "/v1/pipelines/voice/plans/asr"
+    assert plan("voice", "asr", "0f") == "/v1/pipelines/voice/plans/asr/0f"
 
 
 def test_an_id_cannot_leave_its_place_in_a_path():
     assert pipeline("../tokens?x", "warm") == "/v1/pipelines/..%2Ftokens%3Fx/warm"
     assert lease("a/b") == "/v1/leases/a%2Fb"
+    assert plan("x", "a/b", "../c") == "/v1/pipelines/x/plans/a%2Fb/..%2Fc"
