@@ -43,6 +43,7 @@ class _WholeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = path.stat().st_size
+        self.ended = False
         self._table = b"".join(self._digest(n) for n in range(chunk_count(self.size)))
         self.etag = f'"{chunk_digest(self._table).hex()}"'
 

@@ -93,10 +93,15 @@ class ReadableFile(Protocol):
         """A strong ETag, quotes included."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was cut off with its generation: it had been lent, see ``lend``."""
+        ...
+
     def open(self) -> int:
         """Return a new read-only descriptor, which the caller closes.
 
-        It stays readable when the generation is given up.
+        It stays readable when the generation is given up, unless the file was lent: see ``ended``.
 
         Raises:
             GenerationGoneError: it has been given up already.

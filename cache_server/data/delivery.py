@@ -39,6 +39,12 @@ class FillFailedError(CutError):
     reason = "fill-failed"
 
 
+class GivenUpError(CutError):
+    """The generation was given up in the middle of the answer, and its file with it."""
+
+    reason = "given-up"
+
+
 class Delivery:
     """Sends what files have, or what comes in parts. Safe for threads."""
 
@@ -129,6 +135,8 @@ class Delivery:
             for run in chain((first,), runs):
                 wire.send_file(fd, run)
         except TruncatedError as error:
+            if file.ended:
+                raise GivenUpError(f"{resource} was given up: {error}") from error
             self._report_truncated(resource, error)
             raise
         except DiskFailedError as error:

@@ -19,6 +19,7 @@ class Stats:
     # "fill-failed"    cut in the middle of an answer  "stalled"      took nothing for send_time
     # "disk"           the disk failed in the middle of an answer
     # "truncated"      the file on disk is too short   "slow-head"    request not whole in time
+    # "given-up"       the generation went, by force, in the middle of an answer
     # "accept"         no descriptor to accept with    "unexpected"   a bug; the log has it
     # "closing"        cut because the node stops      "crowded"      had to go, without a ticket
     # "handshake"      no TLS could be agreed on, or not in time

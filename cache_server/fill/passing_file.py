@@ -56,6 +56,7 @@ class PassingFile:
         self.origin = origin
         self.etag = f'"{generation.id}-{index}"'  # of the same bytes as those of a kept file
         self.sha256: bytes | None = None  # nobody here will ever know
+        self.ended = False  # there is no file to cut off
         self._generation = generation
         self._map = ChunkMap(origin.size)
         self._window = generation.bounds.window

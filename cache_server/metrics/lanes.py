@@ -9,7 +9,7 @@ from cache_server.metrics.families import by_word, counter, counters, gauge
 
 # There before they happen for the first time: an increase from nothing at all is none, and alerts
 # look for one. Other words come when they do.
-CUTS = ("disk", "fill-failed", "reader-left", "stalled", "truncated", "unexpected")
+CUTS = ("disk", "fill-failed", "given-up", "reader-left", "stalled", "truncated", "unexpected")
 
 
 class LaneCounts(Protocol):

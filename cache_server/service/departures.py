@@ -1,7 +1,8 @@
 """Generations on their way out: known to nobody, then out of their slot, then gone.
 
     retired     replaced or evicted; its readers may finish
-    left        one rename into the trash; open descriptors stay readable
+    left        one rename into the trash; what is open can be read on, unless it was lent
+                to other processes: that is cut off, or they would keep its room
     gone        deleted; only now is its room free
 
 Guarded by the service's lock, which is not held while files are deleted.
@@ -74,7 +75,7 @@ class Departures:
             self._library.discard(generation)
             place = generation.leave(self._root.trash)
             self._retired.remove(generation)
-        generation.end_loans(place)  # or what others have open would keep its room
+        generation.end_loans(place)
         delete(place)
         with self._lock:
             return self._ledger.release(generation.id)

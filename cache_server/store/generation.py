@@ -20,6 +20,7 @@ from cache_server.core.ledger import room
 from cache_server.core.standing import Standing
 from cache_server.crash_points import reached
 from cache_server.store.durable import disk_errors, sync_directory, write_json
+from cache_server.store.kept_plans import KeptPlans
 from cache_server.store.stored_file import Progress, StoredFile
 
 
@@ -40,6 +41,7 @@ class Generation:
             StoredFile(n, model.name, file, directory, self.progress)
             for n, (model, file) in enumerate(content.files())
         )
+        self.plans = KeptPlans(directory / "plans", self.room)
         self._by_name = {(f.model, f.origin.path): f for f in self.files}
 
     @property
@@ -149,8 +151,8 @@ class Generation:
     def leave(self, trash: Path) -> Path:
         """Give the generation up: move it to ``trash``, and return the place to delete.
 
-        Open descriptors stay readable. One rename takes it out of its slot, so that a crash
-        leaves all of it or nothing.
+        Open descriptors stay readable, until ``end_loans``. One rename takes it out of its slot,
+        so that a crash leaves all of it or nothing.
 
         Raises:
             DiskError: the disk refused; what is still in its slot can be served again.
@@ -181,6 +183,7 @@ class Generation:
         """
         for file in self.files:
             if file.lent:
+                file.ended = True  # before: a reader of ours that finds it short asks why
                 going = place / file.path.relative_to(self.directory)
                 with disk_errors(going), suppress(FileNotFoundError):
                     os.truncate(going, 0)

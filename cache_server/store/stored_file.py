@@ -72,6 +72,7 @@ class StoredFile:
         self.map = ChunkMap(origin.size)
         self.sha256: bytes | None = None  # set once the whole file is confirmed
         self.lent = False  # another process may have it open
+        self.ended = False  # and was cut off, with the generation
         self._progress = progress
 
     @property

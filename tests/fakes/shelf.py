@@ -20,6 +20,7 @@ class FakeFile:
         self.content = content
         self._etag = f'"{chunk_digest(content).hex()}"'
         self.gone = False
+        self.ended = False
         self.opened: list[int] = []
         self.failures: list[int] = []  # offsets that were said to be unreadable
         self.waited_for: list[int] = []  # chunks, as ``present_until`` was asked

@@ -344,6 +344,16 @@ def test_a_file_that_is_short_on_disk_cuts_the_answer_and_is_reported_once(node,
     assert "weights" in caplog.text
 
 
+def test_a_file_that_went_with_its_generation_is_no_damage_of_the_disk(node, caplog):
+    file = node.shelf.add("weights", BIG)
+    file.ended = True
+    os.truncate(file.path, 1000)
+    with node.connect() as reader:
+        assert reader.get(target("weights")).whole is False
+    assert settled(lambda: node.plane.stats.refused == {"given-up": 1})
+    assert not caplog.records
+
+
 def test_a_bug_behind_the_shelf_is_a_500_and_the_plane_lives_on(node, caplog):
     node.shelf.add("a", SMALL)
     node.shelf.broken = RuntimeError("a bug")

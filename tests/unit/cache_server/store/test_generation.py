@@ -215,6 +215,7 @@ def test_what_was_lent_ends_with_its_generation_and_its_room_is_free(tmp_path):
     assert fd is not None
     try:
         generation.end_loans(generation.leave(tmp_path / "trash"))
+        assert generation.files[0].ended
         assert os.pread(fd, 1, 0) == b""
         assert os.fstat(fd).st_blocks == 0
     finally:
@@ -227,6 +228,7 @@ def test_what_was_not_lent_stays_readable_for_who_has_it_open(tmp_path):
     try:
         generation.end_loans(generation.leave(tmp_path / "trash"))
         assert os.pread(fd, len(DATA), 0) == DATA
+        assert not generation.files[0].ended
     finally:
         os.close(fd)
 
