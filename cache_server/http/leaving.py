@@ -156,9 +156,14 @@ def _come_back(
         except OSError as error:
             log.debug("a connection ended on its way back: %s", error)
             sock.close()
+        except Exception:  # a bug: nobody looks at what becomes of this coroutine
+            log.exception("a connection was lost on its way back")
+            sock.close()
 
+    coming = go_on()
     try:
-        asyncio.run_coroutine_threadsafe(go_on(), loop)
+        asyncio.run_coroutine_threadsafe(coming, loop)
     except RuntimeError as error:  # the loop has ended, and with it the node
         log.debug("nobody takes a connection back: %s", error)
+        coming.close()
         sock.close()

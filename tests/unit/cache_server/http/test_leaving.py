@@ -1,9 +1,12 @@
 """Connections that leave the control port for the data plane, and come back: plain, encrypted."""
 
+import asyncio
 import random
+import socket
 
 import pytest
 
+from cache_server.http.leaving import _come_back
 from tests.fakes.certificates import Authority
 from tests.fakes.data_node import settled
 from tests.fakes.ports import BIG, OTHER, both_ports
@@ -164,3 +167,35 @@ def test_however_requests_of_both_kinds_are_cut_each_gets_its_answer_in_its_turn
         reader.send(sent[begin:end])
     bodies = [reader.reply().body for _ in paths]
     assert bodies == [OTHER if path == "/healthz" else b"weights" for path in paths]
+
+
+@pytest.fixture
+def coming():
+    """A connection that is on its way back, and its peer."""
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        ours.setblocking(False)
+        peer.settimeout(10)
+        yield ours, peer
+
+
+def test_a_connection_that_comes_back_after_the_end_of_the_loop_is_closed(coming):
+    ours, peer = coming
+    loop = asyncio.new_event_loop()
+    loop.close()
+    _come_back(loop, pytest.fail, ours, b"", None)
+    assert peer.recv(1) == b""
+
+
+def test_a_bug_on_the_way_back_is_logged_and_closes_the_connection(coming, caplog):
+    ours, peer = coming
+
+    def make(_):
+        raise LookupError("a bug")
+
+    async def wait_for_its_end():
+        _come_back(asyncio.get_running_loop(), make, ours, b"", None)
+        assert await asyncio.to_thread(peer.recv, 1) == b""
+
+    asyncio.run(wait_for_its_end())
+    assert "LookupError: a bug" in caplog.text
