@@ -1,0 +1,226 @@
+"""Plans that are kept beside a generation: how ranks of engines read its models.
+
+    <generation>/plans/<model>/<digest of the key>
+        {"key": …, "sha256": …, "size": …, "stored": …}     one line about it
+        {"plan": 1, …}                                      the document
+
+They go with their generation. Their room is no booking's: it is bounded by a small part of that
+of the files, so that what the ledger decides stays right. A plan that cannot be read, or is not
+what was written, is deleted: the next replica traces anew.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from cache_protocol.errors import DiskError, MalformedError, PlanRefusedError
+from cache_protocol.plans import Key, dump_key, parse_key
+from cache_protocol.units import show_size
+from cache_server.store.durable import delete, disk_errors, open_to_read, write_bytes
+
+MAX_PLANS = 64  # of one model: an engine of 8 ranks in 8 versions
+PART = 64  # plans take at most one such part of what their generation's files take
+LEAST_ROOM, MOST_ROOM = 2**20, 256 * 2**20  # bytes, however small or large those are
+_HALF = ".new"  # what ``write_bytes`` has not renamed yet
+_HEAD = 2**15  # bytes; a line whose every character is escaped has fewer
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing of the file
+
+log = logging.getLogger(__name__)
+
+
+class Record(NamedTuple):
+    """What is known of a plan without its document."""
+
+    key: Key
+    fingerprint: str  # sha256 of the document, hex
+    size: int  # bytes of the document
+    stored: datetime  # UTC
+
+
+class _Spoiled(Exception):  # noqa: N818 - never leaves this file
+    """A file is not what was written."""
+
+
+class KeptPlans:
+    """The plans of one generation. Safe for threads; readers wait for nobody."""
+
+    def __init__(self, directory: Path, files: int) -> None:
+        """Keep plans in ``directory``, of a generation with ``files`` bytes; no I/O."""
+        self._directory = directory
+        self.limit = min(MOST_ROOM, max(LEAST_ROOM, files // PART))  # bytes of all documents
+        self._writing = threading.RLock()
+        self._turn = count(1)
+        self._used: dict[Path, int] = {}  # the higher, the later; since the start of the node
+
+    def all(self, model: str) -> list[Record]:
+        """Return what is kept for ``model``, in the order of keys' digests.
+
+        Raises:
+            DiskError: the disk refused.
+        """
+        return [record for _, record in self._records(self._directory / model)]
+
+    def read(self, model: str, digest: str) -> bytes | None:
+        """Return the document of a plan; None where there is none. Counts as a use.
+
+        Raises:
+            DiskError: this process ran out of descriptors or memory.
+        """
+        path = self._path(model, digest)
+        try:
+            document = _read(path)
+        except _Spoiled:
+            self._drop(path)
+            return None
+        if document is not None:
+            self._used[path] = next(self._turn)
+        return document
+
+    def write(self, model: str, record: Record, document: bytes) -> None:
+        """Keep ``document``, in the place of another of the same key; an equal one is left alone.
+
+        What was used the longest ago goes where there would be too many, or too much.
+
+        Raises:
+            PlanRefusedError: it alone takes more than all may.
+            CapacityError: the disk is full.
+            DiskError: it refused, or the generation is gone.
+        """
+        if record.size > self.limit:
+            raise PlanRefusedError(
+                f"a plan of {show_size(record.size)}, where all plans of this pipeline may take "
+                f"{show_size(self.limit)}, a {PART}th of its files"
+            )
+        path = self._path(model, record.key.digest)
+        with self._writing:
+            if self._fingerprint(path) != record.fingerprint:
+                self._prepare(path.parent)
+                write_bytes(path, _line(record) + document)
+            self._used[path] = next(self._turn)
+            self._make_room(path)
+
+    def _path(self, model: str, digest: str) -> Path:
+        return self._directory / model / digest
+
+    def _prepare(self, directory: Path) -> None:
+        """Have ``directory``, without what a crash left half written in it."""
+        # Not their parents: a generation that has left must not come back as a directory of plans.
+        with disk_errors(directory):
+            for each in (self._directory, directory):
+                each.mkdir(mode=0o700, exist_ok=True)
+            for left in directory.glob(f"*{_HALF}"):
+                left.unlink()
+
+    def _make_room(self, newest: Path) -> None:
+        """Delete what was used the longest ago, but ``newest``, until the rest is within limits."""
+        kept = [*self._everything()]
+        kept.sort(key=lambda each: (self._used.get(each[0], 0), each[1].stored))
+        of_model = sum(path.parent == newest.parent for path, _ in kept)
+        size = sum(record.size for _, record in kept)
+        for path, record in kept:
+            beside = path.parent == newest.parent
+            if path != newest and (size > self.limit or (beside and of_model > MAX_PLANS)):
+                self._delete(path)
+                size -= record.size
+                of_model -= beside
+
+    def _everything(self) -> Iterator[tuple[Path, Record]]:
+        for directory in _entries(self._directory):
+            yield from self._records(directory)
+
+    def _records(self, directory: Path) -> Iterator[tuple[Path, Record]]:
+        for path in _entries(directory):
+            try:
+                record = _head(path)
+            except _Spoiled:
+                self._drop(path)
+                continue
+            if record is not None:
+                yield path, record
+
+    def _fingerprint(self, path: Path) -> str | None:
+        try:
+            record = _head(path)
+        except _Spoiled:
+            return None
+        return None if record is None else record.fingerprint
+
+    def _drop(self, path: Path) -> None:
+        """Delete a plan that is not what was written, unless it has been replaced meanwhile."""
+        with self._writing:
+            try:
+                _read(path)
+            except _Spoiled as why:
+                log.warning("the plan %s/%s is dropped: %s", path.parent.name, path.name, why)
+                self._delete(path)
+
+    def _delete(self, path: Path) -> None:
+        delete(path)
+        self._used.pop(path, None)
+
+
+def _line(record: Record) -> bytes:
+    fields = {
+        "key": dump_key(record.key),
+        "sha256": record.fingerprint,
+        "size": record.size,
+        "stored": record.stored.isoformat(),
+    }
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _entries(directory: Path) -> list[Path]:
+    """Return what lies in ``directory``, in order; what is half written is not there yet."""
+    with disk_errors(directory), suppress(FileNotFoundError):
+        return sorted(p for p in directory.iterdir() if p.suffix != _HALF)
+    return []
+
+
+def _head(path: Path) -> Record | None:
+    """Return what ``path`` says of its plan; None where there is none."""
+    data = _content(path, _HEAD)
+    return None if data is None else _record(path, data)
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the document in ``path``, which is the one that was written; None without one."""
+    data = _content(path)
+    if data is None:
+        return None
+    record, document = _record(path, data), data.partition(b"\n")[2]
+    if hashlib.sha256(document).hexdigest() != record.fingerprint:
+        raise _Spoiled(f"its {len(document)} bytes are not the {record.size} that were written")
+    return document
+
+
+def _record(path: Path, data: bytes) -> Record:
+    try:
+        fields = json.loads(data.partition(b"\n")[0].decode())
+        key, stored = parse_key(fields["key"]), datetime.fromisoformat(fields["stored"])
+        record = Record(key, str(fields["sha256"]), int(fields["size"]), stored.astimezone(UTC))
+    except (MalformedError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _Spoiled(f"its first line makes no sense: {type(error).__name__}") from error
+    if key.digest != path.name:
+        raise _Spoiled("its first line is about another key")
+    return record
+
+
+def _content(path: Path, limit: int = -1) -> bytes | None:
+    """Return the first ``limit`` bytes of ``path``, by default all; None where there is no file."""
+    try:
+        with open(open_to_read(path), "rb") as file:
+            return file.read(limit)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in _OURS:
+            raise DiskError(f"{path.name}: {error.strerror}") from error
+        raise _Spoiled(error.strerror or repr(error)) from error
