@@ -1,0 +1,220 @@
+import errno
+import os
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import pytest
+
+from cache_protocol.errors import DiskError, PlanRefusedError
+from cache_protocol.plans import Plan, dump_plan, parse_plan
+from cache_server.store import kept_plans
+from cache_server.store.kept_plans import LEAST_ROOM, MAX_PLANS, MOST_ROOM, KeptPlans, Record
+from tests.fakes.plans import plan
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+PLAN = plan()
+
+
+@pytest.fixture
+def generation(tmp_path):
+    directory = tmp_path / "generation"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def plans(generation):
+    return KeptPlans(generation / "plans", 0)
+
+
+def keep(plans: KeptPlans, what: Plan, model: str = "m", *, hours: float = 0) -> Record:
+    document = dump_plan(what)
+    stored = NOON + timedelta(hours=hours)
+    record = Record(what.key, what.fingerprint, len(document), stored)
+    plans.write(model, record, document)
+    return record
+
+
+def digests(plans: KeptPlans, model: str = "m") -> set[str]:
+    return {record.key.digest for record in plans.all(model)}
+
+
+def test_nothing_is_kept_of_a_generation_that_nobody_traced(plans, generation):
+    assert plans.all("m") == []
+    assert plans.read("m", PLAN.key.digest) is None
+    assert list(generation.iterdir()) == []
+
+
+def test_what_was_written_is_read_and_listed(plans):
+    record = keep(plans, PLAN)
+    assert plans.all("m") == [record]
+    assert parse_plan(plans.read("m", PLAN.key.digest)) == PLAN
+
+
+def test_it_is_there_after_a_restart(plans, generation):
+    record = keep(plans, PLAN)
+    again = KeptPlans(generation / "plans", 0)
+    assert again.all("m") == [record]
+    assert again.read("m", PLAN.key.digest) == dump_plan(PLAN)
+
+
+def test_models_have_plans_of_their_own(plans):
+    keep(plans, PLAN, "asr")
+    assert plans.all("llm") == []
+    assert plans.read("llm", PLAN.key.digest) is None
+
+
+def test_another_plan_of_the_same_key_takes_its_place(plans):
+    keep(plans, PLAN)
+    newer = plan(files={"model.safetensors": 8192})
+    record = keep(plans, newer, hours=1)
+    assert plans.all("m") == [record]
+    assert plans.read("m", PLAN.key.digest) == dump_plan(newer)
+
+
+def test_an_equal_plan_is_not_written_again(plans, generation):
+    first = keep(plans, PLAN)
+    path = generation / "plans" / "m" / PLAN.key.digest
+    before = path.stat()
+    keep(plans, PLAN, hours=1)
+    assert path.stat() == before
+    assert plans.all("m") == [first]
+
+
+def test_files_and_directories_are_for_the_node_s_user_alone(plans, generation):
+    keep(plans, PLAN)
+    modes = {p.stat().st_mode & 0o077 for p in (generation / "plans").rglob("*")}
+    assert modes == {0}
+
+
+def test_of_too_many_the_one_that_was_written_first_goes(plans):
+    for rank in range(MAX_PLANS):
+        keep(plans, plan(rank=rank, ranks=100), hours=rank)
+    keep(plans, plan(rank=99, ranks=100), hours=99)
+    assert len(plans.all("m")) == MAX_PLANS
+    assert plan(rank=0, ranks=100).key.digest not in digests(plans)
+    assert plan(rank=99, ranks=100).key.digest in digests(plans)
+
+
+def test_what_was_read_stays_longer_than_what_nobody_reads(plans):
+    for rank in range(MAX_PLANS):
+        keep(plans, plan(rank=rank, ranks=100), hours=rank)
+    plans.read("m", plan(rank=0, ranks=100).key.digest)
+    keep(plans, plan(rank=99, ranks=100), hours=99)
+    assert plan(rank=0, ranks=100).key.digest in digests(plans)
+    assert plan(rank=1, ranks=100).key.digest not in digests(plans)
+
+
+def test_the_number_of_one_model_s_plans_is_not_that_of_another(plans):
+    for rank in range(MAX_PLANS):
+        keep(plans, plan(rank=rank, ranks=100))
+    keep(plans, plan(), "other")
+    assert len(plans.all("m")) == MAX_PLANS
+
+
+def test_all_models_share_one_room(plans):
+    size = len(dump_plan(PLAN))
+    plans.limit = 2 * size
+    keep(plans, PLAN, "asr", hours=1)
+    keep(plans, PLAN, "llm", hours=2)
+    keep(plans, PLAN, "tts", hours=3)
+    assert [len(plans.all(model)) for model in ("asr", "llm", "tts")] == [0, 1, 1]
+
+
+def test_a_plan_beyond_the_room_of_all_is_refused_with_both_numbers(plans):
+    plans.limit = 100
+    with pytest.raises(PlanRefusedError, match=r"a plan of .* may take 100 B"):
+        keep(plans, PLAN)
+    assert plans.all("m") == []
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [(0, LEAST_ROOM), (10 * 2**30, 160 * 2**20), (2**50, MOST_ROOM)],
+)
+def test_plans_take_a_small_part_of_what_the_files_take(tmp_path, files, limit):
+    assert KeptPlans(tmp_path, files).limit == limit
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[:-1],
+        lambda data: data.replace(b"a.weight", b"z.weight"),
+        lambda data: data[:40],
+        lambda data: b"",
+        lambda data: b"[" * 30_000,
+        lambda data: data.replace(b"tp2", b"tp4", 1),
+        lambda data: data.replace(b'"size":', b'"size":"x', 1),
+    ],
+    ids=["cut", "flipped", "cut in its head", "empty", "deep", "other key", "no number"],
+)
+def test_a_plan_that_rotted_is_dropped_and_said_to_be(plans, generation, caplog, spoil):
+    keep(plans, PLAN)
+    path = generation / "plans" / "m" / PLAN.key.digest
+    path.write_bytes(spoil(path.read_bytes()))
+    assert plans.read("m", PLAN.key.digest) is None
+    assert not path.exists()
+    assert f"the plan m/{PLAN.key.digest} is dropped" in caplog.text
+    assert plans.all("m") == []
+
+
+def test_a_list_drops_what_it_cannot_read_and_goes_on(plans, generation, caplog):
+    keep(plans, PLAN)
+    kept = keep(plans, plan(rank=1))
+    (generation / "plans" / "m" / PLAN.key.digest).write_bytes(b"{}\n")
+    assert plans.all("m") == [kept]
+    assert "is dropped" in caplog.text
+
+
+def test_what_rotted_is_written_anew(plans, generation):
+    keep(plans, PLAN)
+    path = generation / "plans" / "m" / PLAN.key.digest
+    path.write_bytes(b"rot")
+    keep(plans, PLAN)
+    assert plans.read("m", PLAN.key.digest) == dump_plan(PLAN)
+
+
+def refusing(number: int):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_a_bad_block_under_a_plan_costs_the_plan(plans, monkeypatch):
+    keep(plans, PLAN)
+    monkeypatch.setattr(kept_plans, "open_to_read", refusing(errno.EIO))
+    assert plans.read("m", PLAN.key.digest) is None
+    monkeypatch.undo()
+    assert plans.all("m") == []
+
+
+def test_a_process_without_descriptors_costs_no_plan(plans, monkeypatch):
+    keep(plans, PLAN)
+    monkeypatch.setattr(kept_plans, "open_to_read", refusing(errno.EMFILE))
+    with pytest.raises(DiskError):
+        plans.read("m", PLAN.key.digest)
+    monkeypatch.undo()
+    assert len(plans.all("m")) == 1
+
+
+def test_what_a_crash_left_half_written_is_no_plan_and_goes_with_the_next_write(plans, generation):
+    keep(plans, PLAN)
+    half = generation / "plans" / "m" / f"{'0' * 32}.new"
+    half.write_bytes(b'{"key"')
+    assert len(plans.all("m")) == 1
+    keep(plans, plan(rank=1))
+    assert not half.exists()
+
+
+def test_a_generation_that_has_left_does_not_come_back_as_plans(plans, generation):
+    generation.rmdir()
+    with pytest.raises(DiskError):
+        keep(plans, PLAN)
+    assert not generation.exists()
+
+
+def test_the_fingerprint_is_that_of_the_document(plans):
+    record = keep(plans, PLAN)
+    assert record.fingerprint == sha256(plans.read("m", PLAN.key.digest)).hexdigest()
