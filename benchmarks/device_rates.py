@@ -4,7 +4,8 @@
     python -m benchmarks.device_rates read LANES FILE …        likewise, files in the page cache
 
 The copies are of 8 MiB from as much pinned memory as a load with so many lanes has, in two streams,
-and nothing else happens. The reads go into a buffer per thread that stays in the processor's cache where it can.
+and nothing else happens. The reads go into a buffer per thread that stays in the processor's cache
+where it can.
 """
 
 import json

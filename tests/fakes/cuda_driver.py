@@ -9,13 +9,15 @@
 A queued copy reads its host memory when it is *run*, and it is run as late as the real driver may
 do it: when somebody waits for an event behind it. Whoever reuses pinned memory too early has
 wrong bytes here every time, not once in a thousand runs. Memory that was freed is filled with
-0xDD; addresses that nobody allocated are an error. DLPack calls it host memory, which it is, so
-that a torch without CUDA takes it.
+0xDD, shared memory begins as 0xCD; addresses that nobody allocated are an error. What is shared is
+a memfd: another process with a fake driver of its own can adopt it. DLPack calls it all host
+memory, which it is, so that a torch without CUDA takes it.
 """
 
 import ctypes
 import itertools
 import mmap
+import os
 import threading
 import weakref
 from collections import deque
@@ -24,6 +26,8 @@ from replica_agent.arenas.cuda.driver import DeviceInfo, DriverError
 
 _HOST = 1  # kDLCPU
 FREED = 0xDD
+DIRTY = 0xCD  # what is in memory that was not cleared
+SHARED = "fake-device-memory"  # name of the memfd that is shared device memory
 
 
 class FakeDriver:
@@ -37,6 +41,7 @@ class FakeDriver:
         self.pinned = self.peak_pinned = 0  # bytes
         self.allocated = [{} for _ in range(devices)]  # address -> memory, by device
         self.pins = {}
+        self.registered = {}  # address -> bytes
         self.streams = {}
         self.events = {}
         self.calls = []
@@ -65,6 +70,7 @@ class FakeDriver:
     def check_clean(self):
         assert [len(a) for a in self.allocated] == [0] * self.devices, "device memory is left"
         assert not self.pins, "pinned memory is left"
+        assert not self.registered, "memory is registered"
         assert not self.streams, "streams are left"
         assert not self.events, "events are left"
         assert not self.open_devices, "devices are open"
@@ -74,6 +80,13 @@ class FakeDriver:
     def count(self):
         self.called("count")
         return self.devices
+
+    def find(self, uuid):
+        self.called("find")
+        found = [n for n in range(self.devices) if _uuid(n) == uuid]
+        if not found:
+            raise DriverError(f"no device here is {uuid}")
+        return found[0]
 
     def open(self, index):
         self.called("open", index)
@@ -111,7 +124,7 @@ class FakeDevice:
     def __init__(self, driver, index):
         self.driver = driver
         self.index = index
-        self.info = DeviceInfo(index, "Fake GPU", f"GPU-00000000-0000-0000-0000-{index:012}")
+        self.info = DeviceInfo(index, "Fake GPU", _uuid(index))
         self.dlpack = (_HOST, 0)
         self.memory = driver.allocated[index]
         weakref.finalize(self, driver.closed).atexit = False
@@ -139,6 +152,57 @@ class FakeDevice:
             memory = self.memory.pop(address)
             memory[:] = bytes([FREED]) * len(memory)
             self.driver.graveyard.append(memory)
+
+    def share(self, size):
+        self._called("share")
+        descriptor = os.memfd_create(SHARED, os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, size)
+            return self._map(descriptor, size, "share"), descriptor
+        except DriverError:
+            os.close(descriptor)
+            raise
+
+    def adopt(self, descriptor, size):
+        self._called("adopt")
+        return self._map(descriptor, size, "adopt", ours=False)
+
+    def _map(self, descriptor, size, call, *, ours=True):
+        with self.driver.lock:
+            used = sum(len(m) for m in self.memory.values()) + size
+            if ours and used > self.driver.memory:
+                raise _error(call, "CUDA_ERROR_OUT_OF_MEMORY")
+            self.driver.peak[self.index] = max(self.driver.peak[self.index], used)
+            memory = mmap.mmap(descriptor, size)
+            if ours:
+                memory[:] = bytes([DIRTY]) * size
+            address = _address(memory)
+            self.memory[address] = memory
+        return address
+
+    def unmap(self, address):
+        self._called("unmap")
+        with self.driver.lock:
+            del self.memory[address]  # others may have it: it goes with the last mapping
+
+    def clear(self, address, size):
+        self._called("clear")
+        with self.driver.lock:
+            self._place(address, size)[:] = bytes(size)
+
+    def register(self, data):
+        self._called("register")
+        begin, size = _address(data), len(data)
+        assert not (begin | size) % mmap.PAGESIZE, "only whole pages are registered"
+        with self.driver.lock:
+            for other, held in self.driver.registered.items():
+                assert begin >= other + held or begin + size <= other, "registered twice"
+            self.driver.registered[begin] = size
+
+    def unregister(self, data):
+        self._called("unregister")
+        with self.driver.lock:
+            del self.driver.registered[_address(data)]
 
     def pin(self, size):
         self._called("pin")
@@ -193,10 +257,25 @@ class FakeDevice:
     def copy_in(self, address, data, stream):
         self._called("copy_in")
         with self.driver.lock:
-            if not any(a <= _address(data) < a + len(m) for a, m in self.driver.pins.items()):
-                raise AssertionError("the source of an asynchronous copy is not pinned")
+            self._check_pinned(data, len(data))
             self._place(address, len(data))
-            self.driver.streams[stream].append((address, data))
+            self.driver.streams[stream].append(
+                lambda: _copy(self._place(address, len(data)), data)
+            )
+
+    def copy_in_2d(self, address, stride, data, pitch, run, runs, stream):
+        self._called("copy_in_2d")
+        assert min(stride, pitch) >= run > 0 < runs, "runs overlap, or there are none"
+        with self.driver.lock:
+            self._check_pinned(data, (runs - 1) * pitch + run)
+            self._place(address, (runs - 1) * stride + run)
+
+            def copy():
+                place = self._place(address, (runs - 1) * stride + run)
+                for n in range(runs):
+                    _copy(place[n * stride :][:run], data[n * pitch :][:run])
+
+            self.driver.streams[stream].append(copy)
 
     def copy_out(self, data, address):
         self._called("copy_out")
@@ -228,18 +307,32 @@ class FakeDevice:
             return
         while queue:
             what = queue.popleft()
-            if isinstance(what, tuple):
-                self._place(what[0], len(what[1]))[:] = what[1]
+            if callable(what):
+                what()
             else:
                 self.driver.events[what] = None
                 if what == until:
                     return
+
+    def _check_pinned(self, data, size):
+        begin, pins = _address(data), self.driver.pins.items()
+        assert size <= len(data), "a copy reads more than it was given"
+        if not any(a <= begin and begin + size <= a + len(m) for a, m in pins):
+            raise AssertionError("the source of an asynchronous copy is not pinned")
 
     def _place(self, address, size):
         for begin, memory in self.memory.items():
             if begin <= address and address + size <= begin + len(memory):
                 return memoryview(memory)[address - begin :][:size]
         raise _error("copy", "CUDA_ERROR_ILLEGAL_ADDRESS")
+
+
+def _copy(place, data):
+    place[:] = data
+
+
+def _uuid(index):
+    return f"GPU-00000000-0000-0000-0000-{index:012}"
 
 
 def _address(memory):

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from replica_agent.arenas.cuda.driver import Device, DeviceInfo, Driver, DriverError
+from replica_agent.arenas.cuda.vmm import VirtualMemory
 
 _log = logging.getLogger(__name__)
 _LONGEST_NAME = 256  # bytes. Source: the size of cudaDeviceProp.name
@@ -51,6 +52,15 @@ class _Driver:
         (count,) = _checked(self._cuda, "cuDeviceGetCount", self._cuda.cuDeviceGetCount())
         return int(count)
 
+    def find(self, uuid: str) -> int:
+        """Implement ``Driver``."""
+        seen = [_uuid(self._cuda, index) for index in range(self.count())]
+        if uuid not in seen:
+            raise DriverError(
+                f"no device here is {uuid}; this process sees {', '.join(seen) or 'none'}"
+            )
+        return seen.index(uuid)
+
     def open(self, index: int) -> Device:
         """Implement ``Driver``."""
         return _Device(self._cuda, index)
@@ -68,11 +78,12 @@ class _Device:
         self._cuda = cuda
         (self._handle,) = self._call("cuDeviceGet", index)
         (name,) = self._call("cuDeviceGetName", _LONGEST_NAME, self._handle)
-        (uuid,) = self._call("cuDeviceGetUuid", self._handle)
         text = name.split(b"\0", 1)[0].decode(errors="replace")
-        self.info = DeviceInfo(index, text, f"GPU-{UUID(bytes=bytes(uuid.bytes))}")
+        self.info = DeviceInfo(index, text, _uuid(cuda, index))
         self.dlpack = (_CUDA, index)
+        self._attributes: dict[str, int] = {}
         self._handles: dict[int, Any] = {}  # streams and events by address
+        self._shared = VirtualMemory(cuda, index, self._call)
         (self._context,) = self._call("cuDevicePrimaryCtxRetain", self._handle)
         weakref.finalize(self, _release, cuda, self._handle, self.info).atexit = False
 
@@ -90,14 +101,48 @@ class _Device:
         """Implement ``Device``."""
         self._in_context("cuMemFree", address)
 
+    def share(self, size: int) -> tuple[int, int]:
+        """Implement ``Device``."""
+        with self._current():
+            return self._shared.share(size)
+
+    def adopt(self, descriptor: int, size: int) -> int:
+        """Implement ``Device``."""
+        with self._current():
+            return self._shared.adopt(descriptor, size)
+
+    def unmap(self, address: int) -> None:
+        """Implement ``Device``."""
+        with self._current():
+            self._shared.unmap(address)
+
+    def clear(self, address: int, size: int) -> None:
+        """Implement ``Device``; our streams do not wait for the one that clears, so we do."""
+        with self._current():
+            self._call("cuMemsetD8", address, 0, size)
+            self._call("cuStreamSynchronize", 0)
+
     def pin(self, size: int) -> int:
         """Implement ``Device``."""
-        (address,) = self._in_context("cuMemHostAlloc", size, 0)
+        (address,) = self._in_context("cuMemHostAlloc", size, self._cuda.CU_MEMHOSTALLOC_PORTABLE)
         return int(address)
 
     def unpin(self, address: int) -> None:
         """Implement ``Device``."""
         self._in_context("cuMemFreeHost", address)
+
+    def register(self, data: memoryview) -> None:
+        """Implement ``Device``; a driver that cannot lock what is only read refuses that."""
+        flags = self._cuda.CU_MEMHOSTREGISTER_PORTABLE
+        if self._attribute("READ_ONLY_HOST_REGISTER_SUPPORTED"):
+            flags |= self._cuda.CU_MEMHOSTREGISTER_READ_ONLY
+        self._in_context("cuMemHostRegister", _address(data), len(data), flags)
+
+    def unregister(self, data: memoryview) -> None:
+        """Implement ``Device``; what is under way may be anybody's, in any stream."""
+        with self._current():
+            self._call("cuCtxSynchronize")
+            self._call("cuMemHostUnregister", _address(data))
 
     def open_stream(self) -> int:
         """Implement ``Device``."""
@@ -129,6 +174,29 @@ class _Device:
         source, size = _address(data), len(data)
         self._in_context("cuMemcpyHtoDAsync", address, source, size, self._handles[stream])
 
+    def copy_in_2d(  # noqa: PLR0913, PLR0917 - as the port
+        self,
+        address: int,
+        stride: int,
+        data: memoryview,
+        pitch: int,
+        run: int,
+        runs: int,
+        stream: int,
+    ) -> None:
+        """Implement ``Device``; runs that are too far apart for the device go one by one."""
+        if max(stride, pitch) > self._attribute("MAX_PITCH"):
+            for n in range(runs):
+                self.copy_in(address + n * stride, data[n * pitch :][:run], stream)
+            return
+        copy = self._cuda.CUDA_MEMCPY2D()
+        copy.srcMemoryType = self._cuda.CUmemorytype.CU_MEMORYTYPE_HOST
+        copy.srcHost, copy.srcPitch = _address(data), pitch
+        copy.dstMemoryType = self._cuda.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        copy.dstDevice, copy.dstPitch = address, stride
+        copy.WidthInBytes, copy.Height = run, runs
+        self._in_context("cuMemcpy2DAsync", copy, self._handles[stream])
+
     def copy_out(self, data: memoryview, address: int) -> None:
         """Implement ``Device``."""
         self._in_context("cuMemcpyDtoH", _address(data), address, len(data))
@@ -140,6 +208,13 @@ class _Device:
     def wait(self, event: int) -> None:
         """Implement ``Device``."""
         self._in_context("cuEventSynchronize", self._handles[event])
+
+    def _attribute(self, name: str) -> int:
+        if name not in self._attributes:
+            number = getattr(self._cuda.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+            (value,) = self._call("cuDeviceGetAttribute", number, self._handle)
+            self._attributes[name] = int(value)
+        return self._attributes[name]
 
     def _kept(self, handle: Any) -> int:  # noqa: ANN401 - as above
         """Return the number of a handle, and keep the object: calls want that."""
@@ -172,6 +247,12 @@ def _checked(cuda: Any, call: str, answer: tuple[Any, ...]) -> tuple[Any, ...]: 
     known, text = cuda.cuGetErrorString(status)
     words = text.decode() if known == cuda.CUresult.CUDA_SUCCESS and text else "no description"
     raise DriverError(f"{call} failed with {name}: {words}")
+
+
+def _uuid(cuda: Any, index: int) -> str:  # noqa: ANN401 - as above
+    (handle,) = _checked(cuda, "cuDeviceGet", cuda.cuDeviceGet(index))
+    (uuid,) = _checked(cuda, "cuDeviceGetUuid", cuda.cuDeviceGetUuid(handle))
+    return f"GPU-{UUID(bytes=bytes(uuid.bytes))}"
 
 
 def _release(cuda: Any, handle: Any, info: DeviceInfo) -> None:  # noqa: ANN401 - as above

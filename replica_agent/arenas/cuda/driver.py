@@ -55,12 +55,46 @@ class Device(Protocol):
         """Give memory back that ``allocate`` gave."""
         ...
 
+    def share(self, size: int) -> tuple[int, int]:
+        """Return the address of ``size`` bytes of device memory, and a descriptor of them.
+
+        The descriptor is the caller's, who passes it on and closes it. The memory lasts as long as
+        a mapping or a descriptor of it does, in any process. It is not cleared.
+        """
+        ...
+
+    def adopt(self, descriptor: int, size: int) -> int:
+        """Return the address of ``size`` bytes that another process, or this one, has shared.
+
+        The descriptor stays the caller's; the mapping does not need it any more.
+        """
+        ...
+
+    def unmap(self, address: int) -> None:
+        """Give up a mapping that ``share`` or ``adopt`` made."""
+        ...
+
+    def clear(self, address: int, size: int) -> None:
+        """Fill device memory with zeros; done when it returns."""
+        ...
+
     def pin(self, size: int) -> int:
-        """Return the address of ``size`` bytes of page-locked host memory."""
+        """Return the address of ``size`` bytes of page-locked host memory, for every device."""
         ...
 
     def unpin(self, address: int) -> None:
         """Give memory back that ``pin`` gave."""
+        ...
+
+    def register(self, data: memoryview) -> None:
+        """Page-lock ``data``, whole pages of host memory that are there already, only read or not.
+
+        Copies out of it run at full speed then; one that begins in it must end in it.
+        """
+        ...
+
+    def unregister(self, data: memoryview) -> None:
+        """Undo ``register``, once nothing that is queued on the device can read ``data``."""
         ...
 
     def open_stream(self) -> int:
@@ -87,6 +121,29 @@ class Device(Protocol):
         """Queue a copy of ``data``, pinned memory that stays as it is until the copy is done."""
         ...
 
+    def copy_in_2d(  # noqa: PLR0913, PLR0917 - two places, each with its step
+        self,
+        address: int,
+        stride: int,
+        data: memoryview,
+        pitch: int,
+        run: int,
+        runs: int,
+        stream: int,
+    ) -> None:
+        """Queue a copy of ``runs`` runs of ``run`` bytes each, out of pinned memory.
+
+        Args:
+            address: where the first run goes.
+            stride: bytes from one run's beginning to the next one's there; ``run`` or more.
+            data: pinned memory that begins with the first run; it stays until the copy is done.
+            pitch: as ``stride``, in ``data``.
+            run: bytes.
+            runs: how many, at least 1.
+            stream: where it is queued.
+        """
+        ...
+
     def copy_out(self, data: memoryview, address: int) -> None:
         """Fill ``data``, any host memory, from ``address``; done when it returns."""
         ...
@@ -109,6 +166,14 @@ class Driver(Protocol):
 
     def count(self) -> int:
         """Return how many devices this process may see; they are 0 to one less."""
+        ...
+
+    def find(self, uuid: str) -> int:
+        """Return the index of the device with that UUID, without opening any.
+
+        Raises:
+            DriverError: this process may see none that has it.
+        """
         ...
 
     def open(self, index: int) -> Device:

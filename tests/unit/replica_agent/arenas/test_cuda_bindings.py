@@ -16,7 +16,7 @@ from tests.fakes.node import FakeNode
 
 SOURCE = Path(__file__).parents[3] / "fakes/libcuda.c"
 PROGRAM = """
-import gc, threading
+import gc, os, threading
 from replica_agent.arenas.cuda.allocation import pinned
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
@@ -75,6 +75,88 @@ def test_bytes_go_to_a_device_and_back_and_everything_is_given_back(library):
     (line,) = child(library, code)
     uuid = "GPU-00000000-0000-0000-0000-000000000001"
     assert line == f"2 cuda:1 (Stand-in 1, {uuid}) (2, 1) ({2**30}, {2**30}) b'hello'"
+
+
+@pytest.mark.parametrize("stride", [64, 2**20 + 1])  # and more than a call of the stand-in takes
+def test_runs_go_to_places_that_are_so_far_apart(library, stride):
+    code = f"""
+    device = load_driver().open(0)
+    place, memory = device.allocate(2**22), pinned(device, 4096)
+    device.clear(place, 2**22)
+    stream = device.open_stream()
+    memory[:12] = b"ab..cd..ef.."
+    device.copy_in_2d(place + 3, {stride}, memory[:12], 4, 2, 3, stream)
+    device.drain(stream)
+    back = bytearray(2**22)
+    device.copy_out(memoryview(back), place)
+    print([back[3 + n * {stride} :][:2].decode() for n in range(3)], sum(map(bool, back)))
+    device.close_stream(stream)
+    device.free(place)
+    """
+    assert child(library, code) == ["['ab', 'cd', 'ef'] 6"]
+
+
+def test_shared_memory_is_that_of_whoever_adopts_it_and_outlives_who_made_it(library):
+    code = """
+    driver = load_driver()
+    maker, taker = driver.open(1), driver.open(driver.find(driver.open(1).info.uuid))
+    made, descriptor = maker.share(5_000_000)
+    print(os.get_inheritable(descriptor), os.fstat(descriptor).st_size)
+    taken = taker.adopt(descriptor, 5_000_000)
+    os.close(descriptor)
+    maker.clear(made, 5_000_000)
+    back = bytearray(9)
+    maker.unmap(made)
+    taker.copy_out(memoryview(back), taken + 4_999_991)
+    taker.unmap(taken)
+    print(bytes(back) == bytes(9))
+    """
+    assert child(library, code) == [f"False {6 * 2**20}", "True"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("cuMemCreate", "cuMemExportToShareableHandle", "cuMemAddressReserve"),
+        *("cuMemMap", "cuMemSetAccess", "cuMemImportFromShareableHandle"),
+    ],
+)
+def test_nothing_is_left_of_shared_memory_that_cannot_be_had(library, call):
+    code = """
+    device = load_driver().open(0)
+    before = os.listdir("/proc/self/fd")
+    print(reason(lambda: device.unmap(device.share(10)[0])))
+    print(reason(device.adopt, os.open("/dev/null", os.O_RDONLY), 10))
+    print(len(os.listdir("/proc/self/fd")) - len(before))
+    """
+    share, adopt, left = child(library, code, LIBCUDA_FAIL=f"{call} 999")
+    ours = share if call != "cuMemImportFromShareableHandle" else adopt
+    assert ours.startswith(f"{call} failed with CUDA_ERROR_UNKNOWN")
+    assert left == ("2" if share == "None" else "1")  # those that the child itself holds
+
+
+def test_a_device_is_found_by_its_uuid_without_opening_any(library):
+    code = """
+    driver = load_driver()
+    print(driver.find("GPU-00000000-0000-0000-0000-000000000001"))
+    print(reason(driver.find, "GPU-1"))
+    """
+    seen = [f"GPU-00000000-0000-0000-0000-00000000000{n}" for n in range(2)]
+    assert child(library, code, LIBCUDA_FAIL="cuDevicePrimaryCtxRetain 1") == [
+        "1",
+        f"no device here is GPU-1; this process sees {', '.join(seen)}",
+    ]
+
+
+def test_host_memory_is_registered_as_read_only_and_given_back(library):
+    code = """
+    device, memory = load_driver().open(0), pinned(load_driver().open(0), 4096)
+    device.register(memory)
+    print(reason(device.register, memory))
+    device.unregister(memory)
+    """
+    (again,) = child(library, code)
+    assert "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED" in again
 
 
 def test_an_error_has_the_drivers_name_for_it_and_its_words(library):
