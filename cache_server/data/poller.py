@@ -118,17 +118,17 @@ class Poller:
     def _turn(self) -> None:
         self._watch_listener()
         for fd, _ in self._epoll.poll(self._tick):
-            self._try(fd, partial(self._handle, fd))
+            self._try(partial(self._handle, fd), partial(self._drop, fd))
         self._end_late_ones()
 
-    def _try(self, fd: int, step: Callable[[], None]) -> None:
-        """Run ``step`` of the connection ``fd``: one peer must not end the plane for the others."""
+    def _try(self, step: Callable[[], None], end: Callable[[], None]) -> None:
+        """Run ``step`` of a connection, or ``end`` it: one peer must not be the end of others."""
         try:
             step()
         except Exception:
             log.exception("the poller failed on a connection")
             self._tally.refused("unexpected")
-            self._drop(fd)
+            end()
 
     def _handle(self, fd: int) -> None:
         if fd == self._wake:
@@ -289,10 +289,11 @@ class Poller:
     def _hear(self) -> None:
         os.eventfd_read(self._wake)
         while self._returned:
-            self._settle(*self._returned.popleft())
+            connection, fate = self._returned.popleft()
+            self._try(partial(self._settle, connection, fate), partial(self._close, connection))
         while self._adopted:
             connection = self._adopted.popleft()
-            self._try(connection.sock.fileno(), partial(self._take_in, connection))
+            self._try(partial(self._take_in, connection), partial(self._close, connection))
 
     def _take_in(self, connection: Connection) -> None:
         self._welcome(connection)

@@ -367,6 +367,24 @@ def test_a_bug_behind_the_shelf_is_a_500_and_the_plane_lives_on(node, caplog):
     assert node.plane.stats.refused["unexpected"] == 1
 
 
+def test_a_bug_after_an_answer_ends_that_connection_and_no_other(node, monkeypatch, caplog):
+    node.shelf.add("a", SMALL)
+    park, failures = node.plane._poller._park, [RuntimeError("a bug")]
+
+    def parked(connection, seconds):
+        if connection.wire.tenant is not None and failures:
+            raise failures.pop()
+        park(connection, seconds)
+
+    monkeypatch.setattr(node.plane._poller, "_park", parked)
+    with node.connect() as reader, node.connect() as other:
+        assert reader.get(target("a")).body == SMALL
+        assert reader.ended()
+        for _ in range(2):
+            assert other.get(target("a")).body == SMALL
+    assert "RuntimeError: a bug" in caplog.text
+
+
 def test_a_file_that_cannot_be_opened_is_a_503(node, reader, caplog):
     node.shelf.add("a", SMALL).path.unlink()
     assert reader.get(target("a")).status == 503
