@@ -1,9 +1,9 @@
 """The state of a pipeline as a few words, in colour where there is any: ``filling 43 %``.
 
-The words are those of the dashboard. Nothing here asks the node.
+The words are ``core.chip_words``, as on the dashboard. Nothing here asks the node.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.text import Text
+
+from cache_server.core.chip_words import PINNED, filling, hot, moment, refreshing
 
 COLOURS = {"warm": "green", "filling": "yellow", "cold": "blue", "evicting": "magenta"}
 _PINNED, _HOT = "cyan", "red"
@@ -26,14 +28,13 @@ class Chip:
 
 def chips_of(cache: dict[str, Any]) -> list[Chip]:
     """Return what there is to say of a pipeline's ``cache``, the state first."""
-    state = cache["state"]
-    said = [Chip(state + _progress(cache), COLOURS.get(state, "white"))]
+    said = [Chip(_state(cache), COLOURS.get(cache["state"], "white"))]
     if following := cache.get("next"):
-        said.append(Chip("next" + _progress(following), COLOURS["filling"]))
+        said.append(Chip(refreshing(*_how_far(following)) + _end(following), COLOURS["filling"]))
     if cache.get("pinned"):
-        said.append(Chip("pinned", _PINNED))
+        said.append(Chip(PINNED, _PINNED))
     if cache.get("hot") and cache.get("hot_until"):
-        said.append(Chip(f"hot until {_instant(cache['hot_until'])}", _HOT))
+        said.append(Chip(hot(_instant(cache["hot_until"], moment)), _HOT))
     return said
 
 
@@ -64,17 +65,25 @@ class Chips:
         return Text(" ").join(boxes)
 
 
-def _progress(cache: dict[str, Any]) -> str:
-    """Return how far a fill is, and when it ends if it goes on as it went."""
-    if cache.get("state", "filling") != "filling" or not cache.get("size"):
-        return ""
-    share = f" {100 * cache['filled'] // cache['size']} %"
-    return share + (f", done at {_instant(cache['eta'], '%H:%M:%S')}" if cache.get("eta") else "")
+def _state(cache: dict[str, Any]) -> str:
+    if cache["state"] != "filling":
+        return str(cache["state"])
+    return filling(*_how_far(cache)) + _end(cache)
 
 
-def _instant(text: str, form: str = "%d %b %H:%M") -> str:
+def _how_far(fill: dict[str, Any]) -> tuple[int, int | None]:
+    return (fill["filled"], fill["size"]) if "filled" in fill else (0, None)
+
+
+def _end(fill: dict[str, Any]) -> str:
+    """Return when a fill ends, if it goes on as it went."""
+    eta = fill.get("eta")
+    return f", done at {_instant(eta, '{:%H:%M:%S}'.format)}" if eta else ""
+
+
+def _instant(text: str, told: Callable[[datetime], str]) -> str:
     """Return an instant of the API for people, in UTC as everything here."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).strftime(f"{form} UTC")
+        return f"{told(datetime.fromisoformat(text).astimezone(UTC))} UTC"
     except ValueError:
         return text

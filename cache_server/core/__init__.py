@@ -15,6 +15,6 @@ tickets) · ``tenants`` (whose origins) · ``reach`` and ``loopback`` (where tho
 ``standing`` (what may still be read).
 Doors: ``first_line`` (to whom a request leads) · ``commits`` and ``hub_tokens`` (what the hub's
 programs expect) · ``on_demand`` (pipelines that nobody put) · ``vain`` (what is not asked again).
-What is told: ``counted`` (the words) · ``histogram`` · ``boot_stats`` (what many starts say) ·
-``tracing`` (for whom it was done).
+What is told: ``chip_words`` (to people) · ``counted`` (to machines) · ``histogram`` ·
+``boot_stats`` (what many starts say) · ``tracing`` (for whom it was done).
 """

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from cache_protocol.units import show_size
 from cache_server.catalogue.registry import Key
+from cache_server.core.chip_words import moment
 from cache_server.dashboard import words
 from cache_server.service.views import stamp
 
@@ -27,7 +28,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters.update(
-            size=show_size, span=words.span, moment=words.moment, stamp=stamp, at=_instant
+            size=show_size, span=words.span, moment=moment, stamp=stamp, at=_instant
         )
         self._environment.globals.update(
             asset=asset,

@@ -6,10 +6,12 @@ the meaning.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from cache_protocol.units import show_size
+from cache_server.core import chip_words
+from cache_server.core.chip_words import moment
 from cache_server.core.slots import SlotState
 from cache_server.service.glance import Fill, Glance
 
@@ -61,29 +63,24 @@ def _state(glance: Glance) -> Chip:
     if not glance.looked_at:
         return Chip("unknown", "cache: looking", "the node has just started and looks at its disk")
     if glance.state is SlotState.FILLING:
-        return Chip("filling", f"cache: filling{_share(glance.fill)}")
+        return Chip("filling", f"cache: {chip_words.filling(*_how_far(glance.fill))}")
     return Chip(glance.state.value, f"cache: {glance.state.value}")
 
 
-def _share(fill: Fill | None) -> str:
-    return f" {100 * fill.filled // fill.size} %" if fill is not None and fill.size else ""
+def _how_far(fill: Fill | None) -> tuple[int, int | None]:
+    return (0, None) if fill is None else (fill.filled, fill.size)
 
 
 def _more(glance: Glance) -> Iterator[Chip]:
     if glance.warm and glance.fill is not None:
-        yield Chip("filling", f"refreshing{_share(glance.fill)}", "a newer generation is filling")
+        said = chip_words.refreshing(*_how_far(glance.fill))
+        yield Chip("filling", said, "a newer generation is filling")
     if glance.pinned:
-        yield Chip("pinned", "pinned", "the policy never evicts it")
+        yield Chip("pinned", chip_words.PINNED, "the policy never evicts it")
     if glance.hot and glance.hot_until is not None:
-        yield Chip("hot", f"hot until {moment(glance.hot_until)}", _HOT)
+        yield Chip("hot", chip_words.hot(moment(glance.hot_until)), _HOT)
     if glance.error is not None and glance.fill is None:
         yield Chip("failed", "last fill failed", glance.error.error.title)
-
-
-def moment(at: datetime) -> str:
-    """Return an instant as people read it, in UTC: ``21 Nov 07:15``."""
-    at = at.astimezone(UTC)
-    return f"{at.day} {at:%b %H:%M}"
 
 
 def span(seconds: float) -> str:

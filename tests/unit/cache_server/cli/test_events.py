@@ -49,7 +49,7 @@ def said(capsys):
         (COLD | {"state": "filling", "filling": {"size": None, "filled": 0}}, "filling"),
         (
             COLD | {"state": "warm", "warm": True, "filling": {"size": 8, "filled": 2}},
-            "warm, next 25 %",
+            "warm, refreshing 25 %",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -3,8 +3,9 @@ from datetime import timedelta
 import pytest
 
 from cache_protocol.errors import OriginDeniedError
+from cache_server.core.chip_words import moment
 from cache_server.core.slots import SlotState
-from cache_server.dashboard.words import about, chips, cost, count, moment, progress, span
+from cache_server.dashboard.words import about, chips, cost, count, progress, span
 from tests.fakes.glances import NOW, failed, filling, glance
 
 
