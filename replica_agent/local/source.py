@@ -35,6 +35,7 @@ class LocalSource:
         self._transfer = transfer
         self._path = path
         self._loans: Loans | None = None
+        self._lease = ""  # that of ``_loans``
         self._file = -1  # index in the manifest
         self._fd: int | None = None
         self._bounce = Bounce()
@@ -86,12 +87,14 @@ class LocalSource:
         return self._fd
 
     def _borrow(self, file: int) -> int | None:
+        lease = self._transfer.manifest.lease.id
+        if lease != self._lease:  # a node that was restarted knows the old one no more
+            self.close()
         if self._path is not None and self._loans is None:
-            self._loans = Loans(self._path)
+            self._loans, self._lease = Loans(self._path), lease
         target = self._transfer.address(file).content.path
-        question = Question(target, self._transfer.manifest.lease.id)
         size = self._transfer.files[file].file.size
-        return None if self._loans is None else self._loans.borrow(question, size)
+        return None if self._loans is None else self._loans.borrow(Question(target, lease), size)
 
     def _check(self) -> None:
         if self._transfer.over:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from cache_protocol.local import HELLO, Question, encode, lent, parse_question
+from cache_protocol.errors import MalformedError
+from cache_protocol.local import HELLO, Question, encode, lent, parse_question, refused
 from cache_protocol.routes import parse_resource
 
 Answer = tuple[bytes, int | None]  # a line, and a descriptor that is closed afterwards
@@ -76,19 +77,27 @@ class Lender:
     def _serve(self, sock: socket.socket) -> None:
         with sock, suppress(OSError):
             sock.sendall(self.hello)
-            buffer = b""
+            buffer, leases = b"", set[str]()
             while data := sock.recv(4096):
                 self.heard += data
                 buffer += data
                 while b"\n" in buffer:
                     line, _, buffer = buffer.partition(b"\n")
-                    self._reply(sock, parse_question(line))
+                    question = parse_question(line)
+                    leases.add(question.lease)
+                    self._reply(sock, question, self.answer if len(leases) == 1 else _no)
 
-    def _reply(self, sock: socket.socket, question: Question) -> None:
+    def _reply(
+        self, sock: socket.socket, question: Question, answer: Callable[[Question], Answer]
+    ) -> None:
         self.questions.append(question)
-        line, fd = self.answer(question)
+        line, fd = answer(question)
         try:
             socket.send_fds(sock, [line], [] if fd is None else [fd])
         finally:
             if fd is not None:
                 os.close(fd)
+
+
+def _no(_: Question) -> Answer:
+    return refused(MalformedError("a connection is for one lease")), None

@@ -91,6 +91,24 @@ def test_the_node_is_asked_with_the_ticket_and_the_lease(node, lender):
     assert all(q.target.endswith("?ticket=1") for q in lender.questions)
 
 
+def test_with_another_lease_the_rest_is_read_here_as_well(node, lender):
+    there = threading.Event()
+
+    def move_on(question):
+        lender.answer = lender.lend
+        assert there.wait(LIMIT)
+        pull.current.refresh(node.manifest())  # as after a restart of the node
+        return lender.lend(question)
+
+    lender.answer = move_on
+    with opened(there), pulling(node, lender.path, lanes=1) as pull:
+        there.set()
+        assert pull.wait(LIMIT)
+        told = report(pull)
+    assert (told.local_bytes, told.notes) == (SIZE, ())
+    assert [q.lease for q in lender.questions] == ["lease-1", "lease-2"]
+
+
 def test_the_report_says_how_much_was_read_here(node, lender):
     told = pulled(node, lender.path)
     assert to_json(told)["local_bytes"] == SIZE
