@@ -37,7 +37,7 @@ class Guest:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         self.pid, self.uid, _ = _UCRED.unpack(raw)
         self.tenant: str | None = None  # kept by ``Register``
-        self.loan: tuple[str, str] | None = None  # the lease and generation of what it has
+        self.loan: tuple[str, str] | None = None  # the lease and generation of all that it has
         self._sock = sock
         self._rights = rights
         self._register = register
@@ -101,13 +101,19 @@ class Guest:
             self._check_taken()
             question = parse_question(line)
             right = self._rights.of(question)
+            self._check_same(loan := (question.lease, right.generation))
             self._register.admit(self, right.tenant)
-            self.loan = question.lease, right.generation  # before: whoever has it can be cut off
+            self.loan = loan  # before: whoever has it can be cut off
             self._lend(right)
         except CacheError as error:
             self._send(refused(error))
             return self.loan is not None  # who never had a right gets one try a connection
         return True
+
+    def _check_same(self, loan: tuple[str, str]) -> None:
+        # What was lent under the first lease would not end with it any more.
+        if self.loan not in (None, loan):
+            raise MalformedError("a connection is for one lease: connect once more for another")
 
     def _lend(self, right: Right) -> None:
         fd = right.file.lend()

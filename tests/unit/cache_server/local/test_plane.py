@@ -178,6 +178,17 @@ def test_a_lease_that_ends_cuts_off_who_read_under_it(node):
         assert reader.ask(url("w.dat")) == {"size": len(BODY)}
 
 
+def test_a_connection_is_for_one_lease_or_what_was_lent_first_would_not_end(node):
+    with node.peer() as peer:
+        node.leases["another"] = GENERATION
+        peer.ask(url("w.dat"))
+        assert "for one lease" in peer.ask(url("w.dat"), "another")["detail"]
+        assert len(peer.fds) == 1
+        del node.leases[LEASE]
+        node.plane.look()
+        assert peer.hear() is None
+
+
 def test_too_many_are_told_so_and_those_that_are_there_go_on(tmp_path):
     with local_node(tmp_path, guests=2) as node:
         node.shelf.add("w.dat", BODY)
