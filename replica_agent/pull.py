@@ -67,7 +67,7 @@ class Pull:
         self._arenas: Mapping[str, Arena] = {}
         self._failure: BaseException | None = None
         self._over = False
-        self._coordinator = threading.Thread(target=self._run, name="pull", daemon=True)
+        self._coordinator = self._thread()
 
     def start(self) -> Self:
         """Start pulling in the background."""
@@ -110,6 +110,21 @@ class Pull:
                 self._changed.wait()
             return self._transfer
 
+    def again(self, reason: str, of: Transfer) -> None:
+        """Bring everything once more, from the manifest on, into arenas that are opened anew.
+
+        Also when the pull is over. Those who wait for ``of`` learn that another follows it. Nothing
+        happens when that is so already, or the pull has failed or was closed.
+        """
+        with self._changed:
+            if of is not self._transfer or of.replaced or self._stopped.is_set():
+                return
+            if self._over and self._failure is None:
+                thread = self._thread()
+                thread.start()  # it finds nothing to note before we let go of the lock
+                self._coordinator, self._over = thread, False
+            of.withdraw(reason)
+
     @property
     def current(self) -> Transfer | None:
         """The transfer, for whoever shows progress; None before the manifest is there."""
@@ -151,18 +166,34 @@ class Pull:
         if not self._over:  # never started
             self._failure, self._over = CacheError("the pull was closed before its start"), True
 
+    def _thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="pull", daemon=True)
+
     def _run(self) -> None:
+        while not self._ended(self._bring()):
+            pass
+
+    def _bring(self) -> BaseException | None:
+        """Bring everything; return what prevents it."""
         try:
             with self._phase("manifest"):
                 manifest = self._client.manifest(self._pipeline)
             with self._phase("pull"):
                 self._pull(manifest)
         except Exception as error:  # noqa: BLE001 - it is kept and raised by ``wait``
-            self._failure = error
-        finally:
-            with self._changed:
-                self._over = True
-                self._changed.notify_all()
+            return error
+        return None
+
+    def _ended(self, failure: BaseException | None) -> bool:
+        """Note the end; False when ``again`` came after the last look at the transfer."""
+        with self._changed:
+            if failure is None and self._transfer is not None and self._transfer.replaced:
+                if not self._stopped.is_set():
+                    return False
+                failure = _closed_early()
+            self._failure, self._over = failure, True
+            self._changed.notify_all()
+            return True
 
     def _pull(self, manifest: Manifest) -> None:
         successor: Manifest | None = manifest
@@ -189,11 +220,12 @@ class Pull:
                 transfer.fail(_closed_early())
             self._changed.notify_all()
         self._work(transfer)
-        if transfer.lost is not None:
-            return self._manifest_again()
-        if transfer.successor is None:
-            transfer.check()
-        return transfer.successor
+        with self._changed:  # or ``again`` could come between two looks
+            if transfer.lost is None:
+                if transfer.successor is None:
+                    transfer.check()
+                return transfer.successor
+        return self._manifest_again()
 
     def _work(self, transfer: Transfer) -> None:
         """Run lanes until the transfer is over; hold the lease meanwhile."""

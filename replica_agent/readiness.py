@@ -4,7 +4,7 @@ The header of a file is itself something that arrives, and not always first: unt
 arrivals of its file are kept. Sees checked bytes only, and trusts none of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from cache_protocol.errors import MalformedError
@@ -28,6 +28,29 @@ def read_header(content: Readable) -> tuple[TensorEntry, ...]:
     """Return the tensors of a whole file; MalformedError when it lies about them."""
     end = PREFIX + header_size(bytes(content[:PREFIX]), file_size=len(content))
     return parse_header(bytes(content[PREFIX:end]), file_size=len(content))
+
+
+def check_length(content: Readable) -> None:
+    """Raise MalformedError where a file is too short for any header."""
+    if len(content) < PREFIX:
+        header_size(bytes(content[:]), file_size=len(content))
+
+
+def header_end(content: Readable, there: Collection[Span]) -> int | None:
+    """Return where the header of a file ends of which ``there`` has arrived; None until it has.
+
+    Raises:
+        MalformedError: the header's length lies.
+    """
+    front = 0
+    for span in sorted(there):
+        if span.begin != front:
+            break
+        front = span.end
+    if front < PREFIX:
+        return None
+    end = PREFIX + header_size(bytes(content[:PREFIX]), file_size=len(content))
+    return end if front >= end else None
 
 
 class Names:
@@ -54,8 +77,7 @@ class Readiness:
         Raises:
             MalformedError: the file is too short for any header.
         """
-        if len(content) < PREFIX:
-            header_size(bytes(content[:]), file_size=len(content))
+        check_length(content)
         self._path = path
         self._content = content
         self._names = names
@@ -72,7 +94,7 @@ class Readiness:
             yield from self._assembly.arrived(span)
             return
         self._kept.append(span)
-        if not self._has_header():
+        if header_end(self._content, self._kept) is None:
             return
         entries = read_header(self._content)
         self._names.add(self._path, entries)
@@ -80,14 +102,3 @@ class Readiness:
         yield from (e for e in entries if e.span.size == 0)
         for kept in self._kept:
             yield from self._assembly.arrived(kept)
-
-    def _has_header(self) -> bool:
-        front = 0
-        for span in sorted(self._kept):
-            if span.begin != front:
-                break
-            front = span.end
-        if front < PREFIX:
-            return False
-        prefix = bytes(self._content[:PREFIX])
-        return front >= PREFIX + header_size(prefix, file_size=len(self._content))

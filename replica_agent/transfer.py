@@ -296,6 +296,21 @@ class Transfer:
                 self.lost = error
             self._changed.notify_all()
 
+    def withdraw(self, reason: str) -> None:
+        """Have another transfer take the place of this one, which may be over and confirmed.
+
+        What is confirmed stays good for whoever took it.
+        """
+        with self._changed:
+            if self._failure is None and self.successor is None:
+                self.lost = self.lost or ArenaLostError(reason)
+            self._changed.notify_all()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another transfer takes the place of this one, or will."""
+        return self.successor is not None or self.lost is not None
+
     def refresh(self, manifest: Manifest) -> None:
         """Go on with the URLs of ``manifest``; another generation ends this transfer.
 

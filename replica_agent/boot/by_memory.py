@@ -33,7 +33,7 @@ class MemoryWay(Pulling):
         """Implement ``Way``."""
         transfer, directories = self._write()
         home = self._trip.home.path
-        self._server = HandoverServer(self.pulling, self._memory, home / _HANDOVER).start()
+        self._server = HandoverServer(self.pulling, home / _HANDOVER).start()
         for name, directory in directories.items():
             write_place(directory, self._place(transfer.manifest, name))
         if self._memory.on_disk:

@@ -5,6 +5,9 @@
         attached.wait_confirmed()                      # or raises: what was handed out is void
         attached.done(Outcome.LOADED, seconds)
 
+An engine that ``adopts`` may be given a shard besides: its rank's parameters as a plan lays them
+out. The model's memory then holds no more than headers, what the plan keeps, and holes.
+
 No thread, nothing in the background: whoever asks for what is not there waits in ``recv``. The
 mapping is private and its descriptor read-only: writing into a tensor copies the page for this
 process and hurts nobody else. It lives as long as a tensor does, also after ``close``; no memory
@@ -18,10 +21,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableError, from_problem
 from cache_protocol.ranges import Span
+from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
     Arrived,
@@ -30,13 +34,16 @@ from replica_agent.handover.messages import (
     Layout,
     Outcome,
     Placed,
+    ShardWords,
     done,
     hello,
     parse_arrived,
     parse_files,
     parse_layout,
+    plan_parts,
+    refused,
 )
-from replica_agent.readiness import SUFFIX, Names, Readiness
+from replica_agent.readiness import SUFFIX, Names, Readiness, check_length, header_end, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -51,23 +58,30 @@ class HandoverError(ServerUnreachableError):
     """The agent on this host did not answer, or has gone."""
 
 
-def attach(
-    socket_path: Path, model: str, *, rank: int = 0, peers: int = 1, silence: float = SILENCE
+def attach(  # noqa: PLR0913 - all but two have defaults
+    socket_path: Path,
+    model: str,
+    *,
+    rank: int = 0,
+    peers: int = 1,
+    adopts: bool = False,
+    silence: float = SILENCE,
 ) -> "Attached":
     """Ask the agent at ``socket_path`` for ``model``; return once it is mapped.
 
     Args:
         socket_path: where the agent listens.
         model: its name in the pipeline.
-        rank: of this process among the ``peers``; for the report.
+        rank: of this process among all of the engine; which shard is its own.
         peers: processes of this host that load the model: the agent keeps it for all of them.
+        adopts: whether this side can take a shard.
         silence: seconds without a sign of life after which the agent is given up.
 
     Raises:
         HandoverError: nobody listens, or the agent went.
         CacheError: what the agent says instead.
     """
-    attached = connect(socket_path, model, rank=rank, peers=peers, silence=silence)
+    attached = connect(socket_path, model, rank=rank, peers=peers, adopts=adopts, silence=silence)
     try:
         attached.map()
     except BaseException:
@@ -76,8 +90,14 @@ def attach(
     return attached
 
 
-def connect(
-    socket_path: Path, model: str, *, rank: int = 0, peers: int = 1, silence: float = SILENCE
+def connect(  # noqa: PLR0913 - as ``attach``
+    socket_path: Path,
+    model: str,
+    *,
+    rank: int = 0,
+    peers: int = 1,
+    adopts: bool = False,
+    silence: float = SILENCE,
 ) -> "Attached":
     """Do as ``attach``, up to the request: ``map`` has to follow.
 
@@ -89,13 +109,55 @@ def connect(
         with address(socket_path) as name:
             sock.connect(name)
         check_peer(sock)
-        return Attached(Lines(sock), Hello(model, rank, peers))
+        return Attached(Lines(sock), Hello(model, rank, peers, adopts))
     except OSError as error:
         sock.close()
         raise HandoverError(f"no agent answers at {socket_path}: {error}") from error
     except BaseException:
         sock.close()
         raise
+
+
+class Shard:
+    """A rank's own memory, as a plan lays it out: bytes may be read once they were confirmed.
+
+    Whoever adopts it takes the descriptor; else it goes with ``Attached.close``.
+    """
+
+    def __init__(self, words: ShardWords, fd: int) -> None:
+        """Hold ``fd``, which belongs to this object from now on."""
+        self.plan, self.size, self.device = words  # fingerprint; bytes; UUID or "", see ShardWords
+        self._fd = fd
+
+    def map(self) -> memoryview:
+        """Return a private mapping of memory on the host, which lives as long as a view of it.
+
+        Raises:
+            MalformedError: it is shorter than was said, or on a device.
+            OSError: it cannot be mapped.
+        """
+        if self.device or self._fd < 0:
+            raise MalformedError("a shard that is on a device, or taken, cannot be mapped here")
+        return _mapped(self._fd, self.size)
+
+    def take(self) -> int:
+        """Return the descriptor, which is the caller's; -1 when it was taken or closed."""
+        fd, self._fd = self._fd, -1
+        return fd
+
+    def close(self) -> None:
+        """Close the descriptor unless somebody took it."""
+        if (fd := self.take()) >= 0:
+            os.close(fd)
+
+
+class Headed(NamedTuple):
+    """A safetensors file whose header has arrived."""
+
+    path: str
+    size: int  # bytes
+    header: int  # bytes before the first tensor
+    entries: Sequence[TensorEntry]
 
 
 class Attached:
@@ -107,6 +169,8 @@ class Attached:
         self.rewritten = False  # the node sent a file again: what was handed out may be stale
         self.confirmed = False
         self.generation = ""
+        self.checkpoint = ""  # digest, for the key of a plan; "" where the agent knows none
+        self.shard: Shard | None = None
         self.files: Sequence[Placed] = ()
         self._lines = lines
         self._arrived: list[Arrived] = []
@@ -121,7 +185,7 @@ class Attached:
             layout, self._memory = self._take_memory()
         except OSError as error:
             raise HandoverError(f"the agent has gone: {error}") from error
-        self.generation = layout.generation
+        self.generation, self.checkpoint = layout.generation, layout.checkpoint
         self.files = self._take_files(layout)
         self._sizes = [file.size for file in self.files]
 
@@ -132,11 +196,14 @@ class Attached:
         self.close()
 
     def tensors(
-        self, wanted: Callable[[str], bool] = lambda _: True
+        self,
+        wanted: Callable[[str], bool] = lambda _: True,
+        names: Collection[str] | None = None,
     ) -> "Iterator[tuple[str, torch.Tensor]]":
         """Yield ``(name, tensor)`` of the safetensors files that are ``wanted`` by their paths.
 
-        Each comes as soon as it is whole, in no particular order.
+        Each comes as soon as it is whole, in no particular order. Where there is a shard, ``names``
+        must say which tensors the plan keeps whole: there is nothing but holes of the others.
 
         Ends when every tensor was yielded, which may be before the files are confirmed. A
         second call begins anew, over the same memory.
@@ -147,16 +214,36 @@ class Attached:
         """
         from replica_agent.views import as_tensor  # noqa: PLC0415 - imports torch
 
-        names = Names()
-        contents = {
-            n: self._content(n)
-            for n, f in enumerate(self.files)
-            if f.path.endswith(SUFFIX) and wanted(f.path)
-        }
-        readiness = {n: Readiness(self.files[n].path, c, names) for n, c in contents.items()}
+        all_names = Names()
+        contents = self._contents(wanted)
+        readiness = {n: Readiness(self.files[n].path, c, all_names) for n, c in contents.items()}
         for file, span in self._parts(contents):
             for entry in readiness[file].arrived(span):
-                yield entry.name, as_tensor(contents[file], entry)
+                if names is None or entry.name in names:
+                    yield entry.name, as_tensor(contents[file], entry)
+
+    def headers(self, wanted: Callable[[str], bool] = lambda _: True) -> list[Headed]:
+        """Wait for the headers of the safetensors files that are ``wanted``, and return them.
+
+        In the order of ``files``. Raises as ``tensors`` does.
+        """
+        names, contents = Names(), self._contents(wanted)
+        for content in contents.values():
+            check_length(content)
+        there: dict[int, list[Span]] = {number: [] for number in contents}
+        found: dict[int, Headed] = {}
+        for file, span in self._parts(contents):
+            if file in found:
+                continue
+            there[file].append(span)
+            end = header_end(contents[file], there[file])
+            if end is not None:
+                path, entries = self.files[file].path, read_header(contents[file])
+                names.add(path, entries)
+                found[file] = Headed(path, len(contents[file]), end, entries)
+            if len(found) == len(contents):
+                break
+        return [found[number] for number in contents]
 
     def read(self, path: str) -> bytes:
         """Wait for a file and return its bytes; FileNotFoundError when there is none."""
@@ -172,14 +259,41 @@ class Attached:
         while not self.confirmed:
             self._hear()
 
-    def done(self, outcome: Outcome, seconds: float, reason: str | None = None) -> None:
-        """Say how the load went, if anybody is there to hear it; nothing more is wanted."""
+    def send_plan(self, document: bytes) -> None:
+        """Give the agent a plan, as ``dump_plan`` makes it, to be kept for the next replica.
+
+        Before ``done``. An agent that is too old to know what it is, or has gone, is not told.
+        """
+        if self.checkpoint:
+            with suppress(OSError):
+                for message in plan_parts(document):
+                    self._lines.write(message)
+
+    def refuse(self, reason: str) -> None:
+        """Say that the shard is not what this engine reads; it is let go of before.
+
+        The agent brings the model anew, plain. Nothing more comes from here: close, attach again.
+        """
+        if self.shard is not None:
+            self.shard.close()
         with suppress(OSError):
-            self._lines.write(done(Done(outcome, self.waited, seconds, reason)))
+            self._lines.write(refused(reason))
+
+    def done(
+        self, outcome: Outcome, seconds: float, reason: str | None = None, adopted: int = 0
+    ) -> None:
+        """Say how the load went, if anybody is there to hear it; nothing more is wanted.
+
+        ``adopted`` is how many bytes of parameters are the shard's own memory.
+        """
+        with suppress(OSError):
+            self._lines.write(done(Done(outcome, self.waited, seconds, reason, adopted)))
 
     def close(self) -> None:
         """Hang up and give the memory up; what tensors look at stays valid."""
         self._lines.close()
+        if self.shard is not None:
+            self.shard.close()
         self._memory = memoryview(b"")
         self._failure = None  # its traceback looks at the memory, too
 
@@ -227,14 +341,16 @@ class Attached:
             self.waited += time.monotonic() - began
 
     def _take_memory(self) -> tuple[Layout, memoryview]:
-        message, fd = self._lines.read_with_descriptor()
+        message, fds = self._lines.read_with_descriptors()
         try:
             layout = parse_layout(_unless_failed(message))
-            if fd is None:
+            if len(fds) != 1 + (layout.shard is not None):
                 raise MalformedError("the agent hands a model over without its memory")
-            return layout, _mapped(fd, layout.size)
+            if layout.shard is not None:
+                self.shard = Shard(layout.shard, fds.pop())
+            return layout, _mapped(fds[0], layout.size)
         finally:
-            if fd is not None:
+            for fd in fds:
                 os.close(fd)
 
     def _take_files(self, layout: Layout) -> list[Placed]:
@@ -244,6 +360,14 @@ class Attached:
             if "files" in message:
                 files += parse_files(message, layout.size)
         return files
+
+    def _contents(self, wanted: Callable[[str], bool]) -> dict[int, memoryview]:
+        """Return the safetensors files that are wanted."""
+        return {
+            n: self._content(n)
+            for n, f in enumerate(self.files)
+            if f.path.endswith(SUFFIX) and wanted(f.path)
+        }
 
     def _content(self, file: int) -> memoryview:
         _, place, size = self.files[file]

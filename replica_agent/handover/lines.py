@@ -1,4 +1,4 @@
-"""Messages over a unix socket: whole lines, one descriptor, and only with our own user.
+"""Messages over a unix socket: whole lines, descriptors, and only with our own user.
 
 The directory of the socket is 0700, and both ends ask the kernel who the other one is: a socket
 that somebody else put there is no agent, and somebody else is no engine.
@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from cache_protocol.errors import MalformedError, UnauthorizedError
 from replica_agent.handover.messages import MAX_LINE, decode, encode
 
 _LONGEST = 107  # bytes of a path in sockaddr_un. Source: unix(7)
+_MOST = 2  # descriptors that come with one message: a model's memory, and a rank's
 _PIECE = 64 * 2**10  # bytes asked of the kernel at a time
 # Source: unix(7), struct ucred: pid, uid, gid. The pid is of our own namespace.
 _UCRED = struct.Struct("iII")
@@ -38,16 +39,16 @@ class Lines:
         self._buffer = bytearray()
         self._writing = threading.Lock()
 
-    def write(self, message: dict[str, Any], fd: int | None = None) -> None:
-        """Send ``message``, and ``fd`` along with it.
+    def write(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send ``message``, and ``fds`` along with it.
 
         Raises:
             OSError: the other side has gone.
         """
         data = encode(message)
         with self._writing:
-            if fd is not None:
-                sent = socket.send_fds(self._sock, [data], [fd])
+            if fds:
+                sent = socket.send_fds(self._sock, [data], fds)
                 data = data[sent:]
             self._sock.sendall(data)
 
@@ -65,21 +66,22 @@ class Lines:
         del self._buffer[: end + 1]
         return decode(line)
 
-    def read_with_descriptor(self) -> tuple[dict[str, Any] | None, int | None]:
-        """Return the first message that says anything, and the descriptor that came with it.
+    def read_with_descriptors(self) -> tuple[dict[str, Any] | None, list[int]]:
+        """Return the first message that says anything, and the descriptors that came with it.
 
-        The descriptor is the caller's. Raises as ``read`` does.
+        The descriptors are the caller's. Raises as ``read`` does.
         """
         held: list[int] = []
         try:
             while self._take(self._receive(held)):
                 while b"\n" in self._buffer:
                     if message := self.read():
-                        return message, held.pop() if held else None
+                        given, held = held, []
+                        return message, given
         finally:
             for fd in held:
                 os.close(fd)
-        return None, None
+        return None, []
 
     def nudge(self) -> bool:
         """Send an empty message if there is room for it; False when the other side has gone."""
@@ -107,7 +109,7 @@ class Lines:
         self._sock.close()
 
     def _receive(self, fds: list[int]) -> bytes:
-        data, got, _, _ = socket.recv_fds(self._sock, _PIECE, 1, socket.MSG_CMSG_CLOEXEC)
+        data, got, _, _ = socket.recv_fds(self._sock, _PIECE, _MOST, socket.MSG_CMSG_CLOEXEC)
         fds += got
         return data
 

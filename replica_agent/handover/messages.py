@@ -1,19 +1,24 @@
 """What agent and engine say to each other about one model: JSON, one message per line.
 
-    engine  {"handover": 1, "model": "llm", "rank": 0, "peers": 2}
-    agent   {"handover": 1, "generation": "…", "size": 1073741824, "files": 3}  + a descriptor
+    engine  {"handover": 1, "model": "llm", "rank": 0, "peers": 2, "adopts": true}
+    agent   {"handover": 1, "generation": "…", "size": 1073741824, "files": 3,
+             "checkpoint": "…", "shard": {"plan", "size", "device"}}   + one descriptor, or two
     agent   {"files": [["config.json", 0, 652], …]}         path, place, size; until all are named
     agent   {"arrived": [[2, 0, 33554432], …]}              file, begin, end; as chunks are checked
     agent   {}                                              I am alive
     agent   {"confirmed": true, "rewritten": false}         every file of the model; or instead
     agent   {"failed": {"code", "detail", "retry", …}}      a problem document
-    engine  {"done": {"outcome": "loaded", "waited": 0.2, "seconds": 1.9, "reason": null}}
+    engine  {"plan": {"text": "…", "last": false}}          what it reads, for the next replica
+    engine  {"refused": "…"}                                the shard is not what it reads
+    engine  {"done": {"outcome": "loaded", "waited": 0.2, "seconds": 1.9, "reason": null,
+                      "adopted": 0}}
 
 Pure: values in, bytes out, and back. Both ends belong to one user and may still be of two
 versions, so that everything is checked before it is used.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +31,10 @@ VERSION = 1
 MAX_LINE = 2**20  # bytes of one message, its end included
 # Rows of a message: a path has at most 1024 bytes, of which JSON makes at most six times as many.
 MAX_ROWS = 128
+PLAN_PART = 500_000  # characters of a plan in one message: each may become two in JSON
+_PLAN = re.compile(r"[0-9a-f]{64}")  # a plan's fingerprint
+_CHECKPOINT = re.compile(r"[0-9a-f]{32}")
+_MAX_REASON = 1000  # characters that are kept of one
 _Row = TypeVar("_Row")
 _WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
@@ -43,8 +52,17 @@ class Hello(NamedTuple):
     """Who asks for a model."""
 
     model: str
-    rank: int = 0
+    rank: int = 0  # of this process among all that make up the engine
     peers: int = 1  # processes of this host that will ask for the model, this one included
+    adopts: bool = False  # whether it can take a shard
+
+
+class ShardWords(NamedTuple):
+    """The rank's own memory, which holds its parameters as a plan lays them out."""
+
+    plan: str  # fingerprint
+    size: int  # bytes
+    device: str = ""  # UUID of the GPU that it is on; "" in host memory
 
 
 class Layout(NamedTuple):
@@ -53,6 +71,8 @@ class Layout(NamedTuple):
     generation: str
     size: int  # bytes of the memory
     files: int  # how many
+    checkpoint: str = ""  # digest, as a plan's key has it; "" from an older agent
+    shard: ShardWords | None = None  # where there is one, its descriptor comes second
 
 
 class Placed(NamedTuple):
@@ -77,6 +97,14 @@ class Done(NamedTuple):
     waited: float  # seconds in which it stood and waited for bytes
     seconds: float  # of the whole load
     reason: str | None = None  # why it was not loaded from here
+    adopted: int = 0  # bytes of parameters that are the shard's own memory
+
+
+class PlanPart(NamedTuple):
+    """A part of a plan's document, in the order of its bytes."""
+
+    text: str
+    last: bool
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -109,12 +137,14 @@ def parse_hello(message: dict[str, Any]) -> Hello:
     model = message.get("model")
     if not isinstance(model, str):
         raise MalformedError("the hand-over was not asked for any model")
-    return Hello(check_model(model), rank, peers)
+    return Hello(check_model(model), rank, peers, message.get("adopts") is True)
 
 
 def layout(words: Layout) -> dict[str, Any]:
     """Return the first message of an agent that has the model."""
-    return {"handover": VERSION, **words._asdict()}
+    message = {"handover": VERSION, **words._asdict()}
+    message["shard"] = words.shard._asdict() if words.shard else None
+    return message
 
 
 def parse_layout(message: dict[str, Any]) -> Layout:
@@ -123,7 +153,11 @@ def parse_layout(message: dict[str, Any]) -> Layout:
     size, files = _count(message.get("size")), _count(message.get("files"))
     if size < 1:
         raise MalformedError("the memory that is handed over has no size")
-    return Layout(str(message.get("generation")), size, files)
+    checkpoint = message.get("checkpoint", "")
+    if not isinstance(checkpoint, str) or not (not checkpoint or _CHECKPOINT.fullmatch(checkpoint)):
+        raise MalformedError("the digest of the checkpoint is not 32 hexadecimal digits")
+    shard = _shard(message.get("shard"))
+    return Layout(str(message.get("generation")), size, files, checkpoint, shard)
 
 
 def files(placed: Sequence[Placed]) -> Iterator[dict[str, Any]]:
@@ -182,9 +216,40 @@ def parse_done(message: dict[str, Any]) -> Done:
             float(words["waited"]),
             float(words["seconds"]),
             None if reason is None else str(reason),
+            _count(words.get("adopted", 0)),
         )
     except _WRONG_FORM as error:
         raise MalformedError("a consumer's last words have the wrong form") from error
+
+
+def plan_parts(document: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the messages that bring ``document``, a plan as ``dump_plan`` makes it."""
+    text = document.decode("ascii")
+    for begin in range(0, max(len(text), 1), PLAN_PART):
+        end = begin + PLAN_PART
+        yield {"plan": {"text": text[begin:end], "last": end >= len(text)}}
+
+
+def parse_plan_part(message: dict[str, Any]) -> PlanPart:
+    """Return the part of a plan that ``message`` brings; MalformedError when it is none."""
+    try:
+        text, last = message["plan"]["text"], message["plan"]["last"]
+    except _WRONG_FORM as error:
+        raise MalformedError("a part of a plan has the wrong form") from error
+    if not isinstance(text, str) or not text.isascii() or type(last) is not bool:
+        raise MalformedError("a part of a plan has the wrong form")
+    return PlanPart(text, last)
+
+
+def refused(reason: str) -> dict[str, Any]:
+    """Return the message of a consumer that does not take its shard."""
+    return {"refused": reason}
+
+
+def parse_refused(message: dict[str, Any]) -> str:
+    """Return why a consumer does not take its shard, fit to be shown."""
+    reason = str(message.get("refused"))[:_MAX_REASON]
+    return "".join(letter if letter.isprintable() else " " for letter in reason)
 
 
 def _check_version(message: dict[str, Any]) -> None:
@@ -193,6 +258,20 @@ def _check_version(message: dict[str, Any]) -> None:
         raise MalformedError(
             f"the other side speaks version {version!r:.40} of the hand-over, this one {VERSION}"
         )
+
+
+def _shard(words: object) -> ShardWords | None:
+    if words is None:
+        return None
+    try:
+        plan, size, device = words["plan"], _count(words["size"]), words["device"]  # type: ignore[index]
+    except _WRONG_FORM as error:
+        raise MalformedError("a shard of the hand-over has the wrong form") from error
+    if not isinstance(plan, str) or not _PLAN.fullmatch(plan) or size < 1:
+        raise MalformedError("a shard of the hand-over has no plan, or no size")
+    if not isinstance(device, str):
+        raise MalformedError("a shard of the hand-over does not say where it is")
+    return ShardWords(plan, size, device)
 
 
 def _count(value: object) -> int:

@@ -1,10 +1,13 @@
 """The agent's side: give each consumer the model's memory, then tell it what has arrived.
 
     acceptor        waits for consumers, and says every few seconds that the agent is alive
-    one thread per consumer:  hello -> layout + descriptor -> arrivals -> confirmed -> done
+    two threads per consumer:  hello -> layout + descriptors -> arrivals -> confirmed
+                               plan, refused, done <- what it says meanwhile
 
-It moves no byte of a model and decides nothing about the pull: it only looks at the transfer.
-A consumer is a process of the engine, a rank; a second load in it is a consumer of its own.
+It moves no byte of a model and only looks at the transfer. One thing it decides: memory that is
+laid out for ranks is of no use to a consumer that has no shard of it, or refuses the one it has,
+and the pull brings everything again then. A consumer is a process of the engine, a rank; a second
+load in it is a consumer of its own.
 """
 
 import errno
@@ -14,13 +17,14 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self, cast, runtime_checkable
 
 from cache_protocol.errors import CacheError, GenerationGoneError, MalformedError, to_problem
+from cache_protocol.plans import MAX_PLAN, checkpoint_digest
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
     Arrived,
@@ -29,11 +33,15 @@ from replica_agent.handover.messages import (
     Layout,
     Outcome,
     Placed,
+    PlanPart,
+    ShardWords,
     arrived,
     files,
     layout,
     parse_done,
     parse_hello,
+    parse_plan_part,
+    parse_refused,
 )
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
@@ -46,14 +54,6 @@ PULSE = 5.0  # seconds between two signs of life; consumers give an agent up aft
 # Source: linux/fcntl.h, Linux 5.1: from now on nobody can write to the memory, nor map it shared
 # and writable; our own mapping stays as it is.
 _SEAL_FUTURE_WRITE = 0x0010
-
-
-class Memory(Protocol):
-    """What the hand-over needs of the place where models arrive."""
-
-    def arena(self, generation: str, model: str) -> "SharedArena":
-        """Return the arena of a model; GenerationGoneError when another generation is here."""
-        ...
 
 
 class SharedArena(Protocol):
@@ -70,6 +70,30 @@ class SharedArena(Protocol):
         ...
 
 
+class Lent(NamedTuple):
+    """A rank's memory, as it is handed over."""
+
+    words: ShardWords
+    fd: int  # belongs to whoever asked
+
+
+@runtime_checkable
+class LaidOut(SharedArena, Protocol):
+    """A model whose planned parameters are in the memory of each rank that has them.
+
+    The arena's own memory has only what the ranks' plans keep: no one can load from it alone.
+    """
+
+    def shard(self, rank: int) -> Lent | None:
+        """Return the memory of ``rank``; None when no plan is about that one.
+
+        Raises:
+            GenerationGoneError: the arena was closed.
+            OSError: this process has no descriptor left.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Consumer:
     """One load of one model by one process, as far as it is known."""
@@ -83,17 +107,26 @@ class Consumer:
     seconds: float = 0.0  # of the whole load, once it is done
     outcome: Outcome | None = None  # None while it loads
     reason: str | None = None  # why it did not load from here
+    adopted: int = 0  # bytes of parameters that are the memory it was given
+
+
+class Sent(NamedTuple):
+    """A plan that a consumer sent, as it came."""
+
+    model: str
+    rank: int
+    document: bytes  # no more than MAX_PLAN; nobody has looked into it yet
 
 
 class HandoverServer:
     """Hands the models of one pull over. Start it, wait until they are consumed, close it."""
 
-    def __init__(self, pull: Pull, memory: Memory, directory: Path) -> None:
-        """Hand over what ``pull`` brings into ``memory``, at a socket in ``directory``.
+    def __init__(self, pull: Pull, directory: Path) -> None:
+        """Hand over what ``pull`` brings, at a socket in ``directory``.
 
         Args:
-            pull: its owner closes it before this server, whose threads look at it.
-            memory: a ``HostMemory``, or what takes its place.
+            pull: its arenas are SharedArenas. Its owner closes it before this server, whose
+                threads look at it.
             directory: made with mode 0700 if need be.
 
         Raises:
@@ -101,9 +134,10 @@ class HandoverServer:
         """
         self.path = directory / SOCKET
         self._pull = pull
-        self._memory = memory
         self._changed = threading.Condition()
         self._consumers: dict[int, Consumer] = {}
+        self._plans: dict[tuple[str, int], bytes] = {}  # by model and rank
+        self._remarks: list[str] = []
         self._lines: dict[int, Lines] = {}
         self._threads: list[threading.Thread] = []
         self._welcomed = 0  # consumers so far; the number of the last one
@@ -129,6 +163,18 @@ class HandoverServer:
         """Everybody who has attached so far, in that order."""
         with self._changed:
             return tuple(self._consumers.values())
+
+    @property
+    def plans(self) -> tuple[Sent, ...]:
+        """What consumers have said they read; the last word of each rank."""
+        with self._changed:
+            return tuple(Sent(*key, document) for key, document in self._plans.items())
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What an operator should know: why memory that was laid out was of no use."""
+        with self._changed:
+            return tuple(self._remarks)
 
     def wait_consumed(self, timeout: float | None = None) -> bool:
         """Wait until every model was loaded by all who said they would; False on ``timeout``.
@@ -197,12 +243,8 @@ class HandoverServer:
         return True
 
     def _begin(self, number: int, sock: socket.socket, lines: Lines) -> None:
-        thread = threading.Thread(
-            target=self._serve, args=(number, sock, lines), name=CONSUMER, daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError:  # the system has no thread left: its load goes another way
+        thread = _started(self._serve, number, sock, lines)
+        if thread is None:
             self._leave(number)
             lines.close()
         else:
@@ -217,74 +259,100 @@ class HandoverServer:
 
     def _serve(self, number: int, sock: socket.socket, lines: Lines) -> None:
         """One consumer, from hello to its end. What it does wrong is its own end only."""
+        teller: threading.Thread | None = None
         try:
             with suppress(OSError, CacheError), _told(lines):
                 pid = check_peer(sock).pid
                 words = parse_hello(lines.read() or {})
                 self._note(number, Consumer(words.model, pid, words.rank, words.peers, _now()))
-                with suppress(OSError):  # it wants no more: its last words are here, or it went
-                    self._hand_over(words, lines)
-                self._listen_to(number, lines)
+                transfer = self._hand_over(words, lines)
+                if transfer is not None:
+                    teller = _started(self._tell, transfer, words.model, lines)
+                if transfer is None or teller is not None:
+                    self._listen(number, words, transfer, lines)
         finally:
             self._leave(number)
+            lines.cut()
+            if teller is not None:
+                teller.join()
             lines.close()
 
-    def _hand_over(self, words: Hello, lines: Lines) -> None:
+    def _hand_over(self, words: Hello, lines: Lines) -> Transfer | None:
+        """Give the memory; return the transfer to tell of, None where there is nothing to tell."""
         try:
-            transfer = self._transfer(words.model)
-            self._send_memory(transfer, words.model, lines)
-            self._send_arrivals(transfer, words.model, lines)
+            transfer, lent = self._memory(words)
+            _send_memory(transfer, words.model, lent, lines)
         except CacheError as error:
-            lines.write({"failed": to_problem(error, 0)})
-        except ReplacedError:
-            gone = GenerationGoneError(f"{words.model} was replaced at the node; attach again")
-            lines.write({"failed": to_problem(gone, 0)})
+            with suppress(OSError):
+                lines.write({"failed": to_problem(error, 0)})
+        except OSError:  # it wants no more: its last words are here, or it went
+            return None
+        else:
+            return transfer
+        return None
+
+    def _memory(self, words: Hello) -> tuple[Transfer, Lent | None]:
+        """Return the transfer whose memory is of use to a consumer, and its rank's shard in it."""
+        while True:
+            transfer = self._transfer(words.model)
+            arena = _arena(transfer, words.model)
+            if not isinstance(arena, LaidOut):
+                return transfer, None
+            if words.adopts and (lent := arena.shard(words.rank)) is not None:
+                return transfer, lent
+            what = "no plan is about it" if words.adopts else "it takes no memory that is laid out"
+            self._bring_again(transfer, words, what)
+            if not transfer.replaced:
+                raise GenerationGoneError("the pull was closed; nothing is left to load")
+
+    def _bring_again(self, transfer: Transfer, words: Hello, reason: str) -> None:
+        remark = f"rank {words.rank} of {words.model}: {reason}; brought again as plain files"
+        with self._changed:
+            self._remarks.append(remark)
+        self._pull.again(remark, transfer)
+
+    def _tell(self, transfer: Transfer, model: str, lines: Lines) -> None:
+        """Tell a consumer what has arrived, and how that ends."""
+        with suppress(OSError):
+            try:
+                _send_arrivals(transfer, model, lines)
+            except CacheError as error:
+                lines.write({"failed": to_problem(error, 0)})
+            except ReplacedError:
+                lines.write({"failed": to_problem(_replaced(model), 0)})
 
     def _transfer(self, model: str) -> Transfer:
         """Return the transfer to look at; one that was replaced gives way to the next."""
         transfer = self._pull.transfer()
-        while transfer.successor is not None:
+        while transfer.replaced:
             transfer = self._pull.transfer(after=transfer)
         if model not in transfer.models:
             raise MalformedError(f"the pipeline has no model {model}: {', '.join(transfer.models)}")
         return transfer
 
-    def _send_memory(self, transfer: Transfer, model: str, lines: Lines) -> None:
-        arena = self._arena(transfer, model)
-        placed = [
-            Placed(file.path, place, file.size)
-            for file, place in zip(
-                transfer.manifest.models[model].files, arena.places[:-1], strict=True
-            )
-        ]
-        with _read_only(arena) as fd:
-            size = os.fstat(fd).st_size
-            lines.write(layout(Layout(transfer.manifest.generation, size, len(placed))), fd)
-        for message in files(placed):
-            lines.write(message)
+    def _listen(self, number: int, words: Hello, transfer: Transfer | None, lines: Lines) -> None:
+        """Take note of what a consumer says, up to its last words."""
+        document = bytearray()
+        while (message := lines.read()) is not None:
+            if "plan" in message:
+                self._take_part(words, document, parse_plan_part(message))
+            elif "refused" in message and transfer is not None:
+                self._bring_again(transfer, words, parse_refused(message))
+                raise _replaced(words.model)
+            else:
+                done = parse_done(message)
+                with self._changed:
+                    self._consumers[number] = _with(self._consumers[number], done)
+                return
 
-    def _send_arrivals(self, transfer: Transfer, model: str, lines: Lines) -> None:
-        seen, told = 0, set[Arrived]()
-        while parts := transfer.arrivals(model, seen):
-            seen += len(parts)
-            # A chunk may come again with other content. Whoever has it must not count it twice
-            # and learns of it from "rewritten".
-            news = [p for part in parts if (p := Arrived(*part)) not in told]
-            told.update(news)
-            for message in arrived(news):
-                lines.write(message)
-        _seal(self._arena(transfer, model))
-        lines.write({"confirmed": True, "rewritten": transfer.models[model].rewritten})
-
-    def _arena(self, transfer: Transfer, model: str) -> SharedArena:
-        return self._memory.arena(transfer.manifest.generation, model)
-
-    def _listen_to(self, number: int, lines: Lines) -> None:
-        message = lines.read()
-        if message is not None:
-            done = parse_done(message)
+    def _take_part(self, words: Hello, document: bytearray, part: PlanPart) -> None:
+        document += part.text.encode()
+        if len(document) > MAX_PLAN:
+            raise MalformedError(f"a plan of more than {MAX_PLAN} bytes")
+        if part.last:
             with self._changed:
-                self._consumers[number] = _with(self._consumers[number], done)
+                self._plans[words.model, words.rank] = bytes(document)
+            document.clear()
 
     def _note(self, number: int, consumer: Consumer) -> None:
         with self._changed:
@@ -310,6 +378,67 @@ def consumed(models: Iterable[str], consumers: Iterable[Consumer]) -> bool:
         if len({c.pid for c in done}) < max((c.peers for c in done), default=1):
             return False
     return True
+
+
+def _send_memory(transfer: Transfer, model: str, lent: Lent | None, lines: Lines) -> None:
+    arena = _arena(transfer, model)
+    manifest = transfer.manifest
+    placed = [
+        Placed(file.path, place, file.size)
+        for file, place in zip(manifest.models[model].files, arena.places[:-1], strict=True)
+    ]
+    with _closing(lent), _read_only(arena) as fd:
+        digest = checkpoint_digest(manifest.models[model], manifest.generation)
+        shard = lent.words if lent else None
+        words = Layout(manifest.generation, os.fstat(fd).st_size, len(placed), digest, shard)
+        lines.write(layout(words), [fd, lent.fd] if lent else [fd])
+    for message in files(placed):
+        lines.write(message)
+
+
+def _send_arrivals(transfer: Transfer, model: str, lines: Lines) -> None:
+    seen, told = 0, set[Arrived]()
+    while parts := transfer.arrivals(model, seen):
+        seen += len(parts)
+        # A chunk may come again with other content. Whoever has it must not count it twice
+        # and learns of it from "rewritten".
+        news = [p for part in parts if (p := Arrived(*part)) not in told]
+        told.update(news)
+        for message in arrived(news):
+            lines.write(message)
+    _seal(_arena(transfer, model))
+    lines.write({"confirmed": True, "rewritten": transfer.models[model].rewritten})
+
+
+def _arena(transfer: Transfer, model: str) -> SharedArena:
+    """Return the memory of this very transfer: the next one may be about the same generation."""
+    return cast("SharedArena", transfer.arenas[model])
+
+
+def _replaced(model: str) -> GenerationGoneError:
+    return GenerationGoneError(f"{model} was replaced; attach again")
+
+
+def _started(target: Callable[..., None], *args: object) -> threading.Thread | None:
+    """Return a thread of a consumer; None when the system has none left.
+
+    Its load goes another way then.
+    """
+    thread = threading.Thread(target=target, args=args, name=CONSUMER, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
+
+
+@contextmanager
+def _closing(lent: Lent | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if lent is not None:
+            os.close(lent.fd)
 
 
 @contextmanager
@@ -361,6 +490,7 @@ def _with(consumer: Consumer, done: Done) -> Consumer:
         seconds=done.seconds,
         outcome=done.outcome,
         reason=done.reason,
+        adopted=done.adopted,
     )
 
 

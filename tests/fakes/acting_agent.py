@@ -23,7 +23,7 @@ def main(act, path):
         os.ftruncate(memory, 4096)
         version = 2 if act == "version" else 1
         words = {"handover": version, "generation": "g", "size": 4096, "files": 1}
-        lines.write(words, memory)
+        lines.write(words, [memory])
         lines.write({"files": [["model.safetensors", 0, 4096]]})
         if act == "early":
             lines.write({"confirmed": True})

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def main(url, pipeline, directory):
     memory = HostMemory(2**34)
     with Pull(ControlClient(url), pipeline, memory.open_arenas) as pull:
-        server = HandoverServer(pull, memory, Path(directory)).start()
+        server = HandoverServer(pull, Path(directory)).start()
         say("ready")
         threading.Thread(target=tell, args=(server,), daemon=True).start()
         sys.stdin.read()

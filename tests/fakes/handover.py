@@ -33,7 +33,7 @@ def host(node, *, patience=5.0, lanes=2):
     )
     # Not pytest's directory: it is too long for a socket's address, and that has its own test.
     with tempfile.TemporaryDirectory(prefix="warmline-") as directory, pull:
-        server = HandoverServer(pull, memory, Path(directory))
+        server = HandoverServer(pull, Path(directory))
         try:
             yield Host(pull, memory, server.start())
         finally:

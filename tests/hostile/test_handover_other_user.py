@@ -41,8 +41,8 @@ def ask(path: Path) -> dict[str, object] | None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(LIMIT)
         sock.connect(str(path))
-        message, fd = Lines(sock).read_with_descriptor()  # it is told before it says a word
-        assert fd is None
+        message, fds = Lines(sock).read_with_descriptors()  # it is told before it says a word
+        assert not fds
         return message
 
 

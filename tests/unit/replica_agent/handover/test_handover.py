@@ -395,7 +395,7 @@ def test_a_directory_that_others_can_enter_is_refused(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)  # whatever the umask
     with pytest.raises(PermissionError):
-        HandoverServer(None, None, tmp_path / "open")
+        HandoverServer(None, tmp_path / "open")
 
 
 def test_another_user_is_turned_away(monkeypatch):
@@ -411,7 +411,7 @@ def test_a_path_longer_than_a_sockets_address_works(tmp_path):
     with (
         node() as there,
         host(there) as here,
-        HandoverServer(here.pull, here.memory, deep) as server,
+        HandoverServer(here.pull, deep) as server,
         attach(server.path, "llm") as attached,
     ):
         attached.wait_confirmed()
@@ -432,7 +432,7 @@ def test_a_socket_left_behind_by_a_killed_agent_is_replaced(tmp_path):
     with (
         node() as there,
         host(there) as here,
-        HandoverServer(here.pull, here.memory, directory) as server,
+        HandoverServer(here.pull, directory) as server,
         attach(server.path, "llm") as attached,
     ):
         attached.wait_confirmed()
@@ -474,7 +474,7 @@ def test_a_consumer_that_finds_no_descriptor_left_is_served_when_there_is_one(ex
         assert second - first >= 0.9 * server.BREATH  # it does not spin
         listener.some_left.set()
         lines.write(hello(Hello("llm")))
-        message, fd = lines.read_with_descriptor()
+        message, (fd,) = lines.read_with_descriptors()
         os.close(fd)
         assert message["files"] == len(MODEL)
 

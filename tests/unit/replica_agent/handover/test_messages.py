@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from cache_protocol.errors import MalformedError
 from cache_protocol.ranges import Span
 from replica_agent.handover import messages
-from replica_agent.handover.messages import Arrived, Done, Hello, Layout, Outcome, Placed
+from replica_agent.handover.messages import (
+    MAX_LINE,
+    PLAN_PART,
+    Arrived,
+    Done,
+    Hello,
+    Layout,
+    Outcome,
+    Placed,
+    ShardWords,
+)
 
 COUNTS = st.integers(0, 2**40)
 PARTS = st.lists(
@@ -30,6 +40,59 @@ def sent(message):
 
 def test_hello_comes_back():
     assert messages.parse_hello(sent(messages.hello(Hello("llm", 1, 2)))) == Hello("llm", 1, 2)
+
+
+def test_one_that_adopts_says_so():
+    words = Hello("llm", adopts=True)
+    assert messages.parse_hello(sent(messages.hello(words))) == words
+
+
+def test_one_that_never_heard_of_shards_takes_none():
+    message = {"handover": 1, "model": "llm", "rank": 0, "peers": 1}
+    assert not messages.parse_hello(message).adopts
+
+
+SHARD = ShardWords("ab" * 32, 4096, "GPU-1234")
+
+
+@pytest.mark.parametrize("shard", [None, SHARD])
+def test_a_layout_brings_its_shard(shard):
+    words = Layout("g", 4096, 1, "cd" * 16, shard)
+    assert messages.parse_layout(sent(messages.layout(words))) == words
+
+
+def test_the_layout_of_an_older_agent_has_no_shard():
+    message = {"handover": 1, "generation": "g", "size": 4096, "files": 1}
+    assert messages.parse_layout(message) == Layout("g", 4096, 1, "", None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"plan": "ab"}, {"plan": 5}, {"size": 0}, {"size": True}, {"size": -1}, {"device": None}],
+)
+def test_a_shard_that_makes_no_sense_is_refused(wrong):
+    message = messages.layout(Layout("g", 4096, 1, "", SHARD))
+    message["shard"] |= wrong
+    with pytest.raises(MalformedError, match="shard"):
+        messages.parse_layout(message)
+
+
+@pytest.mark.parametrize("size", [0, 1, PLAN_PART, PLAN_PART + 1, 3 * PLAN_PART])
+def test_a_plan_comes_back_in_parts(size):
+    parts = [messages.parse_plan_part(sent(m)) for m in messages.plan_parts(b"x" * size)]
+    assert "".join(part.text for part in parts) == "x" * size
+    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+def test_a_part_of_a_plan_fits_into_a_line_whatever_is_in_it():
+    (message,) = messages.plan_parts(b'"' * PLAN_PART)
+    assert len(messages.encode(message)) <= MAX_LINE
+
+
+def test_a_reason_is_fit_to_be_shown():
+    assert messages.parse_refused(sent(messages.refused("a\x1b[2Jb\nc" + "x" * 2000))) == (
+        "a [2Jb c" + "x" * 992
+    )
 
 
 @given(COUNTS.filter(bool), COUNTS)
