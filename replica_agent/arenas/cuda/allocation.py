@@ -24,7 +24,7 @@ class Allocation:
         self.device = device
         self.size = size
         self.address = device.allocate(max(size, 1))
-        weakref.finalize(self, _give_back, device, device.free, self.address).atexit = False
+        weakref.finalize(self, give_back, device, device.free, self.address).atexit = False
 
 
 def pinned(device: Device, size: int) -> memoryview:
@@ -35,11 +35,12 @@ def pinned(device: Device, size: int) -> memoryview:
     """
     address = device.pin(size)
     owner = (ctypes.c_ubyte * size).from_address(address)
-    weakref.finalize(owner, _give_back, device, device.unpin, address).atexit = False
+    weakref.finalize(owner, give_back, device, device.unpin, address).atexit = False
     return memoryview(owner).cast("B")
 
 
-def _give_back(device: Device, act: Callable[[int], None], address: int) -> None:
+def give_back(device: Device, act: Callable[[int], None], address: int) -> None:
+    """Give ``address`` back by ``act``; where that fails the log says so."""
     try:
         act(address)
     except DriverError as error:  # nobody is there to be told: it runs where references end

@@ -11,12 +11,26 @@ Source: dlpack.h of DLPack 0.8, structs without a version, which every library s
 
 import atexit
 import ctypes
-from typing import Any
+from typing import Any, Protocol
 
-from replica_agent.arenas.cuda.allocation import Allocation
+from replica_agent.arenas.cuda.driver import Device
 
 _NAME = b"dltensor"  # a capsule's name; "used_dltensor" once somebody has taken it
 _UINT = 1  # kDLUInt
+
+
+class Memory(Protocol):
+    """Memory of a device that stays as long as this object does."""
+
+    @property
+    def device(self) -> Device:
+        """Whose it is."""
+        ...
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        ...
 
 
 class _Device(ctypes.Structure):
@@ -48,13 +62,13 @@ class _Managed(ctypes.Structure):
 
 
 # By address, what a library still uses, with what it is made of.
-_lent: dict[int, tuple[_Managed, Any, Allocation]] = {}
+_lent: dict[int, tuple[_Managed, Any, Memory]] = {}
 
 
 class Bytes:
-    """A part of an allocation, for ``from_dlpack`` of torch and others."""
+    """A part of a device's memory, for ``from_dlpack`` of torch and others."""
 
-    def __init__(self, memory: Allocation, begin: int, size: int) -> None:
+    def __init__(self, memory: Memory, begin: int, size: int) -> None:
         """Offer ``size`` bytes, at least 1, from ``begin`` of ``memory`` on."""
         self._memory = memory
         self._begin = begin
