@@ -8,6 +8,7 @@ from cache_server.core.content import ModelSpec
 from cache_server.core.slots import SlotState
 from cache_server.service.glance import Fill, Glance
 from cache_server.service.slot import LastError
+from tests.fakes.boot_reports import boot_report
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -41,21 +42,5 @@ def failed(error: CacheError) -> LastError:
 
 
 def report(time: float = 10.0, **fields):
-    """Return a boot report; ``phases`` as ``{name: (start, seconds)}``."""
-    phases = fields.pop("phases", {})
-    plain = {
-        "pipeline": "voice",
-        "host": "gpu-1",
-        "device": "cuda:0",
-        "start_path": "cold",
-        "region": "test",
-        "ok": True,
-        "started": "2030-01-02T03:04:05.000Z",
-        "bytes": 1000,
-        "verified_bytes": 1000,
-        "source": "cache",
-        "weight_wait": 0.5,
-        "time_to_ready": time,
-    }
-    drawn = [{"name": n, "start": s, "seconds": t} for n, (s, t) in phases.items()]
-    return plain | {"phases": drawn} | fields
+    """Return a boot report as a node keeps it; ``phases`` as ``{name: (start, seconds)}``."""
+    return boot_report(time, **({"region": "test", "started": "2030-01-02T03:04:05.000Z"} | fields))

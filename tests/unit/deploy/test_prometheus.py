@@ -14,6 +14,7 @@ from cache_server.catalogue.boots import Boots
 from cache_server.core.attempts import FailedAttempts
 from cache_server.core.counted import Leaving
 from cache_server.metrics.exposition import Metrics
+from tests.fakes.boot_reports import boot_report
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.programs import program
 from tests.fakes.service import SOURCE, VOICE, running_service
@@ -25,15 +26,7 @@ DASHBOARD = REPOSITORY / "deploy/grafana/warmline.json"
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
 MADE_BY_PROMETHEUS = {"up"}
 PROMETHEUS_LABELS = {"job", "instance", "le"}
-BOOT = {
-    "pipeline": "voice",
-    "start_path": "cold",
-    "ok": True,
-    "source": "cache",
-    "weight_wait": 0.0,
-    "time_to_ready": 2.0,
-    "phases": [{"name": "pull", "start": 0.0, "seconds": 1.0}],
-}
+BOOT = boot_report(phases={"pull": (0.0, 1.0)})
 
 
 class Lanes:

@@ -1,21 +1,9 @@
 import json
 
 from cache_server.cli.boot_stats import stats_table
+from tests.fakes.boot_reports import boot_report
 
-BOOT = {
-    "pipeline": "voice",
-    "host": "h",
-    "device": "cpu",
-    "start_path": "cold",
-    "ok": True,
-    "started": "2026-01-01T00:00:00Z",
-    "phases": [],
-    "bytes": 1,
-    "verified_bytes": 1,
-    "source": "cache",
-    "weight_wait": 0,
-    "time_to_ready": 1,
-}
+BOOT = boot_report()
 SPREAD = {"p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}
 GROUP = {
     "tenant": "default",

@@ -1,25 +1,13 @@
 import json
 
 from cache_server.cli.phases import phases_table
+from tests.fakes.boot_reports import boot_report
 
-BOOT = {
-    "pipeline": "voice",
-    "host": "gpu-1",
-    "device": "cpu",
-    "start_path": "cold",
-    "ok": True,
-    "started": "2026-01-01T00:00:00Z",
-    "phases": [
-        {"name": "pull", "start": 1.0, "seconds": 3.0},
-        {"name": "agent-start", "start": 0.0, "seconds": 1.0},
-        {"name": "first-token", "start": 4.0, "seconds": 0.0},
-    ],
-    "bytes": 1_000_000_000,
-    "verified_bytes": 1_000_000_000,
-    "source": "cache",
-    "weight_wait": 0.5,
-    "time_to_ready": 4.0,
-}
+BOOT = boot_report(
+    4.0,
+    bytes=10**9,
+    phases={"pull": (1.0, 3.0), "agent-start": (0.0, 1.0), "first-token": (4.0, 0.0)},
+)
 
 
 def report(plane, **fields: object) -> None:

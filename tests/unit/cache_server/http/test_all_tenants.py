@@ -2,24 +2,12 @@
 
 import pytest
 
+from tests.fakes.boot_reports import boot_report
 from tests.fakes.control_plane import ControlPlane, control_plane
 from tests.fakes.service import SOURCE
 
 BODY = {"models": [{"name": "m", "source": SOURCE}]}
-BOOT = {
-    "pipeline": "voice",
-    "host": "h",
-    "device": "cpu",
-    "start_path": "cold",
-    "ok": True,
-    "started": "2026-01-01T00:00:00Z",
-    "phases": [],
-    "bytes": 1,
-    "verified_bytes": 1,
-    "source": "cache",
-    "weight_wait": 0,
-    "time_to_ready": 1,
-}
+BOOT = boot_report()
 ALL = {"Warmline-Tenant": "*"}
 A, B = {"Warmline-Tenant": "a"}, {"Warmline-Tenant": "b"}
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tests.fakes.boot_reports import boot_report
 from tests.fakes.control_plane import ControlPlane, control_plane
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.service import SOURCE, chunks, running_service
@@ -14,22 +15,7 @@ BODY = {
     "models": [{"name": "m", "source": SOURCE, "include": ["*"], "exclude": ["none"]}],
     "pinned": True,
 }
-BOOT = {
-    "pipeline": "voice",
-    "host": "h",
-    "device": "cpu",
-    "start_path": "cold",
-    "ok": True,
-    "started": "2026-01-01T00:00:00Z",
-    "phases": [{"name": "pull", "start": 0, "seconds": 1}],
-    "bytes": 1,
-    "verified_bytes": 1,
-    "source": "cache",
-    "reason": "why",
-    "notes": ["a"],
-    "weight_wait": 0,
-    "time_to_ready": 1,
-}
+BOOT = boot_report(phases={"pull": (0, 1)}, reason="why", notes=["a"])
 
 
 @pytest.fixture

@@ -2,22 +2,12 @@
 
 import pytest
 
+from tests.fakes.boot_reports import boot_report
+
 
 def report(seconds=10.0, pipeline="voice", **fields):
-    return {
-        "pipeline": pipeline,
-        "host": "h",
-        "device": "cpu",
-        "start_path": "cold",
-        "ok": True,
-        "started": "2026-01-01T00:00:00Z",
-        "phases": [{"name": "load", "start": 0.5, "seconds": seconds - 0.5}],
-        "bytes": 1,
-        "verified_bytes": 1,
-        "source": "cache",
-        "weight_wait": 0,
-        "time_to_ready": seconds,
-    } | fields
+    phases = {"load": (0.5, seconds - 0.5)}
+    return boot_report(seconds, pipeline=pipeline, phases=phases) | fields
 
 
 def stats(api, query=""):

@@ -4,23 +4,11 @@ import pytest
 
 from cache_server.http.described import CALLS, PROBLEM
 from cache_server.http.problems import STATUS
+from tests.fakes.boot_reports import boot_report
 from tests.fakes.control_plane import ControlPlane
 
 JSON = "application/json"
-BOOT = {
-    "pipeline": "voice",
-    "host": "h",
-    "device": "cpu",
-    "start_path": "cold",
-    "ok": True,
-    "started": "2026-01-01T00:00:00Z",
-    "phases": [],
-    "bytes": 1,
-    "verified_bytes": 1,
-    "source": "cache",
-    "weight_wait": 0,
-    "time_to_ready": 1,
-}
+BOOT = boot_report()
 
 
 def described(plane: ControlPlane) -> dict[str, dict]:

@@ -10,24 +10,12 @@ from fastapi import FastAPI
 from cache_server.catalogue.tokens import Tokens
 from cache_server.core.access import Role
 from cache_server.http.access import check_rules
+from tests.fakes.boot_reports import boot_report
 from tests.fakes.control_plane import TOKEN, ControlPlane, control_plane
 from tests.fakes.service import SOURCE
 
 BODY = {"models": [{"name": "m", "source": SOURCE}]}
-BOOT = {
-    "pipeline": "voice",
-    "host": "h",
-    "device": "cpu",
-    "start_path": "cold",
-    "ok": True,
-    "started": "2026-01-01T00:00:00Z",
-    "phases": [],
-    "bytes": 1,
-    "verified_bytes": 1,
-    "source": "cache",
-    "weight_wait": 0,
-    "time_to_ready": 1,
-}
+BOOT = boot_report()
 LOOK = {"admin", "deployer", "viewer"}
 CHANGE = {"admin", "deployer"}
 READ = {"admin", "replica"}
@@ -44,6 +32,9 @@ CALLS = {
     "PUT /v1/pipelines/{pipeline}/pin": (CHANGE, None, {200}),
     "DELETE /v1/pipelines/{pipeline}/pin": (CHANGE, None, {200}),
     "GET /v1/pipelines/{pipeline}/manifest": (READ, None, {200}),
+    "GET /v1/pipelines/{pipeline}/plans/{model}": (READ, None, {200, 404}),
+    "GET /v1/pipelines/{pipeline}/plans/{model}/{digest}": (READ, None, {404}),
+    "PUT /v1/pipelines/{pipeline}/plans/{model}/{digest}": (READ, {}, {404, 409}),
     "PUT /v1/leases/{lease}": (READ, None, {410}),
     "DELETE /v1/leases/{lease}": (READ, None, {204}),
     "GET /v1/leases/{lease}/manifest": (READ, None, {410}),
@@ -84,6 +75,7 @@ def put(plane: ControlPlane, name: str, tenant: str = "default") -> None:
 def made(plane: ControlPlane, call: str, name: str, text: str, body=None, headers=None):
     method, _, path = call.partition(" ")
     path = path.replace("{pipeline}", name).replace("{lease}", "x").replace("{token}", "x")
+    path = path.replace("{model}", "m").replace("{digest}", "x")
     query = "?need=1" if "eviction-plan" in path else ""
     body = CALLS[call][1] if body is None else body
     return plane.ask(method, path + query, body, token=text, headers=headers)

@@ -9,6 +9,7 @@ from cache_protocol.errors import OriginUnavailableError
 from cache_server.core.tenants import Quotas
 from cache_server.metrics import exposition
 from cache_server.metrics.tenants import tenant_families
+from tests.fakes.boot_reports import boot_report
 from tests.fakes.control_plane import control_plane
 from tests.fakes.service import SOURCE, VOICE
 
@@ -21,24 +22,8 @@ class Lanes:
 
 
 def report(pipeline="voice", seconds=10.0, **fields):
-    return {
-        "pipeline": pipeline,
-        "host": "h",
-        "device": "cpu",
-        "start_path": "cold",
-        "ok": True,
-        "started": "2026-01-01T00:00:00Z",
-        "phases": [
-            {"name": "pull", "start": 0, "seconds": 4.0},
-            {"name": "my-own", "start": 4, "seconds": 1.0},
-            {"name": "its-own", "start": 5, "seconds": 2.0},
-        ],
-        "bytes": 1,
-        "verified_bytes": 1,
-        "source": "cache",
-        "weight_wait": 0,
-        "time_to_ready": seconds,
-    } | fields
+    phases = {"pull": (0, 4.0), "my-own": (4, 1.0), "its-own": (5, 2.0)}
+    return boot_report(seconds, pipeline=pipeline, phases=phases) | fields
 
 
 @pytest.fixture
