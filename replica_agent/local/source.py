@@ -9,6 +9,7 @@ fails is an error of a read, and a file that the node cuts short ends early.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cache_protocol.digests import ChunkHash, chunk_span
@@ -134,7 +135,8 @@ class LocalSource:
         """Ask the disk for ``span`` in one go, unless its begin is in memory."""
         if read_cached(fd, memoryview(bytearray(1)), span.begin):
             return
-        with self.disk.reading():  # a full queue makes whoever asks wait
+        # A full queue makes whoever asks wait. No is no harm: the reads say what the disk gives.
+        with self.disk.reading(), suppress(OSError):
             for piece in cut(span, ADVICE):
                 os.posix_fadvise(fd, piece.begin, piece.size, os.POSIX_FADV_WILLNEED)
 
