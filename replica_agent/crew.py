@@ -56,6 +56,7 @@ class Crew:
                     f"a file within {DISK_PATIENCE:.0f} s"
                 )
                 self._threads.pop(lane)
+                lane.line.cut()  # its thread cannot: a disk may hang for good
                 self._lanes[number] = Lane(self._transfer, self._recovery, self._trust)
                 self._start(self._lanes[number])
 

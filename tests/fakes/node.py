@@ -146,6 +146,10 @@ class FakeNode:
     def manifests_of_pipelines(self):
         return [s for s in self.manifests() if s.path.startswith(routes.PIPELINES)]
 
+    @property
+    def connections(self):
+        return self._server.connections
+
     # What the handler asks.
 
     def manifest(self, lease=None):
@@ -198,6 +202,11 @@ class _Server(ThreadingHTTPServer):
         with self._guard:
             self._open.discard(request)
         super().shutdown_request(request)
+
+    @property
+    def connections(self):
+        with self._guard:
+            return len(self._open)
 
     def hang_up(self):
         with self._guard:

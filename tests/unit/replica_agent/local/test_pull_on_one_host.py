@@ -240,6 +240,16 @@ def test_a_disk_that_fails_is_an_error_of_a_read_and_the_network_goes_on(node, l
     assert [s.span.begin for s in node.requests("files")] == [2 * CHUNK_SIZE]
 
 
+def test_a_file_system_that_takes_no_advice_is_read_without(node, lender, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(source, "read_cached", lambda *_: 0)
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    told = pulled(node, lender.path)
+    assert (told.local_bytes, told.notes) == (SIZE, ())
+
+
 def test_when_the_node_hangs_up_what_it_lent_is_read_no_further(node, lender, monkeypatch):
     with before_byte(monkeypatch, CHUNK_SIZE, lender.hang_up):
         told = pulled(node, lender.path, lanes=1)
@@ -263,6 +273,18 @@ def test_another_lane_takes_the_place_of_one_that_hangs_in_the_disk(node, lender
         gate.set()  # the read ends after all, with other bytes
         settled(lambda: not _readers())
         check_content(node, pull)
+
+
+def test_a_lane_that_is_left_behind_keeps_no_connection(node, lender, monkeypatch):
+    monkeypatch.setattr(crew, "DISK_PATIENCE", 0.1)
+    monkeypatch.setattr("replica_agent.pull.LOOK", 0.02)
+    gate = threading.Event()
+    with opened(gate), before_byte(monkeypatch, CHUNK_SIZE, gate.wait):
+        with pulling(node, lender.path, lanes=1) as pull:
+            assert pull.wait(LIMIT)
+        settled(lambda: not node.connections)
+        assert _readers()
+    settled(lambda: not _readers())
 
 
 def test_a_pull_that_is_closed_does_not_wait_for_a_disk_that_hangs(node, lender, monkeypatch):
