@@ -73,7 +73,7 @@ def test_the_layout_of_an_older_agent_has_no_shard():
 def test_a_shard_that_makes_no_sense_is_refused(wrong):
     message = messages.layout(Layout("g", 4096, 1, "", SHARD))
     message["shard"] |= wrong
-    with pytest.raises(MalformedError, match="shard"):
+    with pytest.raises(MalformedError):
         messages.parse_layout(message)
 
 
