@@ -6,5 +6,6 @@ of its own) · ``vllm_loader`` · ``load`` (one load from the agent's memory; kn
 loader that cannot use us).
 
 Parameters that look at memory which holds them already: ``deferred`` (a model without memory) ·
-``adopt`` (the model's parameters become views) · ``storages`` (what torch does not show openly).
+``adopt`` (the model's parameters become views) · ``storages`` (what torch does not show openly) ·
+``device_shard`` (such memory on a GPU, as a tensor).
 """

@@ -259,9 +259,7 @@ class FakeDevice:
         with self.driver.lock:
             self._check_pinned(data, len(data))
             self._place(address, len(data))
-            self.driver.streams[stream].append(
-                lambda: _copy(self._place(address, len(data)), data)
-            )
+            self.driver.streams[stream].append(lambda: _copy(self._place(address, len(data)), data))
 
     def copy_in_2d(self, address, stride, data, pitch, run, runs, stream):
         self._called("copy_in_2d")

@@ -18,7 +18,7 @@ from cache_protocol.ranges import Span
 from replica_agent.arenas.bounce import Bounce
 from replica_agent.arenas.cuda.allocation import Allocation
 from replica_agent.arenas.cuda.driver import DriverError
-from replica_agent.arenas.cuda.ring import Copy, Key, Ring
+from replica_agent.arenas.cuda.ring import Copy, Key, Queue, Ring
 from replica_agent.arenas.host import place_files
 from replica_agent.ports import ArenaLostError
 
@@ -33,7 +33,7 @@ class CudaArena:
 
         Args:
             model: what will be in it.
-            ring: of the device; held until every file is confirmed, or the arena is closed.
+            ring: of the device alone; held until every file is confirmed, or the arena is closed.
             lost: called with the error that ends the arena, maybe more than once.
 
         Raises:
@@ -41,10 +41,10 @@ class CudaArena:
         """
         self.sizes = [f.size for f in model.files]
         self.places = place_files(self.sizes)
-        self._memory: Allocation | None = Allocation(ring.device, self.places[-1])
+        (self._device,) = ring.devices
+        self._memory: Allocation | None = Allocation(self._device, self.places[-1])
         self._ring = ring
         self._holding = True
-        self._device = ring.device
         self._lost = lost
         self._unconfirmed = len(self.sizes)
         self._copies: dict[tuple[int, int], Copy] = {}  # by file and chunk; not seen to be done
@@ -70,7 +70,7 @@ class CudaArena:
         with self._losing():
             if (before := self._copies.get((file, chunk))) is not None:
                 self._held.finish(before)  # of other content: it must not come after ours
-            copy = self._held.send(self._key(file, chunk), span.size, place)
+            copy = self._held.send(self._key(file, chunk), {0: self._copying(place, span.size)})
         self._copies[file, chunk] = copy
 
     def settle(self, file: int, span: Span) -> None:
@@ -123,6 +123,9 @@ class CudaArena:
         if self._memory is None:
             raise ArenaLostError("the arena was closed before every file was confirmed")
         return self._memory
+
+    def _copying(self, place: int, size: int) -> Queue:
+        return lambda memory, stream: self._device.copy_in(place, memory[:size], stream)
 
     def _key(self, file: int, chunk: int) -> Key:
         return (self.memory.address, file, chunk)

@@ -125,7 +125,7 @@ class DeviceMemory:
         self, index: int, device: Device, models: Mapping[str, Model]
     ) -> dict[str, CudaArena]:
         _check_room(device, models)
-        ring = Ring(device, self._slots)
+        ring = Ring((device,), self._slots)
         ring.hold()  # until all arenas do
         arenas: dict[str, CudaArena] = {}
         try:

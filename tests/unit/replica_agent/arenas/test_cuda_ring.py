@@ -27,7 +27,7 @@ def memory(driver):
 
 @pytest.fixture
 def ring(driver, memory):  # in this order: the ring ends before what it copies to
-    made = Ring(memory.device, slots=3)
+    made = Ring((memory.device,), slots=3)
     made.hold()
     yield made
     driver.let_go()
@@ -38,7 +38,8 @@ def ring(driver, memory):  # in this order: the ring ends before what it copies 
 def send(ring, number, content, memory):
     key = (0, 0, number)
     ring.slot(key, begins=True)[:SIZE] = content
-    return ring.send(key, SIZE, memory.address + number * SIZE)
+    place = memory.address + number * SIZE
+    return ring.send(key, {0: lambda slot, to: memory.device.copy_in(place, slot[:SIZE], to)})
 
 
 def test_a_lane_waits_for_the_oldest_copy_when_no_slot_is_free(driver, ring, memory):
@@ -60,7 +61,7 @@ def test_pinned_memory_is_what_was_asked_for_however_much_goes_through_it(driver
     for copy in copies:
         ring.finish(copy)
     back = bytearray(50 * SIZE)
-    ring.device.copy_out(memoryview(back), memory.address)
+    memory.device.copy_out(memoryview(back), memory.address)
     assert bytes(back) == b"".join(content)
     assert driver.peak_pinned == 3 * CHUNK_SIZE
 
@@ -87,7 +88,7 @@ def test_more_threads_than_slots_is_an_error_and_no_wait(ring):
 
 
 def test_a_thread_that_is_stuck_in_its_slot_keeps_pinned_memory_from_going(driver):
-    ring = Ring(driver.open(0), slots=2)
+    ring = Ring((driver.open(0),), slots=2)
     ring.hold()
     view = ring.slot((0, 0, 0), begins=True)[:10]
     ring.leave()
