@@ -130,6 +130,36 @@ class PipelinesAnswer(BaseModel):
     pipelines: list[PipelineAnswer]
 
 
+class PlanKeyAnswer(BaseModel):
+    """What a plan of an engine's rank holds for."""
+
+    checkpoint: str
+    engine: str
+    version: str
+    device: str
+    layout: str
+    ranks: int
+    rank: int
+    dtype: str
+    quantisation: str
+
+
+class ReadingPlanAnswer(BaseModel):
+    """How one rank of an engine reads a model."""
+
+    digest: str  # of the key
+    fingerprint: str  # sha256 of the document
+    key: PlanKeyAnswer
+    bytes: int
+    stored: datetime
+
+
+class ReadingPlansAnswer(BaseModel):
+    """The plans that are kept of a model."""
+
+    plans: list[ReadingPlanAnswer]
+
+
 class FreedAnswer(BaseModel):
     """Bytes that were given back to the disk."""
 

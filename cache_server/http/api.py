@@ -33,6 +33,7 @@ from cache_server.http.front import Front
 from cache_server.http.metrics import metric_routes
 from cache_server.http.pipelines import CheckModels, pipeline_routes
 from cache_server.http.policy import policy_routes
+from cache_server.http.reading_plans import plan_routes
 from cache_server.http.recent import Recent
 from cache_server.http.replicas import DataAddress, replica_routes
 from cache_server.http.streams import RHYTHM, Rhythm, Streams
@@ -96,6 +97,7 @@ def build(
     app.include_router(pipeline_routes(service, wiring.check_models))
     app.include_router(policy_routes(service))
     app.include_router(replica_routes(service, wiring.data))
+    app.include_router(plan_routes(service))
     app.include_router(ticket_routes(wiring.data.tickets))
     app.include_router(token_routes(wiring.identities))
     app.include_router(metric_routes(metrics))

@@ -42,6 +42,7 @@ _ORIGIN = (
     errors.IntegrityError,
 )
 _KEEPING = (errors.CapacityError, errors.DrainingError)  # what may speak against a new reader
+_WITHHELD = (errors.OriginDeniedError, errors.OriginUnavailableError)
 _ABSENT = (errors.UnknownPipelineError,)
 
 CALLS: dict[str, Said] = {
@@ -63,6 +64,23 @@ CALLS: dict[str, Said] = {
     "GET /v1/eviction-plan": Said(answers.PlanAnswer),
     "GET /v1/pipelines/{pipeline}/manifest": Said(
         answers.ManifestAnswer, (*_ABSENT, *_KEEPING, *_ORIGIN)
+    ),
+    "GET /v1/pipelines/{pipeline}/plans/{model}": Said(
+        answers.ReadingPlansAnswer, (*_ABSENT, errors.UnknownPlanError, *_WITHHELD)
+    ),
+    "GET /v1/pipelines/{pipeline}/plans/{model}/{digest}": Said(
+        None, (*_ABSENT, errors.UnknownPlanError, *_WITHHELD)
+    ),
+    "PUT /v1/pipelines/{pipeline}/plans/{model}/{digest}": Said(
+        None,
+        (
+            *_ABSENT,
+            errors.UnknownPlanError,
+            errors.PlanRefusedError,
+            errors.GenerationGoneError,
+            errors.CapacityError,
+            *_WITHHELD,
+        ),
     ),
     "GET /v1/leases/{lease}/manifest": Said(answers.ManifestAnswer, (errors.GenerationGoneError,)),
     "PUT /v1/leases/{lease}": Said(answers.LeaseAnswer, (errors.GenerationGoneError,)),

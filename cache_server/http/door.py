@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cache_protocol.errors import CacheError, MalformedError
+from cache_protocol.errors import BusyError, CacheError, MalformedError
+from cache_protocol.plans import MAX_PLAN
 from cache_server.core.access import Identity, Role
 from cache_server.core.shares import LimitOf, Shares, no_limit
 from cache_server.http import problems
 from cache_server.http.annex import Annex
 from cache_server.http.front import Front
+from cache_server.http.large_bodies import LargeBodies, large_body
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
 STRANGERS_BODY = 2**12  # bytes, where nobody has to be known: a form with a token
@@ -48,6 +50,7 @@ class Door:
         self._front = front
         self._shares = Shares("requests under way", connections_of)
         self._annexes = annexes
+        self._large = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -89,8 +92,19 @@ class Door:
         return identity.tenant
 
     async def _let_in(self, request: Request, receive: Receive, send: Send) -> None:
+        if self._opens(request.scope["path"]):
+            await self._answer(request, receive, send, STRANGERS_BODY)
+        elif (large := large_body(request, usual=MAX_BODY)) is None:
+            await self._answer(request, receive, send, MAX_BODY)
+        else:
+            try:
+                async with self._large.turn(request.state.identity.tenant, large):
+                    await self._answer(request, receive, send, MAX_PLAN)
+            except BusyError as error:
+                await self._refusal(request, error)(request.scope, receive, send)
+
+    async def _answer(self, request: Request, receive: Receive, send: Send, most: int) -> None:
         scope = request.scope
-        most = STRANGERS_BODY if self._opens(scope["path"]) else MAX_BODY
         try:
             async with asyncio.timeout(BODY_LIMIT):
                 body = await _read(request, receive, most)

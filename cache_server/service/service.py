@@ -36,6 +36,7 @@ from cache_server.service.leases import Leases
 from cache_server.service.library import Library, Readable
 from cache_server.service.pass_through import PassThrough
 from cache_server.service.pipelines import Pipelines
+from cache_server.service.reading_plans import ReadingPlans
 from cache_server.service.removal import Removal
 from cache_server.service.requests import Requests
 from cache_server.service.room import Room
@@ -175,6 +176,7 @@ class Service:
             counters=self.counters,
             disk=self._disk,
         )
+        self.plans = ReadingPlans(self.kept, self._disk, clocks.now)
         self.figures = Figures(
             lock=lock,
             inventory=self._inventory,
@@ -345,6 +347,22 @@ class Service:
                 return self._filling.resolve(slot)
             self.access.check(known)
             return known
+
+    def kept(self, key: Key) -> Generation | None:
+        """Return what is on disk of ``key``, whole or in part; nothing begins, nothing is counted.
+
+        Raises:
+            UnknownPipelineError: there is no such pipeline.
+            OriginError: it may not be read any more.
+        """
+        found = self.at_hand(key)
+        if found is None:
+            with self._lock:
+                slot = self._inventory.find(key)
+                found = slot.current or slot.target
+                if found is not None:
+                    self.access.check(found)
+        return found if isinstance(found, Generation) and found.begun else None
 
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
         """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.

@@ -10,13 +10,13 @@ what was written, is deleted: the next replica traces anew.
 """
 
 import errno
-import hashlib
 import json
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -84,8 +84,10 @@ class KeptPlans:
             self._used[path] = next(self._turn)
         return document
 
-    def write(self, model: str, record: Record, document: bytes) -> None:
-        """Keep ``document``, in the place of another of the same key; an equal one is left alone.
+    def write(self, model: str, key: Key, document: bytes, now: datetime) -> None:
+        """Keep the ``document`` of the plan of ``key``, in the place of another one that it had.
+
+        An equal one is left as it is.
 
         What was used the longest ago goes where there would be too many, or too much.
 
@@ -94,12 +96,13 @@ class KeptPlans:
             CapacityError: the disk is full.
             DiskError: it refused, or the generation is gone.
         """
-        if record.size > self.limit:
+        if len(document) > self.limit:
             raise PlanRefusedError(
-                f"a plan of {show_size(record.size)}, where all plans of this pipeline may take "
+                f"a plan of {show_size(len(document))}, where all plans of this pipeline may take "
                 f"{show_size(self.limit)}, a {PART}th of its files"
             )
-        path = self._path(model, record.key.digest)
+        record = Record(key, sha256(document).hexdigest(), len(document), now)
+        path = self._path(model, key.digest)
         with self._writing:
             if self._fingerprint(path) != record.fingerprint:
                 self._prepare(path.parent)
@@ -196,7 +199,7 @@ def _read(path: Path) -> bytes | None:
     if data is None:
         return None
     record, document = _record(path, data), data.partition(b"\n")[2]
-    if hashlib.sha256(document).hexdigest() != record.fingerprint:
+    if sha256(document).hexdigest() != record.fingerprint:
         raise _Spoiled(f"its {len(document)} bytes are not the {record.size} that were written")
     return document
 

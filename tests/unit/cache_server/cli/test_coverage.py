@@ -29,6 +29,9 @@ COMMANDS: dict[str, str | None] = {
     "GET /v1/events": "events",
     # Of replicas: replica-agent boot and pull.
     "GET /v1/pipelines/{pipeline}/manifest": None,
+    "GET /v1/pipelines/{pipeline}/plans/{model}": None,
+    "GET /v1/pipelines/{pipeline}/plans/{model}/{digest}": None,
+    "PUT /v1/pipelines/{pipeline}/plans/{model}/{digest}": None,
     "GET /v1/leases/{lease}/manifest": None,
     "PUT /v1/leases/{lease}": None,
     "DELETE /v1/leases/{lease}": None,

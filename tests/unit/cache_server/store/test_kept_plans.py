@@ -30,9 +30,8 @@ def plans(generation):
 def keep(plans: KeptPlans, what: Plan, model: str = "m", *, hours: float = 0) -> Record:
     document = dump_plan(what)
     stored = NOON + timedelta(hours=hours)
-    record = Record(what.key, what.fingerprint, len(document), stored)
-    plans.write(model, record, document)
-    return record
+    plans.write(model, what.key, document, stored)
+    return Record(what.key, what.fingerprint, len(document), stored)
 
 
 def digests(plans: KeptPlans, model: str = "m") -> set[str]:

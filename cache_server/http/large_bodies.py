@@ -1,0 +1,75 @@
+"""Requests with a body far above the usual: a plan of an engine, and nothing else.
+
+To hold one takes memory and to parse one takes the interpreter, so they come one by one of each
+tenant and a few of all, at a pace: plans can wait, and replicas that ask for weights cannot.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
+
+from fastapi import Request
+
+from cache_protocol.errors import BusyError
+from cache_protocol.plans import MAX_PLAN
+
+AT_ONCE = 4  # 128 MiB of bodies
+PATIENCE = 10.0  # seconds that one waits for its turn
+PACE = 4 * 2**20  # bytes per second of one tenant; to parse 4 MiB takes a quarter of a second
+_PLAN = re.compile(r"/v1/pipelines/[^/]+/plans/[^/]+/[^/]+")
+
+
+def large_body(request: Request, usual: int) -> int | None:
+    """Return how many bytes come with ``request``, where they may be above ``usual`` and are.
+
+    Of a body that does not say so MAX_PLAN, which is the bound of all.
+    """
+    if request.method != "PUT" or not _PLAN.fullmatch(request.scope["path"]):
+        return None
+    announced = request.headers.get("content-length", "")
+    size = min(int(announced), MAX_PLAN) if announced.isdecimal() else MAX_PLAN
+    return size if size > usual else None
+
+
+class LargeBodies:
+    """Turns of requests with large bodies."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        """``patience`` is how many seconds one waits for its turn."""
+        self._patience = patience
+        self._places = asyncio.Semaphore(AT_ONCE)
+        # Those of tenants who wait, have a turn or rest from one: tenants come and go.
+        self._of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, tenant: str, size: int) -> AsyncIterator[None]:
+        """Wait for a turn of ``tenant`` for ``size`` bytes, and have it until the end.
+
+        Raises:
+            BusyError: it did not come.
+        """
+        turn = self._of.setdefault(tenant, asyncio.Lock())
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._take(turn)
+        except TimeoutError as error:
+            raise BusyError(
+                f"no turn for a body of {size} bytes within {self._patience:.0f} s: one of a "
+                f"tenant is dealt with at once, {PACE} bytes per second, and {AT_ONCE} of all; "
+                "come back"
+            ) from error
+        try:
+            yield
+        finally:
+            self._places.release()
+            asyncio.get_running_loop().call_later(size / PACE, turn.release)
+
+    async def _take(self, turn: asyncio.Lock) -> None:
+        await turn.acquire()
+        try:
+            await self._places.acquire()
+        except asyncio.CancelledError:  # too late, or the peer has left
+            turn.release()
+            raise
