@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cache_protocol import request_ids, routes
 from cache_protocol.errors import (
@@ -25,18 +25,24 @@ from cache_protocol.errors import (
 )
 from cache_protocol.json_bounds import check_marks
 from cache_protocol.manifest import MAX_MANIFEST, Manifest, parse_manifest
-from cache_protocol.names import check_pipeline, shown
+from cache_protocol.names import check_model, check_pipeline, shown
 from replica_agent.connection import dial, hang_up
 from replica_agent.core.answers import MAX_PROBLEM
+from replica_agent.core.bearer import is_token, without_blanks
 from replica_agent.core.urls import parse_url
 from replica_agent.local.offer import AUTO
 from replica_agent.settings import Settings
 from replica_agent.trust import Trust, explained
 
+if TYPE_CHECKING:
+    from cache_protocol.plans import Key, Plan
+
 LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
 CALL_TIMEOUT = 10.0  # seconds, for calls that need no origin
 GOODBYE_TIMEOUT = 1.0  # seconds; a lease that is not given back ends by itself
 POST_TIMEOUT = 3.0  # seconds; a report is for people, and nobody waits for it
+PLAN_TIMEOUT = 30.0  # seconds; nobody waits for it, and the node takes one at a time
+MAX_LIST = 2**20  # bytes; 64 keys have 100 kB
 _JSON = {"Content-Type": "application/json"}
 _GONE = (404, 410)  # what a node says of a lease that has ended
 
@@ -55,6 +61,9 @@ class ControlClient:
 
         ``trust`` says whose certificates are believed: by default those that the system believes.
         ``local`` says whether its files are read on this host, see ``local.offer``.
+
+        Raises:
+            MalformedError: no URL, or no token; the token itself is never shown.
         """
         self.trust = trust or Trust()
         self.local = local
@@ -64,7 +73,7 @@ class ControlClient:
         self.request_id = os.urandom(8).hex()
         self._headers = {"Accept": "application/json", request_ids.HEADER: self.request_id}
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+            self._headers["Authorization"] = f"Bearer {_checked(token)}"
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._closed = False
@@ -150,6 +159,54 @@ class ControlClient:
         body = json.dumps(report).encode()
         answer = self._call("POST", routes.BOOTS, POST_TIMEOUT, MAX_PROBLEM, body=body)
         answer.unless_refused()
+
+    def plans(self, pipeline: str, model: str, timeout: float = CALL_TIMEOUT) -> "list[Key]":
+        """Return the keys of the plans that the node keeps of the weights of ``model``.
+
+        Starts nothing there.
+
+        Raises:
+            MalformedError: the answer is none.
+            CacheError: what the node said instead, or nobody answers.
+        """
+        from cache_protocol.plans import parse_key
+
+        path = routes.plans(check_pipeline(pipeline), check_model(model))
+        fields = _problem(self._call("GET", path, timeout, MAX_LIST).unless_refused())
+        try:
+            return [parse_key(each["key"]) for each in fields["plans"]]
+        except (LookupError, TypeError) as error:
+            raise MalformedError(f"{self._server} did not list plans") from error
+
+    def plan(self, pipeline: str, model: str, digest: str, timeout: float = CALL_TIMEOUT) -> "Plan":
+        """Return the plan whose key has ``digest``.
+
+        Raises:
+            UnknownPlanError: the node does not have it, or not any more.
+            MalformedError: the answer is no plan, or that of another key.
+            CacheError: as ``plans``.
+        """
+        from cache_protocol.plans import MAX_PLAN, parse_plan
+
+        path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
+        plan = parse_plan(self._call("GET", path, timeout, MAX_PLAN).unless_refused())
+        if plan.key.digest != digest:
+            raise MalformedError(f"asked for plan {digest}, got {plan.key.digest}")
+        return plan
+
+    def put_plan(self, pipeline: str, model: str, plan: "Plan") -> None:
+        """Leave ``plan`` with the node, in the place of another of the same key.
+
+        Raises:
+            PlanRefusedError: it keeps none of these weights, or none so large.
+            BusyError: it has others to take; come back.
+            CacheError: as ``plans``.
+        """
+        from cache_protocol.plans import dump_plan
+
+        path = routes.plan(check_pipeline(pipeline), check_model(model), plan.key.digest)
+        body = dump_plan(plan)
+        self._call("PUT", path, PLAN_TIMEOUT, MAX_PROBLEM, body=body).unless_refused()
 
     def close(self) -> None:
         """End every call that waits; later calls raise ServerUnreachableError."""
@@ -240,6 +297,13 @@ class _Answer(NamedTuple):
         kind = UnauthorizedError if self.status in (401, 403) else CacheError
         reason = shown(self.body[:200].decode("utf-8", "replace"))
         raise kind(f"the node answered {self.status}: {reason}")
+
+
+def _checked(token: str) -> str:
+    token = without_blanks(token)
+    if not is_token(token):
+        raise MalformedError("the token is empty or has characters that no token has")
+    return token
 
 
 def _problem(body: bytes) -> dict[str, Any]:

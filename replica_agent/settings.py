@@ -7,6 +7,7 @@ from pathlib import Path
 from cache_protocol.environment import read_settings
 from cache_protocol.errors import MalformedError
 from cache_protocol.units import parse_size
+from replica_agent.core.bearer import is_token, without_blanks
 from replica_agent.core.urls import parse_url
 from replica_agent.local.offer import AUTO, OFF
 
@@ -49,8 +50,7 @@ class Settings:
                 not exist, or a token that is no header value. The token itself is never shown.
         """
         parse_url(self.server)
-        token = self.token
-        if token is not None and not (token and token.isascii() and token.isprintable()):
+        if self.token is not None and not is_token(self.token):
             raise MalformedError(f"{PREFIX}TOKEN is empty or has characters that no token has")
         if self.ca is not None and not self.ca.is_file():
             raise MalformedError(f"{PREFIX}CA {self.ca} is not a file")
@@ -70,17 +70,13 @@ def from_environment(env: Mapping[str, str]) -> Settings:
     """
     given = read_settings(env, PREFIX, KNOWN)
     limit, state, ca = given.get("memory_limit"), given.get("state_dir"), given.get("ca")
+    token = given.get("token")
     return Settings(
         server=given.get("server", DEFAULT_SERVER),
-        token=_without_blanks(given.get("token")),
+        token=None if token is None else without_blanks(token),
         ca=None if ca is None else Path(ca),
         memory_limit=None if limit is None else parse_size(limit),
         state_dir=None if state is None else Path(state).absolute(),
         fallback=given.get("fallback", "origin"),
         local_socket=given.get("local_socket", AUTO),
     )
-
-
-def _without_blanks(token: str | None) -> str | None:
-    """Drop what a secret that was made of a file has at its end: the newline of the file."""
-    return None if token is None else token.strip()

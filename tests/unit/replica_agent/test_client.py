@@ -30,6 +30,17 @@ def test_a_wrong_token_is_unauthorized_and_not_shown(node):
     assert "WRONG" not in str(caught.value)
 
 
+def test_a_token_that_was_read_from_a_file_is_used_without_its_newline(node):
+    assert ControlClient(node.url, "SECRET\n").manifest("voice").size == 1
+
+
+@pytest.mark.parametrize("token", ["SEC\nRET", "SEC\0RET", "SECRET\u00e9", " "])
+def test_what_no_header_can_carry_is_no_token_and_not_shown(token):
+    with pytest.raises(MalformedError) as caught:
+        ControlClient("http://127.0.0.1", token)
+    assert "RET" not in str(caught.value)
+
+
 def test_a_problem_document_becomes_its_error(node):
     with pytest.raises(UnknownPipelineError):
         ControlClient(node.url, "SECRET").manifest("other")
