@@ -10,8 +10,10 @@ from typing import NamedTuple
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import shown
 
+# No label empty or longer than 63: the look-up of such a name ends in no error of the system.
+_NAME = r"(?![^:/]{254})[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _URL = re.compile(
-    r"https?://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
+    rf"https?://(?P<host>\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME})(?::(?P<port>[0-9]{{1,5}}))?"
     r"(?P<target>/[!\"$-~]*)?"  # printable, no blank, no fragment
 )
 

@@ -14,6 +14,11 @@ def test_the_port_defaults_to_that_of_the_scheme_and_the_path_to_a_slash():
     assert parse_url("https://node") == (("node", 443, True), "/")
 
 
+@pytest.mark.parametrize("host", ["cache", "c-1.my_region.example.", "a" * 63, "10.0.0.1"])
+def test_a_name_is_taken_as_it_stands(host):
+    assert parse_url(f"http://{host}:8081/").endpoint.host == host
+
+
 def test_an_ipv6_address_has_brackets_in_the_header_only():
     endpoint = parse_url("http://[::1]:8081/").endpoint
     assert (endpoint.host, str(endpoint)) == ("::1", "[::1]:8081")
@@ -40,6 +45,12 @@ def test_an_ipv6_address_has_brackets_in_the_header_only():
         "http://no\r\nde/x",
         "http://node/\u00e9",
         "http://node/x#fragment",
+        "http://a..b/x",
+        "http://.a/x",
+        "http://./x",
+        f"http://{'a' * 64}.b/x",
+        f"http://{'a' * 64}",
+        f"http://{'a.' * 127}/x",
         "",
     ],
 )
