@@ -169,7 +169,7 @@ class ControlClient:
             MalformedError: the answer is none.
             CacheError: what the node said instead, or nobody answers.
         """
-        from cache_protocol.plans import parse_key
+        from cache_protocol.plans import parse_key  # noqa: PLC0415 - no start waits for it
 
         path = routes.plans(check_pipeline(pipeline), check_model(model))
         fields = _problem(self._call("GET", path, timeout, MAX_LIST).unless_refused())
@@ -186,7 +186,7 @@ class ControlClient:
             MalformedError: the answer is no plan, or that of another key.
             CacheError: as ``plans``.
         """
-        from cache_protocol.plans import MAX_PLAN, parse_plan
+        from cache_protocol.plans import MAX_PLAN, parse_plan  # noqa: PLC0415 - no start waits for it
 
         path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
         plan = parse_plan(self._call("GET", path, timeout, MAX_PLAN).unless_refused())
@@ -202,7 +202,7 @@ class ControlClient:
             BusyError: it has others to take; come back.
             CacheError: as ``plans``.
         """
-        from cache_protocol.plans import dump_plan
+        from cache_protocol.plans import dump_plan  # noqa: PLC0415 - no start waits for it
 
         path = routes.plan(check_pipeline(pipeline), check_model(model), plan.key.digest)
         body = dump_plan(plan)
