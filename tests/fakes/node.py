@@ -22,7 +22,12 @@ from urllib.parse import urlsplit
 
 from cache_protocol import routes
 from cache_protocol.digests import CHUNK_SIZE, chunk_count, chunk_digest, chunk_span, verdict
-from cache_protocol.errors import CacheError, UnknownPipelineError, to_problem
+from cache_protocol.errors import (
+    CacheError,
+    UnknownPipelineError,
+    UnknownPlanError,
+    to_problem,
+)
 from cache_protocol.manifest import File, Lease, Manifest, Model, dump_manifest
 from cache_protocol.ranges import Span, content_range, parse_range
 
@@ -49,6 +54,7 @@ class Faults:
     sha256: dict = field(default_factory=dict)  # (model, path) -> hex in the manifest
     manifest: bytes | None = None  # instead of the real one
     manifest_error: tuple | None = None  # (status, CacheError)
+    plans: bytes | None = None  # instead of a list of them
 
 
 class FakeNode:
@@ -66,6 +72,7 @@ class FakeNode:
         self.leases: set[str] = set()
         self.lease_calls: list[tuple[str, str]] = []
         self.boots: list[dict] = []  # reports, as they came
+        self.plans: dict[tuple[str, str], bytes] = {}  # (model, digest) -> document, as it came
         self.before_verdict = None  # called once, before the first verdict is worked out
         self.asked = threading.Event()  # a file was asked for
         self._count = 0
@@ -245,7 +252,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(refused)
 
     def do_PUT(self):
-        self._lease()
+        if "/plans/" in self.path:
+            self._take_plan()
+        else:
+            self._lease()
 
     def do_POST(self):
         report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -271,6 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith(routes.LEASES):
             self._manifest_of_lease(self.path.split("/")[3])
             return
+        if self.path.startswith(routes.plans(node.pipeline, "")):
+            self._plans(*self.path.split("/")[5:])
+            return
         if self.path != routes.pipeline(node.pipeline, "manifest"):
             raise _RefusedError(404, UnknownPipelineError(f"no pipeline at {self.path}"))
         body = node.faults.manifest
@@ -282,6 +295,25 @@ class _Handler(BaseHTTPRequestHandler):
             if lease not in self.node.leases:
                 raise _RefusedError(410)
         self._answer(200, json.dumps(dump_manifest(self.node.manifest(lease))).encode())
+
+    def _plans(self, model, digest=None):
+        with self.node.lock:
+            kept = {d: document for (m, d), document in self.node.plans.items() if m == model}
+        if digest is None:
+            listed = [{"digest": d, "key": json.loads(kept[d])["key"]} for d in kept]
+            self._answer(200, self.node.faults.plans or json.dumps({"plans": listed}).encode())
+        elif digest in kept:
+            self._answer(200, kept[digest])
+        else:
+            raise _RefusedError(404, UnknownPlanError(f"no plan {digest} of {model}"))
+
+    def _take_plan(self):
+        self._note()
+        *_, model, digest = self.path.split("/")
+        document = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.node.lock:
+            self.node.plans[model, digest] = document
+        self._answer(204, b"")
 
     def _lease(self):
         name = self.path.rpartition("/")[2]
