@@ -34,6 +34,7 @@ class Crew:
         local: Path | None = None,
     ) -> None:
         """Prepare ``lanes`` lanes; ``local`` as ``Lane`` has it."""
+        self.disk_hangs = False  # a lane was left behind in it
         self._transfer = transfer
         self._recovery = recovery
         self._trust = trust
@@ -51,6 +52,7 @@ class Crew:
         """Put another lane in the place of each that hangs in the disk."""
         for number, lane in enumerate(self._lanes):
             if lane.give_up_after(DISK_PATIENCE):
+                self.disk_hangs = True
                 self._transfer.remark(
                     "read over the network from here on: this host's disk did not give a piece of "
                     f"a file within {DISK_PATIENCE:.0f} s"

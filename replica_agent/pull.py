@@ -19,7 +19,7 @@ from cache_protocol.errors import CacheError, GenerationGoneError
 from cache_protocol.manifest import CACHE, Manifest
 from replica_agent.client import LISTING_TIMEOUT, ControlClient
 from replica_agent.crew import LOOK, Crew
-from replica_agent.local.offer import socket_for
+from replica_agent.local.offer import OFF, socket_for
 from replica_agent.ports import Arena, OpenArenas
 from replica_agent.recovery import PATIENCE, Recovery
 from replica_agent.report import Boot, Phase
@@ -65,6 +65,10 @@ class Pull:
         self._stopped = threading.Event()
         self._transfer: Transfer | None = None
         self._arenas: Mapping[str, Arena] = {}
+        # Of transfers that were replaced: what is to be told of them, and that the next one knows.
+        self._remarks: list[str] = []
+        self._local_bytes = 0
+        self._disk_hangs = False
         self._failure: BaseException | None = None
         self._over = False
         self._coordinator = self._thread()
@@ -147,8 +151,8 @@ class Pull:
             reason=reason if failure is None else str(failure) or repr(failure),
             source=manifest.source if manifest else CACHE,
             recovered=failure is None and reason is not None,
-            local_bytes=transfer.local_bytes if transfer else 0,
-            notes=tuple(transfer.remarks) if transfer else (),
+            local_bytes=self._local_bytes + (transfer.local_bytes if transfer else 0),
+            notes=tuple(dict.fromkeys([*self._remarks, *(transfer.remarks if transfer else [])])),
             request_id=self._client.request_id,
         )
 
@@ -215,6 +219,9 @@ class Pull:
         self._arenas = self._open_arenas(manifest)
         transfer = Transfer(manifest, self._arenas, self._changed, self._client.request_id)
         with self._changed:
+            if (before := self._transfer) is not None:
+                self._remarks += before.remarks
+                self._local_bytes += before.local_bytes
             self._transfer = transfer
             if self._stopped.is_set():  # meanwhile: ``close`` did not know of this transfer
                 transfer.fail(_closed_early())
@@ -230,7 +237,8 @@ class Pull:
     def _work(self, transfer: Transfer) -> None:
         """Run lanes until the transfer is over; hold the lease meanwhile."""
         recovery = Recovery(transfer, self._manifest_again, self._stopped, self._patience)
-        local = socket_for(transfer.manifest, self._client.local)
+        wish = OFF if self._disk_hangs else self._client.local
+        local = socket_for(transfer.manifest, wish)
         crew = Crew(transfer, recovery, self._client.trust, lanes=self._lanes, local=local)
         crew.start()
         try:
@@ -238,6 +246,7 @@ class Pull:
         finally:
             transfer.fail(_closed_early())
             crew.end()
+            self._disk_hangs |= crew.disk_hangs
             self._let_go(transfer)
 
     def _manifest_again(self) -> Manifest:

@@ -287,6 +287,39 @@ def test_a_lane_that_is_left_behind_keeps_no_connection(node, lender, monkeypatc
     settled(lambda: not _readers())
 
 
+def once_more(pull):
+    pull.again("an arena was lost", pull.current)
+    assert pull.wait(LIMIT)
+
+
+def test_what_was_read_here_before_an_arena_was_lost_is_told_as_well(node, lender):
+    with pulling(node, lender.path) as pull:
+        assert pull.wait(LIMIT)
+        once_more(pull)
+        assert report(pull).local_bytes == 2 * SIZE
+
+
+def test_a_disk_that_hung_is_not_asked_again_for_arenas_that_are_opened_anew(
+    node, lender, monkeypatch
+):
+    monkeypatch.setattr(crew, "DISK_PATIENCE", 0.1)
+    monkeypatch.setattr("replica_agent.pull.LOOK", 0.02)
+    gate = threading.Event()
+    with (
+        opened(gate),
+        before_byte(monkeypatch, CHUNK_SIZE, gate.wait),
+        pulling(node, lender.path, lanes=1) as pull,
+    ):
+        assert pull.wait(LIMIT)
+        asked = len(lender.questions)
+        once_more(pull)
+        check_content(node, pull)
+        assert len(lender.questions) == asked
+        (note,) = report(pull).notes
+        assert "did not give a piece of a file within" in note
+    settled(lambda: not _readers())
+
+
 def test_a_pull_that_is_closed_does_not_wait_for_a_disk_that_hangs(node, lender, monkeypatch):
     monkeypatch.setattr(crew, "LEAVING", 0.1)
     gate, there = threading.Event(), threading.Event()
