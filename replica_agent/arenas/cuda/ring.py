@@ -73,6 +73,7 @@ class Ring:
         self._flying: deque[Slot] = deque()
         self._waiting = 0  # threads that wait for an event
         self._users = 0
+        self._closed = False
         self._free: list[Slot] = []
         memory = pinned(devices[0], self.size)
         try:
@@ -130,14 +131,17 @@ class Ring:
             (self._flying if events else self._free).append(slot)
         return copy
 
-    def finish(self, copy: Copy) -> None:
-        """Return when ``copy`` is done; DriverError when the device failed meanwhile.
+    def finish(self, copy: Copy) -> bool:
+        """Wait until ``copy`` is done; False when the ring was closed before anybody saw that.
 
         Its slot may be in use again by then: that wait is longer than need be, and right.
+
+        Raises:
+            DriverError: a device failed meanwhile.
         """
         with self._changed:
-            if copy.done:
-                return
+            if copy.done or self._closed:
+                return copy.done
             self._waiting += 1
         try:
             for device, event in copy.events:
@@ -148,6 +152,7 @@ class Ring:
             with self._changed:
                 self._waiting -= 1
                 self._changed.notify_all()
+        return True
 
     def drain(self) -> None:
         """Wait until no copy is on its way, also one that ``send`` failed behind."""
@@ -195,6 +200,7 @@ class Ring:
         """Wait for what is in flight, then give all back: the device reads from our memory."""
         self.drain()
         with self._changed:
+            self._closed = True  # who comes from now on finds no event to wait for
             self._changed.wait_for(lambda: self._waiting == 0)
         self._dismantle()
 

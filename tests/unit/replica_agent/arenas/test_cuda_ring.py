@@ -38,8 +38,12 @@ def ring(driver, memory):  # in this order: the ring ends before what it copies 
 def send(ring, number, content, memory):
     key = (0, 0, number)
     ring.slot(key, begins=True)[:SIZE] = content
-    place = memory.address + number * SIZE
-    return ring.send(key, {0: lambda slot, to: memory.device.copy_in(place, slot[:SIZE], to)})
+    return ring.send(key, {0: copying(memory, number * SIZE)})
+
+
+def copying(memory, begin=0):
+    place = memory.address + begin
+    return lambda slot, stream: memory.device.copy_in(place, slot[:SIZE], stream)
 
 
 def test_a_lane_waits_for_the_oldest_copy_when_no_slot_is_free(driver, ring, memory):
@@ -107,3 +111,52 @@ def test_memory_that_was_freed_shows_it_to_whoever_still_reads(driver):
     memory = driver.allocated[0][address]
     device.free(address)
     assert set(memory[:]) == {FREED}
+
+
+def test_a_closed_ring_says_so_and_waits_for_no_event(driver, memory):
+    made = Ring((memory.device,), slots=3)
+    made.hold()
+    seen, unseen = (send(made, number, bytes(SIZE), memory) for number in range(2))
+    assert made.finish(seen)
+    made.leave()
+    assert (made.finish(seen), made.finish(unseen)) == (True, False)
+
+
+def test_a_slot_is_free_when_all_devices_have_read_it():
+    driver = FakeDriver(devices=2)
+    devices = [driver.open(n) for n in range(2)]
+    memories = [Allocation(device, SIZE) for device in devices]
+    made = Ring(devices, slots=1)
+    made.hold()
+    contents = [bytes([n]) * SIZE for n in range(3)]
+    for number, content in enumerate(contents):
+        made.slot((0, 0, number), begins=True)[:SIZE] = content
+        copy = made.send((0, 0, number), {n: copying(memories[n]) for n in range(2)})
+    made.finish(copy)
+    for memory in memories:
+        back = bytearray(SIZE)
+        memory.device.copy_out(memoryview(back), memory.address)
+        assert bytes(back) == contents[-1]
+    made.leave()
+    assert (driver.pinned, driver.streams, driver.events) == (0, {}, {})
+
+
+def test_a_slot_that_no_device_reads_is_free_at_once(driver, memory):
+    made = Ring((memory.device,), slots=1)
+    made.hold()
+    for number in range(3):
+        made.slot((0, 0, number), begins=True)
+        assert made.send((0, 0, number), {}).done
+    made.leave()
+    assert not driver.streams
+
+
+def test_an_error_of_one_of_several_devices_says_which():
+    driver = FakeDriver(devices=2)
+    made = Ring([driver.open(n) for n in range(2)], slots=1)
+    made.hold()
+    made.slot((0, 0, 0), begins=True)
+    driver.fail("open_stream")
+    with pytest.raises(DriverError, match="cuda:1 .*CUDA_ERROR_UNKNOWN"):
+        made.send((0, 0, 0), {1: lambda slot, stream: None})
+    made.leave()
