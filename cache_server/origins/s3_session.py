@@ -18,9 +18,10 @@ from botocore.awsrequest import (
 )
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
-from cache_protocol.errors import CacheError, MalformedError
+from cache_protocol.errors import CacheError, MalformedError, OriginUnavailableError
+from cache_protocol.names import shown
 from cache_server.core.reach import Reach
 from cache_server.origins.answers import check_encoding
 from cache_server.origins.connections import PromptResponse
@@ -64,7 +65,7 @@ class JudgedSession:
         Raises:
             MalformedError: the host is at an address that an origin may not lead to, or the
                 answer is too large.
-            OriginUnavailableError: the answer takes too long, or is encoded.
+            OriginUnavailableError: the answer takes too long, breaks off, or is encoded.
         """
         if self._proxied:  # which looks names up itself; addresses are ours to judge
             check_literal(self._reach, urlsplit(request.url).hostname or "")
@@ -91,6 +92,9 @@ def _read(raw: "BaseHTTPResponse", what: str) -> bytes:
     try:
         check_encoding(raw.headers, what)
         body = whole(iter(lambda: raw.read1(_PIECE), b""), what)
+    except HTTPError as error:
+        raw.close()
+        raise OriginUnavailableError(f"{what} broke off its answer: {shown(str(error))}") from error
     except BaseException:
         raw.close()
         raise

@@ -1,4 +1,6 @@
-"""An S3 service that sends a byte now and then: never silent, never done."""
+"""An S3 service that sends a byte now and then, or falls silent: never done."""
+
+import socket
 
 import pytest
 
@@ -49,6 +51,44 @@ def test_headers_that_drip_are_given_up_in_time():
         found = origin.resolve()
         with (
             pytest.raises(OriginUnavailableError),
+            origin.open(found.revision, found.files[0], Span(0, SIZE)),
+        ):
+            pass
+
+
+def stall(sock: socket.socket) -> None:
+    """Say no more until the client leaves."""
+    sock.recv(1)
+
+
+def hang_up(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "503 Slow Down"])
+@pytest.mark.parametrize("end", [stall, hang_up])
+def test_a_listing_or_a_refusal_that_breaks_off_is_no_bug_and_may_be_tried_again(status, end):
+    def listing(_head, sock):
+        sock.sendall(reply(status=status, Content_Length=1000) + b"<ListBucketResult>")
+        end(sock)
+
+    with (
+        bucket(listing, stall_timeout=0.2) as origin,
+        pytest.raises(OriginUnavailableError, match="broke off its answer"),
+    ):
+        origin.resolve()
+
+
+@pytest.mark.parametrize("end", [stall, hang_up])
+def test_a_refusal_of_an_object_that_breaks_off_is_no_bug_and_may_be_tried_again(end):
+    def objects(_head, sock):
+        sock.sendall(reply(status="503 Slow Down", Content_Length=1000) + b"<Error>")
+        end(sock)
+
+    with bucket(listing, objects, stall_timeout=0.2) as origin:
+        found = origin.resolve()
+        with (
+            pytest.raises(OriginUnavailableError, match="broke off its answer"),
             origin.open(found.revision, found.files[0], Span(0, SIZE)),
         ):
             pass
