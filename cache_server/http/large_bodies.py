@@ -36,9 +36,9 @@ def large_body(request: Request, usual: int) -> int | None:
 class LargeBodies:
     """Turns of requests with large bodies."""
 
-    def __init__(self, patience: float = PATIENCE) -> None:
-        """``patience`` is how many seconds one waits for its turn."""
-        self._patience = patience
+    def __init__(self, patience: float | None = None) -> None:
+        """``patience`` is how many seconds one waits for its turn, PATIENCE by default."""
+        self._patience = PATIENCE if patience is None else patience
         self._places = asyncio.Semaphore(AT_ONCE)
         # Those of tenants who wait, have a turn or rest from one: tenants come and go.
         self._of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

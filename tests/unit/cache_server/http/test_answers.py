@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from cache_protocol.manifest import parse_manifest
+from cache_protocol.plans import checkpoint_digest, dump_plan
 from tests.fakes.boot_reports import boot_report
 from tests.fakes.control_plane import ControlPlane, control_plane
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
+from tests.fakes.plans import plan
 from tests.fakes.service import SOURCE, chunks, running_service
 
 VOICE = "/v1/pipelines/voice"
@@ -81,6 +84,21 @@ def test_of_what_a_replica_is_given_every_field_is_described(plane):
     lease = f"/v1/leases/{manifest['lease']['id']}"
     api.ask("PUT", lease, route="/v1/leases/{lease}")
     api.ask("GET", f"{lease}/manifest", route="/v1/leases/{lease}/manifest")
+
+
+def test_of_plans_every_field_is_described(plane):
+    api = Described(plane)
+    manifest = parse_manifest(plane.ask("GET", f"{VOICE}/manifest").body)
+    checkpoint = checkpoint_digest(manifest.models["m"], manifest.generation)
+    left = plan(files={"w.dat": len(chunks(1.5))}, checkpoint=checkpoint)
+    path = f"{VOICE}/plans/m/{left.key.digest}"
+    assert plane.ask("PUT", path, dump_plan(left)).status == 204
+    route = "/v1/pipelines/{pipeline}/plans/{model}"
+    (shown,) = api.ask("GET", f"{VOICE}/plans/m", route=route)["plans"]
+    assert (shown["digest"], shown["fingerprint"]) == (left.key.digest, left.fingerprint)
+    assert plane.ask("GET", path).body == dump_plan(left)
+    refused = api.ask("PUT", f"{VOICE}/plans/m/{'0' * 32}", b"{}", route=f"{route}/{{digest}}")
+    assert refused["code"] == "malformed"
 
 
 def test_of_boots_every_field_is_described(plane):

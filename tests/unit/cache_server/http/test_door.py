@@ -2,10 +2,13 @@ import http.client
 
 import pytest
 
+from cache_protocol.plans import MAX_PLAN
+from cache_server.http import large_bodies
 from cache_server.http.door import MAX_BODY
 from tests.fakes.control_plane import TOKEN
 
 PUT = "/v1/pipelines/voice"
+PLAN = "/v1/pipelines/voice/plans/m/x"
 
 
 def sent(api, body, *, token=TOKEN, path=PUT, method="PUT"):
@@ -42,6 +45,36 @@ def test_who_has_no_token_is_refused_before_the_body_is_read(api):
         assert connection.getresponse().status == 401
     finally:
         connection.close()
+
+
+def test_a_plan_may_be_larger_than_any_other_body(api):
+    assert sent(api, b" " * (MAX_BODY + 1), path=PLAN).status == 404  # it was read
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_other_calls_for_plans_may_not(api, method):
+    assert sent(api, b" " * (MAX_BODY + 1), path=PLAN, method=method).status == 413
+
+
+def test_a_plan_above_its_own_bound_is_413_before_it_has_come(api):
+    connection = api.connect()
+    connection.putrequest("PUT", PLAN)
+    connection.putheader("Authorization", f"Bearer {TOKEN}")
+    connection.putheader("Content-Length", str(MAX_PLAN + 1))
+    connection.endheaders()
+    try:
+        assert api.receive(connection).status == 413
+    finally:
+        connection.close()
+
+
+def test_a_second_large_plan_of_a_tenant_is_asked_to_come_back(api, monkeypatch):
+    monkeypatch.setattr(large_bodies, "PACE", 1)
+    monkeypatch.setattr(large_bodies, "PATIENCE", 0.01)
+    first, second = (sent(api, b" " * (MAX_BODY + 1), path=PLAN) for _ in range(2))
+    assert first.status == 404
+    assert (second.status, second.json["code"]) == (429, "busy")
+    assert second.headers["retry-after"]
 
 
 def test_the_probes_bound_their_bodies_as_well(api):

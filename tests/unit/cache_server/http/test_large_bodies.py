@@ -1,0 +1,112 @@
+"""Turns of large bodies: one of a tenant, a few of all, and at a pace."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from fastapi import Request
+
+from cache_protocol.errors import BusyError
+from cache_protocol.plans import MAX_PLAN
+from cache_server.http.door import MAX_BODY
+from cache_server.http.large_bodies import AT_ONCE, PACE, LargeBodies, large_body
+
+PATH = "/v1/pipelines/voice/plans/m/" + "0" * 32
+LONG = 30.0  # seconds; nothing here takes them
+
+
+def request(size: int | None, method: str = "PUT", path: str = PATH) -> Request:
+    length = [] if size is None else [(b"content-length", str(size).encode())]
+    scope = {"type": "http", "method": method, "path": path, "headers": length}
+    return Request(scope)
+
+
+@pytest.mark.parametrize(
+    ("sent", "size"),
+    [
+        (request(MAX_BODY), None),
+        (request(MAX_BODY + 1), MAX_BODY + 1),
+        (request(10 * MAX_PLAN), MAX_PLAN),
+        (request(None), MAX_PLAN),
+        (request(2 * MAX_BODY, "POST"), None),
+        (request(2 * MAX_BODY, path="/v1/pipelines/voice"), None),
+        (request(2 * MAX_BODY, path="/v1/pipelines/voice/plans/m"), None),
+        (request(2 * MAX_BODY, path=f"{PATH}/more"), None),
+    ],
+    ids=["usual", "larger", "too large", "unknown", "other method", "other", "list", "below"],
+)
+def test_plans_alone_may_be_large(sent, size):
+    assert large_body(sent, MAX_BODY) == size
+
+
+def test_one_of_a_tenant_has_its_turn_at_a_time():
+    async def run() -> None:
+        bodies, order = LargeBodies(LONG), []
+
+        async def one(name: str, until: asyncio.Event) -> None:
+            async with bodies.turn("t", 0):
+                order.append(f"{name} begins")
+                await until.wait()
+                order.append(f"{name} ends")
+
+        first, second = asyncio.Event(), asyncio.Event()
+        second.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(one("a", first))
+            tasks.create_task(one("b", second))
+            await asyncio.sleep(0)
+            first.set()
+        assert order == ["a begins", "a ends", "b begins", "b ends"]
+
+    asyncio.run(run())
+
+
+def test_tenants_do_not_wait_for_each_other():
+    async def run() -> None:
+        bodies = LargeBodies(LONG)
+        async with bodies.turn("one", MAX_PLAN), bodies.turn("other", MAX_PLAN):
+            pass
+
+    asyncio.run(run())
+
+
+def test_no_more_than_a_few_of_all_are_dealt_with_and_who_waits_too_long_is_told():
+    async def run() -> None:
+        bodies = LargeBodies(0.01)
+        async with AsyncExitStack() as taken:
+            for n in range(AT_ONCE):
+                await taken.enter_async_context(bodies.turn(f"t{n}", 0))
+            with pytest.raises(BusyError, match="no turn for a body of 7 bytes"):
+                await bodies.turn("late", 7).__aenter__()
+        async with bodies.turn("late", 7):  # and it lost nothing by having asked
+            pass
+
+    asyncio.run(run())
+
+
+def test_after_a_large_body_its_tenant_waits_as_long_as_the_pace_has_it():
+    async def run() -> None:
+        bodies, loop = LargeBodies(LONG), asyncio.get_running_loop()
+        async with bodies.turn("t", PACE // 20):
+            began = loop.time()
+        async with bodies.turn("t", 0):
+            assert loop.time() - began >= 0.05
+
+    asyncio.run(run())
+
+
+def test_who_leaves_while_waiting_takes_no_turn_along():
+    async def run() -> None:
+        bodies = LargeBodies(LONG)
+        async with AsyncExitStack() as taken:
+            for n in range(AT_ONCE):
+                await taken.enter_async_context(bodies.turn(f"t{n}", 0))
+            leaving = asyncio.create_task(bodies.turn("late", 0).__aenter__())
+            await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            assert leaving.cancelled()
+        async with bodies.turn("late", 0):
+            pass
+
+    asyncio.run(run())
