@@ -112,6 +112,13 @@ def place_in(model: nn.Module, flat: torch.Tensor, deferred: Deferred) -> int:
     return sum(each.size for each in moved) - sum(each.size for each in left)
 
 
+def leave(model: nn.Module, flat: torch.Tensor) -> None:
+    """Give what looks at ``flat`` memory of its own, uninitialised: for a model that is fed."""
+    for each in _unique(_by_storage(model).values()):
+        if identity(each.forms[0].tensor) == identity(flat):
+            each.move(torch.empty(each.size, dtype=torch.uint8, device=each.device))
+
+
 def strayed(model: nn.Module, plan: Plan, flat: torch.Tensor) -> list[str]:
     """Return the parameters of ``plan`` that do not look at their part of ``flat``."""
     tensors = dict(_tensors(model))

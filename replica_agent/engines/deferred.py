@@ -3,7 +3,7 @@
     with Deferred(device) as deferred:
         model = build()            # torch.empty gives tensors whose storages have no bytes
         …                          # parameters are pointed at memory that holds them already
-        deferred.fill()            # what is left gets its bytes
+        deferred.end()             # what is left gets its bytes
 
 An engine allocates every parameter before it loads any. Where the agent holds them already that
 would be the model a second time, on a device more than there is. So large results of ``empty``
@@ -17,7 +17,7 @@ given its address) is not seen; models do no such thing while they are built.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,13 +38,27 @@ _EMPTY = {
 
 
 class Deferred(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, large tensors come without memory. Leave it after ``fill``."""
+    """While it is entered, large tensors come without memory. ``end`` it, or leave its block.
+
+    Leaving the block without ``end`` leaves tensors without memory: for a model that failed.
+    """
 
     def __init__(self, device: torch.device) -> None:
         """Defer what is made on devices of the kind of ``device``."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._kind = device.type
         self._waiting: dict[int, tuple[WeakStorage, int]] = {}  # by identity; bytes to come
+        self._entered = False
+
+    def __enter__(self) -> Self:
+        super().__enter__()  # type: ignore[no-untyped-call]
+        self._entered = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._entered:  # a block may be left that was ended before
+            self._entered = False
+            super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self,
@@ -69,6 +83,15 @@ class Deferred(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def waits(self, tensor: torch.Tensor) -> bool:
         """Return whether ``tensor`` has no memory yet."""
         return identity(tensor) in self._waiting
+
+    def end(self) -> int:
+        """Fill what has no memory, and defer no more; return how many bytes that took.
+
+        What was entered after it must have been left.
+        """
+        filled = self.fill()
+        self.__exit__(None, None, None)
+        return filled
 
     def fill(self) -> int:
         """Give all that somebody still holds its memory, uninitialised; return how many bytes."""

@@ -18,7 +18,7 @@ import mmap
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -245,6 +245,18 @@ class Attached:
                 break
         return [found[number] for number in contents]
 
+    def headers_within(
+        self, seconds: float, wanted: Callable[[str], bool] = lambda _: True
+    ) -> list[Headed] | None:
+        """Do as ``headers`` for so long at most; None when one of them has not come by then."""
+        deadline = time.monotonic() + seconds
+        contents = self._contents(wanted)
+        while not self.confirmed and not self._are_headed(contents):
+            if not self._lines.wait(max(0.0, deadline - time.monotonic())):
+                return None
+            self._hear()
+        return self.headers(wanted)
+
     def read(self, path: str) -> bytes:
         """Wait for a file and return its bytes; FileNotFoundError when there is none."""
         for number, file in enumerate(self.files):
@@ -360,6 +372,13 @@ class Attached:
             if "files" in message:
                 files += parse_files(message, layout.size)
         return files
+
+    def _are_headed(self, contents: Mapping[int, memoryview]) -> bool:
+        there: dict[int, list[Span]] = {number: [] for number in contents}
+        for file, span in self._arrived:
+            if file in there:
+                there[file].append(span)
+        return all(header_end(contents[n], spans) is not None for n, spans in there.items())
 
     def _contents(self, wanted: Callable[[str], bool]) -> dict[int, memoryview]:
         """Return the safetensors files that are wanted."""

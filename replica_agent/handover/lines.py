@@ -5,6 +5,7 @@ that somebody else put there is no agent, and somebody else is no engine.
 """
 
 import os
+import select
 import socket
 import struct
 import threading
@@ -82,6 +83,14 @@ class Lines:
             for fd in held:
                 os.close(fd)
         return None, []
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether ``read`` has something to begin with; wait for it for so long at most."""
+        if b"\n" in self._buffer:
+            return True
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def nudge(self) -> bool:
         """Send an empty message if there is room for it; False when the other side has gone."""
