@@ -67,6 +67,20 @@ def of_flat(file: "torch.Tensor", entry: TensorEntry) -> "torch.Tensor":
     return (data if _is_aligned(entry) else data.clone()).view(dtype).reshape(shape)
 
 
+def form_of(entry: TensorEntry) -> "torch.Tensor":
+    """Return a tensor without content, on the meta device, that has the form of ``entry``."""
+    import torch  # noqa: PLC0415 - as above
+
+    dtype, shape = _torch_form(entry)
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def dtype_name(dtype: "torch.dtype") -> str | None:
+    """Return what a file calls ``dtype``, None for one that no file has."""
+    known = str(dtype).removeprefix("torch.")
+    return next((name for name, other in _TORCH.items() if other == known), None)
+
+
 def _torch_form(entry: TensorEntry) -> "tuple[torch.dtype, tuple[int, ...]]":
     import torch  # noqa: PLC0415 - as above
 
