@@ -73,7 +73,7 @@ class Arena(Protocol):
         They stay good until the calling thread's next call.
 
         Raises:
-            OSError: the place cannot be read.
+            OSError: the place cannot be read, or keeps no more of the bytes than ranks want.
         """
         ...
 

@@ -26,6 +26,9 @@ PAGE = 4096  # bytes; mmap offsets of single files must be multiples of it
 HUGE = 2 * 2**20  # bytes; memory is taken in these where the kernel allows
 # Source: linux/fcntl.h; the fcntl module has them since Python 3.8 on glibc ≥ 2.27.
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+# Source: linux/fcntl.h, Linux 5.1: from now on nobody can write to the memory, nor map it shared
+# and writable; our own mapping stays as it is.
+_SEAL_FUTURE_WRITE = 0x0010
 
 
 class HostArena:
@@ -98,6 +101,49 @@ class HostArena:
             os.close(fd)
 
 
+def reopened(number: Callable[[], int]) -> int:
+    """Return a descriptor of memory that nobody can write through; it is the caller's.
+
+    Args:
+        number: gives the descriptor of the memory, negative once it is closed.
+
+    Raises:
+        GenerationGoneError: it was closed meanwhile. Its number may be that of another file by
+            now: an arena forgets the number before it closes, so we look twice.
+        OSError: this process has no descriptor left.
+    """
+    gone = GenerationGoneError("the memory was given up; nothing is left to load")
+    before = number()
+    if before < 0:
+        raise gone
+    try:
+        fd = os.open(f"/proc/self/fd/{before}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise gone from error
+    if number() != before:
+        os.close(fd)
+        raise gone
+    return fd
+
+
+def seal(fd: int) -> None:
+    """Keep everybody from writing to confirmed content, also through other descriptors."""
+    if fd >= 0:
+        with suppress(OSError):  # no memfd, or a kernel before 5.1
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
+
+
+def sealed_memory(name: str, size: int) -> int:
+    """Return a memfd that keeps its size; OSError where the kernel refuses."""
+    fd = _memory(name)
+    try:
+        _stretch(fd, size, on_disk=False)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def _memory(name: str) -> int:
     return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 
@@ -159,14 +205,23 @@ class HostMemory:
         self._arenas = {}  # two generations do not fit side by side
         sizes = ([f.size for f in m.files] for m in manifest.models.values())
         disk = self._disk(sum(place_files(s)[-1] for s in sizes))
+        try:
+            return self._open(manifest, lambda name, model: self._make(name, model, disk))
+        except OSError as error:
+            raise CapacityError(f"no room for the models in {disk or 'memory'}: {error}") from error
+
+    def _open(
+        self, manifest: Manifest, make: Callable[[str, Model], HostArena]
+    ) -> Mapping[str, HostArena]:
+        """Have ``make`` make all arenas, or none."""
         arenas: dict[str, HostArena] = {}
         try:
             for name, model in manifest.models.items():
-                arenas[name] = self._make(name, model, disk)
-        except OSError as error:
+                arenas[name] = make(name, model)
+        except BaseException:
             for arena in arenas.values():
                 arena.forget()
-            raise CapacityError(f"no room for the models in {disk or 'memory'}: {error}") from error
+            raise
         self._generation, self._arenas = manifest.generation, arenas
         return arenas
 

@@ -11,7 +11,6 @@ load in it is a consumer of its own.
 """
 
 import errno
-import fcntl
 import os
 import select
 import socket
@@ -21,10 +20,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self, cast, runtime_checkable
+from typing import NamedTuple, Self, cast
 
 from cache_protocol.errors import CacheError, GenerationGoneError, MalformedError, to_problem
 from cache_protocol.plans import MAX_PLAN, checkpoint_digest
+from replica_agent.arenas.host import reopened, seal
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
     Arrived,
@@ -34,7 +34,6 @@ from replica_agent.handover.messages import (
     Outcome,
     Placed,
     PlanPart,
-    ShardWords,
     arrived,
     files,
     layout,
@@ -43,6 +42,7 @@ from replica_agent.handover.messages import (
     parse_plan_part,
     parse_refused,
 )
+from replica_agent.handover.shared import LaidOut, Lent, SharedArena
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
 
@@ -51,47 +51,6 @@ CONSUMER = "handover consumer"  # the name of a thread that serves one
 BREATH = 0.1  # seconds without a look at consumers when there is no descriptor for one
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PULSE = 5.0  # seconds between two signs of life; consumers give an agent up after 30
-# Source: linux/fcntl.h, Linux 5.1: from now on nobody can write to the memory, nor map it shared
-# and writable; our own mapping stays as it is.
-_SEAL_FUTURE_WRITE = 0x0010
-
-
-class SharedArena(Protocol):
-    """A model in memory, or in a file, that another process can map."""
-
-    @property
-    def fd(self) -> int:
-        """The descriptor; negative once it is closed."""
-        ...
-
-    @property
-    def places(self) -> list[int]:
-        """Where each file begins, in the order of the manifest, and where the last one ends."""
-        ...
-
-
-class Lent(NamedTuple):
-    """A rank's memory, as it is handed over."""
-
-    words: ShardWords
-    fd: int  # belongs to whoever asked
-
-
-@runtime_checkable
-class LaidOut(SharedArena, Protocol):
-    """A model whose planned parameters are in the memory of each rank that has them.
-
-    The arena's own memory has only what the ranks' plans keep: no one can load from it alone.
-    """
-
-    def shard(self, rank: int) -> Lent | None:
-        """Return the memory of ``rank``; None when no plan is about that one.
-
-        Raises:
-            GenerationGoneError: the arena was closed.
-            OSError: this process has no descriptor left.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +365,7 @@ def _send_arrivals(transfer: Transfer, model: str, lines: Lines) -> None:
         told.update(news)
         for message in arrived(news):
             lines.write(message)
-    _seal(_arena(transfer, model))
+    seal(_arena(transfer, model).fd)
     lines.write({"confirmed": True, "rewritten": transfer.models[model].rewritten})
 
 
@@ -433,6 +392,15 @@ def _started(target: Callable[..., None], *args: object) -> threading.Thread | N
 
 
 @contextmanager
+def _read_only(arena: SharedArena) -> Iterator[int]:
+    fd = reopened(lambda: arena.fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def _closing(lent: Lent | None) -> Iterator[None]:
     try:
         yield
@@ -449,38 +417,6 @@ def _told(lines: Lines) -> Iterator[None]:
     except CacheError as error:
         with suppress(OSError):
             lines.write({"failed": to_problem(error, 0)})
-
-
-@contextmanager
-def _read_only(arena: SharedArena) -> Iterator[int]:
-    """Yield a descriptor of the arena that nobody can write through.
-
-    Raises:
-        GenerationGoneError: the arena was closed meanwhile. Its number may be that of another
-            file by now: an arena forgets the number before it closes, so we look twice.
-    """
-    gone = GenerationGoneError("the memory was given up; nothing is left to load")
-    number = arena.fd
-    if number < 0:
-        raise gone
-    try:
-        fd = os.open(f"/proc/self/fd/{number}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise gone from error
-    try:
-        if arena.fd != number:
-            raise gone
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _seal(arena: SharedArena) -> None:
-    """Keep everybody from writing to confirmed content, also through other descriptors."""
-    number = arena.fd
-    if number >= 0:
-        with suppress(OSError):  # no memfd, or a kernel before 5.1
-            fcntl.fcntl(number, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
 
 
 def _with(consumer: Consumer, done: Done) -> Consumer:

@@ -15,6 +15,7 @@ import pytest
 from cache_protocol.digests import CHUNK_SIZE, chunk_count, chunk_span
 from cache_protocol.manifest import File, Lease, Manifest, Model
 from cache_protocol.ranges import Span, cut
+from replica_agent.arenas.by_plan import Choice, LaidOutMemory
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.memory import DeviceMemory
 from replica_agent.arenas.directory import Destination
@@ -25,6 +26,7 @@ from replica_agent.contents import content_of
 from replica_agent.core.devices import Placement
 from replica_agent.lanes import DEPTH, PIECE
 from replica_agent.ports import HELD
+from tests.fakes import planned
 from tests.fakes.cuda_driver import FakeDriver
 
 LANES = 1
@@ -38,6 +40,7 @@ class Adapter:
 
     memory: Any
     read: Any
+    gives_back: bool = True  # what it was given, to who checks a whole file
 
     def open(self, *contents):
         files = tuple(
@@ -45,6 +48,7 @@ class Adapter:
             for n, content in enumerate(contents)
         )
         models = {"llm": Model("file:///llm", "1", files)}
+        self.model = models["llm"]
         manifest = Manifest("voice", "0" * 32, Lease("l", datetime.now(UTC)), models)
         return self.memory.open_arenas(manifest)["llm"]
 
@@ -64,6 +68,15 @@ def striped(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("replica_agent.arenas.striped.STRIPE", 2**18)  # less than a piece
         yield Adapter(memory, viewed)
+    memory.forget()
+
+
+def laid_out(tmp_path):
+    choose = lambda manifest: {"llm": Choice(planned.halves(manifest.models["llm"]), "")}  # noqa: E731
+    memory = LaidOutMemory(2**30, lambda _: None, choose)
+    adapter = Adapter(memory, None, gives_back=False)
+    adapter.read = lambda arena, file: planned.rejoined(arena, adapter.model, file)
+    yield adapter
     memory.forget()
 
 
@@ -102,7 +115,16 @@ def device(tmp_path):
     yield Adapter(cuda(load_driver), viewed)
 
 
-KINDS = [host, striped, disk, directory, linked, fake, pytest.param(device, marks=pytest.mark.gpu)]
+KINDS = [
+    host,
+    striped,
+    laid_out,
+    disk,
+    directory,
+    linked,
+    fake,
+    pytest.param(device, marks=pytest.mark.gpu),
+]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
@@ -168,7 +190,11 @@ def test_accepted_bytes_can_be_read_before_the_file_is_confirmed(adapter):
     arena = adapter.open(BIG)
     fill(arena, 0, BIG, chunks=(1, 2))
     span = Span(CHUNK_SIZE + 5, 2 * CHUNK_SIZE + 9)
-    assert bytes(arena.read(0, span)) == BIG[span.begin : span.end]
+    if adapter.gives_back:
+        assert bytes(arena.read(0, span)) == BIG[span.begin : span.end]
+    else:
+        with pytest.raises(OSError, match="went to ranks"):
+            arena.read(0, span)
     arena.close()
 
 

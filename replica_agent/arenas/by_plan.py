@@ -1,0 +1,103 @@
+"""The models of one pipeline as their engines want them, where that is known, else plain.
+
+What is laid out is of no use to an engine that reads otherwise. Arenas are asked for again then,
+and from then on they are plain: a start does not guess twice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cache_protocol.errors import CacheError
+from cache_protocol.manifest import PASS_THROUGH, Manifest, Model
+from cache_protocol.plans import Plan
+from replica_agent.arenas.host import HostArena, HostMemory, place_files
+from replica_agent.arenas.laid_out import LaidOutArena, room_for
+from replica_agent.arenas.room import check_room
+
+
+@dataclass(frozen=True)
+class Layer:
+    """How one kind of memory is laid out."""
+
+    make: Callable[[str, Model, Sequence[Plan]], HostArena]
+    room: Callable[[Model, Sequence[Plan]], int]  # bytes of the host's memory
+    device: str = "cpu"  # as reports have it
+
+
+HOST = Layer(LaidOutArena, room_for)
+
+
+class Choice(NamedTuple):
+    """What is known of one model."""
+
+    plans: Sequence[Plan]  # of all ranks; none: it comes as plain files
+    why: str  # for reports
+    layer: Layer = HOST
+
+
+Choose = Callable[[Manifest], Mapping[str, Choice]]
+"""Return the choice for each model; those that are not named come as plain files."""
+
+
+class LaidOutMemory(HostMemory):
+    """The arenas of one pipeline, laid out for ranks where ``choose`` knows their plans."""
+
+    def __init__(
+        self,
+        limit: int | None,
+        disk_for: Callable[[int], Path | None],
+        choose: Choose,
+    ) -> None:
+        """Take memory as ``HostMemory`` does; ``choose`` is asked once, and raises CacheError."""
+        super().__init__(limit, disk_for)
+        self.notes: list[str] = []
+        self.device = "cpu"  # where what is laid out is
+        self._choose = choose
+        self._asked = False
+
+    def open_arenas(self, manifest: Manifest) -> Mapping[str, HostArena]:
+        """Make an arena per model; raises as ``HostMemory`` does."""
+        arenas = None if self._asked else self._laid_out(manifest)
+        self._asked = True
+        if arenas is not None:
+            return arenas
+        self.device = "cpu"
+        return super().open_arenas(manifest)
+
+    def _laid_out(self, manifest: Manifest) -> Mapping[str, HostArena] | None:
+        """Return arenas of which one is laid out at least; None where none is."""
+        try:
+            choices = self._chosen(manifest)
+            known = {name: choice for name, choice in choices.items() if choice.plans}
+            self.notes += [f"{n}: {c.why}" for n, c in choices.items() if not c.plans]
+            if not known:
+                return None
+            need = sum(_room(model, known.get(name)) for name, model in manifest.models.items())
+            check_room(need, self._limit)
+            arenas = self._open(manifest, lambda name, model: _made(name, model, known.get(name)))
+        except (CacheError, OSError) as error:
+            self.notes.append(f"weights come as plain files: {error}")
+            return None
+        self.notes += [f"{name}: {choice.why}" for name, choice in known.items()]
+        self.device = next(iter(known.values())).layer.device
+        return arenas
+
+    def _chosen(self, manifest: Manifest) -> Mapping[str, Choice]:
+        if manifest.source == PASS_THROUGH:  # whole files are held against the origin's digests
+            self.notes.append("weights come as plain files: they pass through the node")
+            return {}
+        return self._choose(manifest)
+
+
+def _made(name: str, model: Model, choice: Choice | None) -> HostArena:
+    return (
+        HostArena(name, model) if choice is None else choice.layer.make(name, model, choice.plans)
+    )
+
+
+def _room(model: Model, choice: Choice | None) -> int:
+    if choice is None:
+        return place_files([file.size for file in model.files])[-1]
+    return choice.layer.room(model, choice.plans)
