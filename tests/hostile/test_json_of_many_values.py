@@ -1,4 +1,4 @@
-"""A manifest, header or index within its size tries to become twenty times that in memory."""
+"""A manifest, plan, header or index within its size tries to become twenty times that in memory."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -8,12 +8,14 @@ import pytest
 from cache_protocol.errors import MalformedError
 from cache_protocol.json_bounds import MAX_MARKS
 from cache_protocol.manifest import parse_manifest
+from cache_protocol.plans import parse_plan
 from cache_protocol.safetensors_header import parse_header
 from replica_agent.engines.checkpoint import weight_files
 
 VALUES = {"lists": b"[]", "texts": b'"ab"'}
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "manifest": parse_manifest,
+    "plan": parse_plan,
     "header": lambda header: parse_header(header, file_size=2**40),
     "index": lambda index: weight_files(["model.safetensors"], index),
 }
