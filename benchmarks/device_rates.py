@@ -20,7 +20,7 @@ from benchmarks.memory import pieces
 from benchmarks.threads import together
 from cache_protocol.digests import CHUNK_SIZE
 from replica_agent.arenas.cuda.allocation import Allocation, pinned
-from replica_agent.arenas.cuda.memory import SLOTS
+from replica_agent.arenas.cuda.devices import SLOTS
 
 _STREAMS = 2
 _BLOCK = 512 * 2**10  # bytes, as a lane reads

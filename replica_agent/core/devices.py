@@ -1,7 +1,9 @@
-"""Which model of a pipeline goes to which device. Pure: knows words, not devices.
+"""Which model of a pipeline, or which rank of an engine, goes to which device. Pure: words only.
 
 "cuda:0"                                   every model
 {"llm": "cuda:0", "tts": "cuda:1"}         by name; those that are not named: the CPU
+"cuda:0,2"                                 rank 0 to device 0, rank 1 to device 2
+"cuda", "auto"                             rank n to device n
 """
 
 import re
@@ -12,6 +14,22 @@ from cache_protocol.names import shown
 
 CPU = "cpu"
 _CUDA = re.compile(r"cuda(?::(0|[1-9][0-9]{0,3}))?")
+_LIST = re.compile(r"cuda:([0-9]{1,4}(?:,[0-9]{1,4})*)")
+
+
+def rank_device(word: str, rank: int) -> int:
+    """Return the index of the device that ``word`` gives to ``rank``.
+
+    Raises:
+        MalformedError: it names devices, and none for that rank.
+    """
+    named = _LIST.fullmatch(word)
+    if named is None:
+        return rank
+    indices = [int(index) for index in named[1].split(",")]
+    if rank >= len(indices):
+        raise MalformedError(f"{word} names no device for rank {rank}, only for {len(indices)}")
+    return indices[rank]
 
 
 class Placement:

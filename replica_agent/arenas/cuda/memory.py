@@ -11,28 +11,17 @@ is a mistake of the caller, and an error.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from cache_protocol.errors import MalformedError
 from cache_protocol.manifest import Manifest, Model
-from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.arena import CudaArena
 from replica_agent.arenas.cuda.bindings import load_driver
+from replica_agent.arenas.cuda.devices import SLOTS, Devices, Steps, check_room
 from replica_agent.arenas.cuda.driver import Device, Driver, DriverError
 from replica_agent.arenas.cuda.ring import Ring
 from replica_agent.arenas.host import HostMemory, place_files
 from replica_agent.core.devices import Placement
-from replica_agent.ports import HELD, Arena
-
-SLOTS = HELD + 1  # per lane: those that wait for their digests, and one on its way
-
-
-@dataclass(slots=True)
-class Steps:
-    """Seconds that it took to have memory ready on devices."""
-
-    driver: float = 0.0  # it starts, and devices are opened
-    memory: float = 0.0  # on devices, and pinned
+from replica_agent.ports import Arena
 
 
 class DeviceMemory:
@@ -53,15 +42,17 @@ class DeviceMemory:
             lanes: threads that write at once; a ring has SLOTS for each.
             load: starts the driver; called when the first device is opened.
         """
-        self.steps = Steps()
         self._placement = placement
         self._host = host
         self._slots = SLOTS * lanes
-        self._load = load
-        self._driver: Driver | None = None
-        self._devices: dict[int, Device] = {}
+        self._devices = Devices(load)
         self._failed: dict[int, str] = {}
         self._lock = threading.Lock()  # of the two above
+
+    @property
+    def steps(self) -> Steps:
+        """Where the time went."""
+        return self._devices.steps
 
     @property
     def notes(self) -> list[str]:
@@ -98,7 +89,7 @@ class DeviceMemory:
             return {}
         models = {n: m for n, m in manifest.models.items() if self._placement.index(n) == index}
         try:
-            device = self._device(index)
+            (device,) = self._devices.open(index)
             began = time.monotonic()
             arenas = self._take(index, device, models)
             self.steps.memory += time.monotonic() - began
@@ -107,24 +98,11 @@ class DeviceMemory:
             return {}
         return arenas
 
-    def _device(self, index: int) -> Device:
-        if index in self._devices:
-            return self._devices[index]
-        began = time.monotonic()
-        self._driver = self._driver or self._load()
-        count = self._driver.count()
-        if count == 0:
-            raise DriverError("this host has no device, or shows none to this process")
-        if index >= count:
-            raise MalformedError(f"there is no cuda:{index}: the devices here are 0 to {count - 1}")
-        device = self._devices[index] = self._driver.open(index)
-        self.steps.driver += time.monotonic() - began
-        return device
-
     def _take(
         self, index: int, device: Device, models: Mapping[str, Model]
     ) -> dict[str, CudaArena]:
-        _check_room(device, models)
+        need = sum(place_files([f.size for f in model.files])[-1] for model in models.values())
+        check_room(device, need, ", ".join(models))
         ring = Ring((device,), self._slots)
         ring.hold()  # until all arenas do
         arenas: dict[str, CudaArena] = {}
@@ -142,15 +120,4 @@ class DeviceMemory:
     def _lose(self, index: int, error: DriverError) -> None:
         with self._lock:
             self._failed.setdefault(index, str(error))
-            self._devices.pop(index, None)  # let go of, once nobody uses its memory any more
-
-
-def _check_room(device: Device, models: Mapping[str, Model]) -> None:
-    """Raise DriverError with the numbers, before memory is taken bit by bit and runs out."""
-    need = sum(place_files([f.size for f in model.files])[-1] for model in models.values())
-    free, total = device.room()
-    if need > free:
-        raise DriverError(
-            f"{', '.join(models)} need {need} bytes ({show_size(need)}) on {device.info}, "
-            f"{free} ({show_size(free)}) of {total} are free"
-        )
+            self._devices.drop(index)

@@ -157,6 +157,6 @@ def test_an_error_of_one_of_several_devices_says_which():
     made.hold()
     made.slot((0, 0, 0), begins=True)
     driver.fail("open_stream")
-    with pytest.raises(DriverError, match="cuda:1 .*CUDA_ERROR_UNKNOWN"):
+    with pytest.raises(DriverError, match=r"cuda:1 .*CUDA_ERROR_UNKNOWN"):
         made.send((0, 0, 0), {1: lambda slot, stream: None})
     made.leave()
