@@ -18,7 +18,7 @@ from botocore.awsrequest import (
 )
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError, IncompleteRead, NewConnectionError
 
 from cache_protocol.errors import CacheError, MalformedError, OriginUnavailableError
 from cache_protocol.names import shown
@@ -91,7 +91,7 @@ class JudgedSession:
 def _read(raw: "BaseHTTPResponse", what: str) -> bytes:
     try:
         check_encoding(raw.headers, what)
-        body = whole(iter(lambda: raw.read1(_PIECE), b""), what)
+        body = whole(_pieces(raw), what)
     except HTTPError as error:
         raw.close()
         raise OriginUnavailableError(f"{what} broke off its answer: {shown(str(error))}") from error
@@ -101,6 +101,15 @@ def _read(raw: "BaseHTTPResponse", what: str) -> bytes:
     raw.release_conn()
     _check_tags(body, what)
     return body
+
+
+def _pieces(raw: "BaseHTTPResponse") -> Iterator[bytes]:
+    read = 0
+    while piece := raw.read1(_PIECE):
+        read += len(piece)
+        yield piece
+    if raw.length_remaining:  # botocore has urllib3 take that for the end
+        raise IncompleteRead(read, raw.length_remaining)
 
 
 def _check_tags(document: bytes, what: str) -> None:

@@ -66,10 +66,13 @@ def hang_up(sock: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("status", ["200 OK", "503 Slow Down"])
+@pytest.mark.parametrize("begin", [b"", b"<ListBucketResult>"])
 @pytest.mark.parametrize("end", [stall, hang_up])
-def test_a_listing_or_a_refusal_that_breaks_off_is_no_bug_and_may_be_tried_again(status, end):
+def test_a_listing_or_a_refusal_that_breaks_off_is_no_bug_and_may_be_tried_again(
+    status, begin, end
+):
     def listing(_head, sock):
-        sock.sendall(reply(status=status, Content_Length=1000) + b"<ListBucketResult>")
+        sock.sendall(reply(status=status, Content_Length=1000) + begin)
         end(sock)
 
     with (
