@@ -7,9 +7,17 @@ else have the hub limit the node, and with it the fills of everybody.
 from collections import OrderedDict
 from typing import NamedTuple
 
-from cache_protocol.errors import BusyError, OriginDeniedError, OriginError, OriginNotFoundError
+from cache_protocol.errors import (
+    BusyError,
+    CacheError,
+    MalformedError,
+    OriginDeniedError,
+    OriginNotFoundError,
+    UnsafeContentError,
+)
 
-FINAL = (OriginNotFoundError, OriginDeniedError)  # answers that are not another one in a second
+# Answers that are not another one in a second: of the hub, and of ours to what it has.
+FINAL = (OriginNotFoundError, OriginDeniedError, UnsafeContentError, MalformedError)
 WINDOW = 60.0  # seconds that an answer counts; as what is withheld, it is asked for again then
 MOST = 60  # answers of one tenant that count
 
@@ -17,7 +25,7 @@ MOST = 60  # answers of one tenant that count
 class _No(NamedTuple):
     at: float  # seconds
     tenant: str
-    kind: type[OriginError]
+    kind: type[CacheError]
     words: str
 
 
@@ -27,7 +35,7 @@ class VainQuestions:
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, ...], _No] = OrderedDict()  # the oldest first
 
-    def note(self, question: tuple[str, ...], error: OriginError, now: float) -> None:
+    def note(self, question: tuple[str, ...], error: CacheError, now: float) -> None:
         """Remember that ``question``, whose first word is a tenant, was answered by ``error``."""
         self._answers[question] = _No(now, question[0], type(error), str(error))
         self._answers.move_to_end(question)
@@ -36,7 +44,7 @@ class VainQuestions:
         """Return if ``question`` may be asked at ``now``.
 
         Raises:
-            OriginError: the answer that it has got lately.
+            CacheError: the answer that it has got lately.
             BusyError: its tenant has asked in vain too often.
         """
         self._forget(now)
@@ -46,7 +54,7 @@ class VainQuestions:
         if vain >= MOST:
             raise BusyError(
                 f"tenant {question[0]} has asked for {vain} repositories within a minute that are "
-                "not there or not for this node; come back"
+                "not there, not for this node or nothing that it serves; come back"
             )
 
     def _forget(self, now: float) -> None:

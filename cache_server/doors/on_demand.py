@@ -116,7 +116,8 @@ class OnDemand:
         Raises:
             ForbiddenError: it is not for the tenant.
             MalformedError: the repository or the revision has no name that could be one.
-            OriginError: the hub has said no within the last minute.
+            OriginError: the hub has said no within the last minute, or has nothing that is served;
+                MalformedError, where what it has is out of bounds.
             BusyError: too many others wait for such an answer, or it said no too often. What hub
                 and catalogue say against it now is raised by the future.
         """
@@ -165,8 +166,6 @@ class OnDemand:
             failure = None
         with self._lock:
             del self._asked[wish]
-            if isinstance(failure, FINAL):
-                self._vain.note(wish, failure, time.monotonic())
         if failure is None:
             asked.set_result(wish.key)
         else:
@@ -178,6 +177,10 @@ class OnDemand:
         origin = self._open_origin(spec, _terms(wish))
         try:
             select(spec, origin.resolve())
+        except FINAL as error:
+            with self._lock:
+                self._vain.note(wish, error, time.monotonic())
+            raise
         finally:
             origin.close()
 

@@ -264,6 +264,26 @@ def test_what_the_hub_has_refused_is_not_asked_again_for_a_minute(bench, origins
     assert len(origins.opened) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("pytorch_model.bin", UnsafeContentError), ("../config.json", MalformedError)],
+)
+def test_nor_is_what_it_has_in_no_form_that_is_served(bench, origins, name, kind):
+    origins.origins["hf://org/a"].files = {name: b"x"}
+    for _ in range(3):
+        with pytest.raises(kind):
+            ask(bench, WISH._replace(repository="org/a"))
+    assert len(origins.opened) == 1
+
+
+def test_a_taken_id_is_no_answer_of_the_hub(bench, origins):
+    bench.put(ModelSpec("m", "hf://org/a"), key=WISH.key)
+    with pytest.raises(MalformedError, match="is taken"):
+        ask(bench)
+    bench.service.removal.remove(WISH.key, force=False)
+    assert ask(bench) == WISH.key
+
+
 def test_a_reader_who_tries_names_is_told_to_come_back_and_others_are_not(
     bench, origins, monkeypatch
 ):
