@@ -15,9 +15,10 @@ import pytest
 from cache_protocol.digests import CHUNK_SIZE, chunk_count, chunk_span
 from cache_protocol.manifest import File, Lease, Manifest, Model
 from cache_protocol.ranges import Span, cut
-from replica_agent.arenas.by_plan import Choice, LaidOutMemory
+from replica_agent.arenas.by_plan import HOST, Choice, LaidOutMemory
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.memory import DeviceMemory
+from replica_agent.arenas.cuda.ranks import RankDevices
 from replica_agent.arenas.directory import Destination
 from replica_agent.arenas.host import HostMemory
 from replica_agent.arenas.links import LinkedMemory
@@ -71,13 +72,15 @@ def striped(tmp_path):
     memory.forget()
 
 
-def laid_out(tmp_path):
-    choose = lambda manifest: {"llm": Choice(planned.halves(manifest.models["llm"]), "")}  # noqa: E731
+def laid_out(tmp_path, layer=HOST, driver=None):
+    choose = lambda manifest: {"llm": Choice(planned.halves(manifest.models["llm"]), "", layer)}  # noqa: E731
     memory = LaidOutMemory(2**30, lambda _: None, choose)
     adapter = Adapter(memory, None, gives_back=False)
-    adapter.read = lambda arena, file: planned.rejoined(arena, adapter.model, file)
+    adapter.read = lambda arena, file: planned.rejoined(arena, adapter.model, file, driver)
     yield adapter
     memory.forget()
+    adapter.memory = None
+    assert memory.notes in ([], ["llm: "])
 
 
 def disk(tmp_path):
@@ -115,6 +118,17 @@ def device(tmp_path):
     yield Adapter(cuda(load_driver), viewed)
 
 
+def fake_shards(tmp_path):
+    driver = FakeDriver(devices=2)
+    yield from laid_out(tmp_path, RankDevices("cuda:1,0", LANES, lambda: driver).layer, driver)
+    gc.collect()
+    driver.check_clean()
+
+
+def shards(tmp_path):
+    yield from laid_out(tmp_path, RankDevices("cuda:0,0", LANES).layer, load_driver())
+
+
 KINDS = [
     host,
     striped,
@@ -123,7 +137,9 @@ KINDS = [
     directory,
     linked,
     fake,
+    fake_shards,
     pytest.param(device, marks=pytest.mark.gpu),
+    pytest.param(shards, marks=pytest.mark.gpu),
 ]
 
 

@@ -13,6 +13,7 @@ import safetensors.numpy
 from cache_protocol.manifest import File, Model
 from cache_protocol.plans import Kept, Key, Parameter, Piece, Plan, PlannedFile, checkpoint_digest
 from cache_protocol.safetensors_header import PREFIX, header_size, parse_header
+from replica_agent.arenas.cuda.shared import AdoptedMemory
 from replica_agent.handover.shared import LaidOut
 
 PATH = "model.safetensors"
@@ -111,13 +112,13 @@ def _half(files, rank):
     )
 
 
-def rejoined(arena, model, file):
+def rejoined(arena, model, file, driver=None):
     """Return a file of ``model`` out of an arena that follows its ``halves``."""
     content = bytearray(arena.view(file))
     if not isinstance(arena, LaidOut):
         return bytes(content)
     for plan in halves(model):
-        memory = shard_of(arena, plan.key.rank)
+        memory = shard_of(arena, plan.key.rank, driver)
         for piece in plan.pieces:
             if plan.files[piece.file].path == model.files[file].path:
                 for run in range(piece.runs):
@@ -127,10 +128,16 @@ def rejoined(arena, model, file):
     return bytes(content)
 
 
-def shard_of(arena, rank):
-    """Return the bytes of a rank's memory."""
+def shard_of(arena, rank, driver=None):
+    """Return the bytes of a rank's memory, which may be on a device of ``driver``."""
     lent = arena.shard(rank)
     try:
-        return os.pread(lent.fd, lent.words.size, 0)
+        if not lent.words.device:
+            return os.pread(lent.fd, lent.words.size, 0)
+        device = driver.open(driver.find(lent.words.device))
+        memory = AdoptedMemory(device, lent.fd, lent.words.size)
+        content = bytearray(lent.words.size)
+        device.copy_out(memoryview(content), memory.address)
+        return bytes(content)
     finally:
         os.close(lent.fd)

@@ -1,0 +1,167 @@
+"""One model on the GPUs of an engine's ranks, laid out as their parameters: each byte once.
+
+    socket ──> slot of the ring ──digest──> accept ──┬──> rank 0's memory, on its device
+               (read by every device)                ├──> rank 1's, on its own, or on the same
+                                                     └──> files on the host: what plans keep
+
+Runs that lie apart go by 2-D copies, on the lane's stream of each device that wants some of the
+chunk. The devices copy side by side, and a slot is free when the slowest has read it. Nobody can
+ask the arena for its bytes back.
+"""
+
+import errno
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from cache_protocol.errors import GenerationGoneError
+from cache_protocol.manifest import Model
+from cache_protocol.plans import Plan
+from cache_protocol.ranges import Span
+from replica_agent.arenas.cuda.driver import Device
+from replica_agent.arenas.cuda.passage import Lost, Passage
+from replica_agent.arenas.cuda.ring import Queue, Ring
+from replica_agent.arenas.cuda.shared import SharedMemory
+from replica_agent.arenas.host import HostArena
+from replica_agent.handover.messages import ShardWords
+from replica_agent.handover.shared import Lent
+from replica_agent.plans.scatter import Scatter, Write
+
+
+class DeviceShards(HostArena):
+    """The files of one model, for ranks with plans. Safe for threads: each byte has one writer."""
+
+    in_place = False
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
+        self,
+        name: str,
+        model: Model,
+        plans: Sequence[Plan],
+        devices: Sequence[Device],
+        slots: int,
+        lost: Lost,
+    ) -> None:
+        """Take the ranks' memory, and a ring of ``slots`` that all of their devices read.
+
+        Args:
+            name: of the memory on the host, for people who look at /proc.
+            model: what comes.
+            plans: of ranks, each of another one. They name no file that ``model`` lacks.
+            devices: for each plan the one that it is on.
+            slots: of the ring.
+            lost: called with the error that ends the arena, maybe more than once.
+
+        Raises:
+            DriverError: a device has no room, or fails.
+            OSError: the kernel refuses memory on the host.
+        """
+        super().__init__(name, model)
+        self._scatter = Scatter(plans, [file.path for file in model.files])
+        self._ranks = {plan.key.rank: number for number, plan in enumerate(plans)}
+        self._words = [
+            ShardWords(p.fingerprint, max(p.size, 1), d.info.uuid)
+            for p, d in zip(plans, devices, strict=True)
+        ]
+        distinct = list(dict.fromkeys(devices))
+        self._device = [distinct.index(device) for device in devices]  # of each shard
+        self._lending = threading.Lock()
+        self._shards: list[SharedMemory] = []
+        try:
+            self._shards = _shared(devices, [plan.size for plan in plans])
+            self._passage = Passage(Ring(distinct, slots), self._sizes, lost)
+        except BaseException:
+            self._give_up()
+            super().close()
+            raise
+
+    def room(self, file: int, span: Span) -> memoryview:
+        """Return a part of the slot in which the calling thread has the chunk; may wait for one."""
+        return self._passage.room(file, span)
+
+    def store(self, file: int, span: Span, data: memoryview) -> None:
+        """Nothing is left to do: the chunk waits in its slot for its digest."""
+
+    def accept(self, file: int, span: Span) -> None:
+        """Keep what is kept of the chunk that the calling thread holds, and queue the copies."""
+        data = self._passage.chunk(file, span)
+        for part in self._scatter.kept(file, span):
+            super().store(file, part, data[part.begin - span.begin : part.end - span.begin])
+        self._passage.send(file, span, self._queues(file, span))
+
+    def read(self, file: int, span: Span) -> memoryview:
+        """Raise OSError: see above."""
+        raise OSError(errno.EOPNOTSUPP, f"the bytes {span} of file {file} went to ranks")
+
+    def confirm(self, file: int) -> None:
+        """Wait for the file's copies; with the last file the ring is of no more use."""
+        self._passage.confirm(file)
+
+    def shard(self, rank: int) -> Lent | None:
+        """Return the memory of ``rank``, and a descriptor of it that is the caller's.
+
+        Raises:
+            GenerationGoneError: the arena was closed.
+            OSError: this process has no descriptor left.
+        """
+        number = self._ranks.get(rank)
+        if number is None:
+            return None
+        with self._lending:
+            if not self._shards:
+                raise GenerationGoneError("the memory was given up; nothing is left to load")
+            return Lent(self._words[number], os.dup(self._shards[number].descriptor))
+
+    def close(self) -> None:
+        """Give up the ring and the devices' memory; an engine that took some keeps it."""
+        self._passage.close()
+        self._give_up()
+        super().close()
+
+    def _queues(self, file: int, span: Span) -> dict[int, Queue]:
+        """Return what queues the copies of a chunk, by device."""
+        writes: dict[int, list[Write]] = defaultdict(list)
+        for write in self._scatter.writes(file, span):
+            writes[self._device[write.shard]].append(write)
+        return {number: self._queue(parts) for number, parts in writes.items()}
+
+    def _queue(self, writes: Sequence[Write]) -> Queue:
+        memories = self._shards
+
+        def queue(slot: memoryview, stream: int) -> None:
+            for write in writes:
+                _copy(memories[write.shard], write, slot, stream)
+
+        return queue
+
+    def _give_up(self) -> None:
+        with self._lending:
+            shards, self._shards = self._shards, []
+        for shard in shards:
+            shard.close()
+
+
+def _copy(memory: SharedMemory, write: Write, slot: memoryview, stream: int) -> None:
+    """Queue one write out of a chunk: runs that join at both ends are one."""
+    _, begin, place, run, runs, pitch, stride = write
+    device, address = memory.device, memory.address + place
+    if runs == 1 or pitch == run == stride:
+        device.copy_in(address, slot[begin : begin + run * runs], stream)
+    else:
+        end = begin + (runs - 1) * pitch + run
+        device.copy_in_2d(address, stride, slot[begin:end], pitch, run, runs, stream)
+
+
+def _shared(devices: Sequence[Device], sizes: Sequence[int]) -> list[SharedMemory]:
+    """Return memory on each device; they make and clear it side by side."""
+    with ThreadPoolExecutor(len(devices)) as pool:
+        made = [pool.submit(SharedMemory, *each) for each in zip(devices, sizes, strict=True)]
+    failed = next((error for each in made if (error := each.exception()) is not None), None)
+    memories = [each.result() for each in made if each.exception() is None]
+    if failed is None:
+        return memories
+    for memory in memories:
+        memory.close()
+    raise failed
