@@ -94,7 +94,7 @@ class Door:
     async def _let_in(self, request: Request, receive: Receive, send: Send) -> None:
         if self._opens(request.scope["path"]):
             await self._answer(request, receive, send, STRANGERS_BODY)
-        elif (large := large_body(request, usual=MAX_BODY)) is None:
+        elif (large := large_body(request)) is None:
             await self._answer(request, receive, send, MAX_BODY)
         else:
             try:

@@ -16,13 +16,14 @@ from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
 
 AT_ONCE = 4  # 128 MiB of bodies
-PATIENCE = 10.0  # seconds that one waits for its turn
-PACE = 4 * 2**20  # bytes per second of one tenant; to parse 4 MiB takes a quarter of a second
+USUAL = 2**16  # bytes; a plan of a dense model has fewer, and takes 10 ms
+PATIENCE = 15.0  # seconds that one waits for its turn
+PACE = 2 * 2**20  # bytes per second of one tenant; to parse so many takes a fifth of a second
 _PLAN = re.compile(r"/v1/pipelines/[^/]+/plans/[^/]+/[^/]+")
 
 
-def large_body(request: Request, usual: int) -> int | None:
-    """Return how many bytes come with ``request``, where they may be above ``usual`` and are.
+def large_body(request: Request) -> int | None:
+    """Return how many bytes come with ``request``, where that is a plan above USUAL; else None.
 
     Of a body that does not say so MAX_PLAN, which is the bound of all.
     """
@@ -30,7 +31,7 @@ def large_body(request: Request, usual: int) -> int | None:
         return None
     announced = request.headers.get("content-length", "")
     size = min(int(announced), MAX_PLAN) if announced.isdecimal() else MAX_PLAN
-    return size if size > usual else None
+    return size if size > USUAL else None
 
 
 class LargeBodies:

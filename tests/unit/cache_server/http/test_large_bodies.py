@@ -8,8 +8,7 @@ from fastapi import Request
 
 from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
-from cache_server.http.door import MAX_BODY
-from cache_server.http.large_bodies import AT_ONCE, PACE, LargeBodies, large_body
+from cache_server.http.large_bodies import AT_ONCE, PACE, USUAL, LargeBodies, large_body
 
 PATH = "/v1/pipelines/voice/plans/m/" + "0" * 32
 LONG = 30.0  # seconds; nothing here takes them
@@ -24,19 +23,19 @@ def request(size: int | None, method: str = "PUT", path: str = PATH) -> Request:
 @pytest.mark.parametrize(
     ("sent", "size"),
     [
-        (request(MAX_BODY), None),
-        (request(MAX_BODY + 1), MAX_BODY + 1),
+        (request(USUAL), None),
+        (request(USUAL + 1), USUAL + 1),
         (request(10 * MAX_PLAN), MAX_PLAN),
         (request(None), MAX_PLAN),
-        (request(2 * MAX_BODY, "POST"), None),
-        (request(2 * MAX_BODY, path="/v1/pipelines/voice"), None),
-        (request(2 * MAX_BODY, path="/v1/pipelines/voice/plans/m"), None),
-        (request(2 * MAX_BODY, path=f"{PATH}/more"), None),
+        (request(2 * USUAL, "POST"), None),
+        (request(2 * USUAL, path="/v1/pipelines/voice"), None),
+        (request(2 * USUAL, path="/v1/pipelines/voice/plans/m"), None),
+        (request(2 * USUAL, path=f"{PATH}/more"), None),
     ],
     ids=["usual", "larger", "too large", "unknown", "other method", "other", "list", "below"],
 )
 def test_plans_alone_may_be_large(sent, size):
-    assert large_body(sent, MAX_BODY) == size
+    assert large_body(sent) == size
 
 
 def test_one_of_a_tenant_has_its_turn_at_a_time():
