@@ -1,16 +1,21 @@
 """One load of one model out of the agent's memory, for an engine that can feed its model.
 
+    plain       tensors are fed as they become whole, and what they were is sent as a plan
+    laid out    parameters become views of the rank's memory; what the plan keeps is fed
+
 Knows no engine. The engine gives a ``feed``, which takes ``(name, tensor)`` pairs and may be
-called again: what was fed is void until every file is confirmed.
+called again: what was fed is void until every file is confirmed. So is what was adopted; and
+whatever speaks against it ends in a plain load.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Self
 
-from cache_protocol.errors import GenerationGoneError
+from cache_protocol.errors import CacheError, GenerationGoneError
 from replica_agent.engines.checkpoint import INDEX, weight_files
-from replica_agent.handover.client import Attached, connect
+from replica_agent.engines.planned import Planning, RefusedError, memory_of
+from replica_agent.handover.client import Attached, Shard, connect
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Place
 
@@ -18,27 +23,40 @@ if TYPE_CHECKING:
     import torch
 
     Weights = Iterator[tuple[str, torch.Tensor]]
+    # What is fed, and the parameters that have their content already.
+    Feed = Callable[[Weights, Collection[str]], object]
 
 ATTEMPTS = 3  # to load a model whose content moves at the node meanwhile
+# Seconds in which an agent that has all headers says so, many times over. One that has not is
+# not waited for: a load that overlaps the pull is worth more than a plan.
+PATIENCE = 0.5
+_FAILURES = (CacheError, OSError)
 
 
 class Load:
     """One load. Close it, or leave its ``with`` block: then nothing of it stays."""
 
-    def __init__(
-        self, place: Place, *, rank: int, peers: int, patterns: Collection[str] | None = None
-    ) -> None:
+    def __init__(self, place: Place, *, rank: int, peers: int, adopts: bool = False) -> None:
         """Load what ``place`` names, in one of ``peers`` processes of this host.
 
-        ``patterns`` is what the model's code wants instead of the usual weight files.
+        Args:
+            place: where the agent is.
+            rank: of this process among all of the engine.
+            peers: processes of this host that load the model.
+            adopts: whether the model can look at memory that the agent laid out for the rank.
         """
         self._place = place
         self._rank = rank
         self._peers = peers
-        self._patterns = patterns
+        self._adopts = adopts
+        self.patterns: Collection[str] | None = None  # what the model wants for weight files
         self.outcome = Outcome.LOADED  # unless the engine went another way
         self.reason: str | None = None  # why it did
+        self.adopted = 0  # bytes of parameters that are the agent's memory
+        self.refused: str | None = None  # why memory that was laid out is not used
         self._attached: Attached | None = None
+        self._failure: Exception | None = None  # of an attempt to attach
+        self._flat: torch.Tensor | None = None  # that was declared
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -48,34 +66,63 @@ class Load:
         self.close()
 
     def attach(self) -> Attached:
-        """Attach, or go on with the memory that a load before this one left.
+        """Attach, or go on with what was attached before, or with what prevented it.
 
         Raises:
             CacheError: the agent is not there, or refuses. It is told how this ends even so.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._attached is None:
-            place = self._place
-            # Kept before it is mapped: an agent that refuses still wants to know how it ends.
-            self._attached = connect(place.socket, place.model, rank=self._rank, peers=self._peers)
-            self._attached.map()
+            try:
+                self._attach()
+            except _FAILURES as error:
+                self._failure = error
+                raise
+        assert self._attached is not None  # noqa: S101 - or it had been raised
         return self._attached
 
-    def run(self, feed: "Callable[[Weights], object]", *, once: bool = False) -> None:
-        """Feed the model until what it was fed is confirmed.
+    @property
+    def laid_out(self) -> bool:
+        """Whether the agent has this rank's parameters in memory of their own. Raises as attach."""
+        return self.attach().shard is not None
+
+    def declare(self) -> int:
+        """Take what the agent has laid out on a device; return its bytes, 0 for none.
+
+        From then on it is taken from the engine's budget, so that the model is put there in any
+        case, whether it is what the model reads or not. Raises as ``attach``.
+        """
+        shard = self.attach().shard
+        if shard is None or not shard.device:
+            return 0
+        try:
+            self._flat = memory_of(shard)
+        except RefusedError as error:
+            self._refuse(error)
+            self.attach()  # answers when that memory was given up
+            return 0
+        return self._flat.numel()
+
+    def run(self, feed: "Feed", *, once: bool = False, planning: Planning | None = None) -> None:
+        """Load the model until what it was given is confirmed.
 
         With ``once`` it is fed only after the confirmation, for a model that cannot take its
-        weights a second time.
+        weights a second time. Without ``planning`` nothing is adopted, and no plan is made.
 
         Raises:
             CacheError: it cannot be confirmed. What was fed is void.
         """
+        if planning is not None and self._flat is not None:
+            planning.hold(self._flat)
+            self._flat = None
         for left in reversed(range(ATTEMPTS)):
             try:
-                self._run(self.attach(), feed, once=once)
+                self._attempt(feed, once=once, planning=planning)
             except GenerationGoneError:
                 if not left:
                     raise
-                self.close()
+                self._let_go()
             else:
                 return
 
@@ -85,32 +132,110 @@ class Load:
         Raises:
             CacheError: it does not come. No tensor has been given yet.
         """
-        attached = self.attach()
-        attached.wait_confirmed()
-        return self._weights(attached)
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._confirmed()
+            except GenerationGoneError:
+                self._let_go()
+        return self._confirmed()
 
     def tell(self) -> None:
         """Tell the agent, if it is there, how the load ended; it may give its memory up then."""
         if self._attached is not None:
             seconds = time.monotonic() - self._began
-            self._attached.done(self.outcome, seconds, self.reason)
+            self._attached.done(self.outcome, seconds, self.reason, self.adopted)
 
     def close(self) -> None:
         """Hang up, and give up the memory that no tensor looks at."""
+        self._failure = self._flat = None
         if self._attached is not None:
             self._attached.close()
             self._attached = None
 
-    def _run(self, attached: Attached, feed: "Callable[[Weights], object]", *, once: bool) -> None:
+    def _attach(self) -> None:
+        socket, model = self._place.socket, self._place.model
+        # Kept before it is mapped: an agent that refuses still wants to know how it ends.
+        self._attached = connect(
+            socket, model, rank=self._rank, peers=self._peers, adopts=self._adopts
+        )
+        self._attached.map()
+
+    def _attempt(self, feed: "Feed", *, once: bool, planning: Planning | None) -> None:
+        attached = self.attach()
+        if attached.shard is not None:
+            try:
+                self._adopt(attached, attached.shard, feed, planning)
+            except RefusedError as error:
+                self._refuse(error)
+            else:
+                return
+        self._feed(self.attach(), feed, once=once, planning=planning)
+
+    def _adopt(
+        self, attached: Attached, shard: Shard, feed: "Feed", planning: Planning | None
+    ) -> None:
+        """Have the model look at ``shard``, and feed it the rest."""
+        if planning is None:
+            raise RefusedError("this load takes no memory that is laid out")
+        wanted = self._weight_files(attached)
+        names = planning.adopt(attached, shard, wanted)
+        early = not attached.confirmed
+
+        def feed_rest() -> None:
+            try:
+                feed(attached.tensors(wanted, names), planning.adopted)
+            except _FAILURES:
+                raise
+            except Exception as error:
+                raise RefusedError(f"the model does not take the rest alone: {error}") from error
+
+        feed_rest()
+        attached.wait_confirmed()
+        if early and attached.rewritten:
+            feed_rest()
+        planning.check()
+        self.adopted = planning.size
+
+    def _feed(
+        self, attached: Attached, feed: "Feed", *, once: bool, planning: Planning | None
+    ) -> None:
+        """Feed the model everything, and make a plan of how it takes it if there is time."""
+        wanted = self._weight_files(attached)
+        if planning is not None:
+            planning.settle()
+            headed = attached.headers_within(PATIENCE, wanted)
+            if headed is not None:
+                planning.trace(attached, headed)
         if once:
             attached.wait_confirmed()
         early = not attached.confirmed
-        feed(self._weights(attached))
+        feed(attached.tensors(wanted), ())
         attached.wait_confirmed()
         if early and attached.rewritten:
-            feed(self._weights(attached))
+            feed(attached.tensors(wanted), ())
+        document = None if planning is None else planning.document
+        if document is not None:
+            attached.send_plan(document)
 
-    def _weights(self, attached: Attached) -> "Weights":
+    def _refuse(self, error: RefusedError) -> None:
+        """Tell the agent that it has to bring plain files."""
+        self.refused = str(error)
+        self.attach().refuse(self.refused)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hang up, to attach again: to plain files, since what was laid out is void."""
+        flat = self._flat  # declared, whatever happens
+        self.close()
+        self._flat, self._adopts = flat, False
+
+    def _confirmed(self) -> "Weights":
+        attached = self.attach()
+        attached.wait_confirmed()
+        return attached.tensors(self._weight_files(attached))
+
+    def _weight_files(self, attached: Attached) -> Callable[[str], bool]:
+        """Return what tells a file that is loaded by its path."""
         paths = [file.path for file in attached.files]
         index = attached.read(INDEX) if INDEX in paths else None
-        return attached.tensors(weight_files(paths, index, self._patterns).__contains__)
+        return weight_files(paths, index, self.patterns).__contains__

@@ -1,17 +1,21 @@
 """The loader that vLLM uses for ``--load-format warmline``, from 0.10 to 0.33.
 
-    load_weights      feed the model as tensors become whole, wait until every file is
-                      confirmed; otherwise load from the origin, or fail
+    get_external_weight_memory   attach to the agent; say what it holds of us on the device
+    load_model        as vLLM does, without memory for parameters that the agent has laid out
+    load_weights      have the model look at those, or feed it as tensors become whole; wait until
+                      every file is confirmed; otherwise load from the origin, or fail
     get_all_weights   the same weights once more, for a reload in place
     download_model    nothing: the agent does that, and began before vLLM was imported
 
 The agent is found by the model's path, or by ``--model-loader-extra-config '{"socket": …,
 "model": …}'``. A model at another path, a drafter say, is none of ours and is loaded as usual.
-Nothing of ours stays in the process after a load, unless a drafter of the same checkpoint
-follows: that one is served from the mapping that is there.
+Nothing of ours stays in the process after a load but memory that parameters look at, unless a
+drafter of the same checkpoint follows: that one is served from the mapping that is there.
 """
 
 import dataclasses
+from collections.abc import Collection
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +26,14 @@ from vllm.model_executor.model_loader.base_loader import BaseModelLoader
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 
 from cache_protocol.errors import CacheError, MalformedError
+from cache_protocol.plans import Key
+from cache_protocol.units import show_size
+from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.detour import fetch
 from replica_agent.engines.load import Load
+from replica_agent.engines.planned import Planning, Subject
+from replica_agent.engines.vllm_adoption import adopting_device, why_not_planned
+from replica_agent.engines.vllm_plan import plan_key
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Place, read_place
 
@@ -40,7 +50,8 @@ _EXTRA = {"socket", "model"}
 _REBUILT = ("torchao", "bitsandbytes")
 _FAILURES = (CacheError, OSError)  # of ours; what the model itself raises is not caught
 
-# By socket and model: what a load leaves open for the drafter that follows it.
+# By socket and model: what was begun before the model was made, and what a load leaves open for
+# the drafter that follows it. vLLM makes a loader for each step.
 _kept: dict[tuple[Path, str], Load] = {}
 
 
@@ -57,9 +68,41 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
                 "extra config, and nothing else"
             )
         self._extra: dict[str, str] = extra
+        self._vllm_config: Any = None  # of the model that is being made
+        self._deferred: Deferred | None = None
 
     def download_model(self, model_config: Any) -> None:  # noqa: ANN401
         """Do nothing: what an engine needs first is on disk, and the rest comes into memory."""
+
+    def get_external_weight_memory(self, vllm_config: Any) -> int:  # noqa: ANN401
+        """Return how many bytes of the device the agent holds for us; it takes them from budgets.
+
+        Since vLLM 0.32, before the model is made. A failure shows when the model is loaded.
+        """
+        with suppress(*_FAILURES):
+            load = self._begin(vllm_config, vllm_config.model_config)
+            return 0 if load is None else load.declare()
+        return 0
+
+    def load_model(
+        self,
+        vllm_config: Any,  # noqa: ANN401
+        model_config: Any,  # noqa: ANN401
+        *args: Any,  # noqa: ANN401
+        **more: Any,  # noqa: ANN401
+    ) -> "nn.Module":
+        """Make the model and load it; it has memory of its own only for what is not adopted."""
+        self._vllm_config = vllm_config
+        try:
+            self._deferred = self._defer(vllm_config, model_config)
+            with self._deferred or nullcontext():
+                made: nn.Module = super().load_model(vllm_config, model_config, *args, **more)
+        except BaseException as error:
+            self._give_up(model_config, error)
+            raise
+        finally:
+            self._vllm_config = self._deferred = None
+        return made
 
     def load_weights(self, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
         """Load ``model``; return once what it was fed is confirmed.
@@ -72,12 +115,12 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             self._default().load_weights(model, model_config)
             return
         key = (place.socket, place.model)
-        load = _kept.pop(key, None) or _new_load(place, model)
+        load = _kept.pop(key, None) or _new_load(place)
+        load.patterns = getattr(model, "allow_patterns_overrides", None)
         try:
             self._load(load, place, model, model_config)
         except BaseException as error:
-            load.outcome, load.reason = Outcome.FAILED, str(error) or repr(error)
-            _end(load)
+            _fail(load, error)
             raise
         if load.outcome is Outcome.LOADED and _drafter_follows(model_config):
             _kept[key] = load
@@ -98,7 +141,8 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         if place is None:
             yield from self._default().get_all_weights(model_config, model)
             return
-        with _new_load(place, model) as load:
+        with _new_load(place) as load:
+            load.patterns = getattr(model, "allow_patterns_overrides", None)
             try:
                 weights = load.confirmed()
             except _FAILURES as error:
@@ -107,17 +151,69 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             yield from weights
             load.tell()
 
+    def _begin(self, vllm_config: Any, model_config: Any) -> Load | None:  # noqa: ANN401
+        """Return the load of a model that is not made yet; None for one that is none of ours."""
+        place = self._place(model_config)
+        if place is None:
+            return None
+        key = (place.socket, place.model)
+        if key not in _kept:
+            adopts = adopting_device(vllm_config, model_config) is not None
+            _kept[key] = _new_load(place, adopts=adopts)
+        return _kept[key]
+
+    def _defer(self, vllm_config: Any, model_config: Any) -> Deferred | None:  # noqa: ANN401
+        """Return what makes a model without memory, where the agent has it laid out."""
+        device = adopting_device(vllm_config, model_config)
+        if device is None:
+            return None
+        with suppress(*_FAILURES):  # it shows when the model is loaded
+            load = self._begin(vllm_config, model_config)
+            if load is not None and load.laid_out:
+                return Deferred(device)
+        return None
+
+    def _give_up(self, model_config: Any, error: BaseException) -> None:  # noqa: ANN401
+        """Tell the agent of a model that could not be made."""
+        with suppress(*_FAILURES):
+            place = self._place(model_config)
+            load = _kept.pop((place.socket, place.model), None) if place else None
+            if load is not None:
+                _fail(load, error)
+
     def _load(self, load: Load, place: Place, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
         """Load from the agent, else from the origin."""
+        planning = self._planning(model, model_config)
         try:
             load.attach()  # before anything else: the agent wants to know how it ends
             _check_plain(model, model_config)
             load.run(
-                lambda weights: _feed(model, model_config, weights), once=not _takes_two(model)
+                lambda weights, there: _feed(model, model_config, weights, there),
+                once=not _takes_two(model),
+                planning=planning,
             )
         except _FAILURES as error:
+            if planning is not None:
+                planning.settle()
             _go_around(load, place, model_config, error)
             self._default().load_weights(model, model_config)
+        else:
+            _tell_of(load, planning)
+
+    def _planning(self, model: "nn.Module", model_config: Any) -> Planning | None:  # noqa: ANN401
+        """Return the plans of this load; None where there cannot be any."""
+        config = self._vllm_config
+        if config is None or not _takes_two(model):
+            return None
+        reason = why_not_planned(config, model_config)
+        if reason is not None:
+            _log.info("the reads of %s are not planned: %s", model_config.model, reason)
+            return None
+
+        def key(checkpoint: str) -> Key:
+            return plan_key(checkpoint, model_config, config, _rank())
+
+        return Planning(Subject(model, key, model.load_weights), self._deferred)  # type: ignore[arg-type]
 
     def _default(self) -> Any:  # noqa: ANN401
         """Return the loader that vLLM would have used."""
@@ -148,23 +244,39 @@ def _go_around(load: Load, place: Place, model_config: Any, error: Exception) ->
     load.outcome, load.reason = Outcome.ORIGIN, str(error) or repr(error)
 
 
+def _fail(load: Load, error: BaseException) -> None:
+    load.outcome, load.reason = Outcome.FAILED, str(error) or repr(error)
+    _end(load)
+
+
 def _end(load: Load) -> None:
     load.tell()
     load.close()
 
 
-def _new_load(place: Place, model: "nn.Module") -> Load:
+def _new_load(place: Place, *, adopts: bool = False) -> Load:
     rank, peers = _ranks()
-    patterns = getattr(model, "allow_patterns_overrides", None)
-    return Load(place, rank=rank, peers=peers, patterns=patterns)
+    return Load(place, rank=rank, peers=peers, adopts=adopts)
+
+
+def _tell_of(load: Load, planning: Planning | None) -> None:
+    """Say in the log which way a load took."""
+    if load.refused is not None:
+        _log.warning("memory that the agent laid out is not used: %s", load.refused)
+    if load.adopted and planning is not None:
+        names, size = len(planning.adopted), show_size(load.adopted)
+        _log.info("%d parameters look at the agent's memory, %s without a copy", names, size)
+    elif planning is not None and planning.reason is not None:
+        _log.info("there is no plan for the next replica: %s", planning.reason)
 
 
 def _feed(
     model: "nn.Module",
     model_config: Any,  # noqa: ANN401
     weights: "Iterator[tuple[str, torch.Tensor]]",
+    there: Collection[str],
 ) -> None:
-    """Feed ``model``; ValueError when the checkpoint lacks a parameter."""
+    """Feed ``model``; ValueError when the checkpoint lacks a parameter that is not ``there``."""
     loaded = model.load_weights(weights)  # type: ignore[operator]  # every model of vLLM has it
     if loaded is None or model_config.quantization is not None:
         return
@@ -175,7 +287,7 @@ def _feed(
         if hasattr(getattr(module, "quant_method", None), "process_weights_after_loading")
         for parameter, _ in module.named_parameters()
     }
-    missing = {name for name, _ in model.named_parameters()} - loaded - made
+    missing = {name for name, _ in model.named_parameters()} - loaded - made - set(there)
     if missing:
         raise ValueError(f"the checkpoint has no weights for {sorted(missing)}")
 
@@ -200,14 +312,21 @@ def _check_plain(model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
 
 
 def _ranks() -> tuple[int, int]:
-    """Return this process' rank, and how many of this host load the same model."""
-    rank = distributed.get_tensor_model_parallel_rank()
+    """Return this process' rank in the engine, and how many of this host load the same model."""
+    rank = _rank()
     known = _current_config()
     if known is None:
         return rank, distributed.get_tensor_model_parallel_world_size()
     parallel = known.parallel_config
     ranks = getattr(parallel, "local_world_size", parallel.world_size)
     return rank, ranks * max(1, getattr(parallel, "data_parallel_size_local", 1))
+
+
+def _rank() -> int:
+    world = getattr(distributed, "get_world_group", None)
+    if world is None:
+        return int(distributed.get_tensor_model_parallel_rank())
+    return int(world().rank_in_group)
 
 
 def _drafter_follows(model_config: Any) -> bool:  # noqa: ANN401

@@ -15,7 +15,7 @@ from types import ModuleType, SimpleNamespace
 import safetensors.torch
 import torch
 
-OURS = ("replica_agent.engines.vllm_loader",)
+OURS = ("replica_agent.engines.vllm_loader", "replica_agent.engines.vllm_adoption")
 
 
 @dataclasses.dataclass
@@ -29,12 +29,22 @@ class LoadConfig:
 class ModelConfig:
     model: str
     revision: str | None = None
+    dtype: torch.dtype = torch.bfloat16
     quantization: str | None = None
 
 
 class BaseModelLoader:
     def __init__(self, load_config):
         self.load_config = load_config
+
+    def get_external_weight_memory(self, vllm_config):
+        return 0
+
+    def load_model(self, vllm_config, model_config, prefix=""):
+        with torch.device(vllm_config.device_config.device):
+            model = vllm_config.build()
+            self.load_weights(model, model_config)
+        return model.eval()
 
 
 class DefaultModelLoader(BaseModelLoader):
@@ -117,6 +127,15 @@ class StandIn:
             ),
         )
 
+    def made(self, model_config, build, **more):
+        """Return a configuration for ``load_model``, whose model is what ``build`` returns."""
+        parallel = SimpleNamespace(
+            tensor_parallel_size=self.ranks, pipeline_parallel_size=1, enable_expert_parallel=False
+        )
+        device = SimpleNamespace(device=torch.device("cpu"), device_type="cpu")
+        fields = {"model_config": model_config, "build": build, "parallel_config": parallel}
+        return SimpleNamespace(**fields | {"device_config": device} | more)
+
     def _register(self, load_format):
         def keep(loader):
             self.formats[load_format] = loader
@@ -138,6 +157,7 @@ class StandIn:
                 "vllm.distributed",
                 get_tensor_model_parallel_rank=lambda: self.rank,
                 get_tensor_model_parallel_world_size=lambda: self.ranks,
+                get_world_group=lambda: SimpleNamespace(rank_in_group=self.rank),
                 get_pp_group=lambda: SimpleNamespace(is_last_rank=True),
             ),
             "logger": module("vllm.logger", init_logger=logging.getLogger),

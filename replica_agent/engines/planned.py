@@ -1,0 +1,184 @@
+"""What plans have to do with one load: say what it reads, and take memory that is laid out so.
+
+    plan of the agent's memory ──┐
+                                 ├─ the same?  yes: parameters become views of the memory
+    trace of this very model ────┘             no:  refused; the agent brings plain files
+
+The trace decides, and nothing that came from elsewhere: a plan that is out of date, of another
+layout or forged has another fingerprint. Knows torch and no engine.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from cache_protocol.errors import CacheError
+from cache_protocol.plans import Key, Plan, dump_plan
+from cache_protocol.ranges import Span
+from replica_agent.engines.adopt import UnfitError, adopt, leave, place_in, strayed
+from replica_agent.engines.deferred import Deferred
+from replica_agent.engines.trace import Traced, TracedFile, trace
+from replica_agent.handover.client import Attached, Headed, Shard
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Weights = Iterator[tuple[str, torch.Tensor]]
+Wanted = Callable[[str], bool]  # by the path of a file
+
+
+class RefusedError(Exception):
+    """The memory that the agent laid out is not what this engine reads."""
+
+
+class Subject(NamedTuple):
+    """What is loaded, as far as plans go."""
+
+    model: "nn.Module"
+    key: Callable[[str], Key]  # by the checkpoint's digest; MalformedError where there is none
+    take: Callable[[Weights], object]  # the model's own way to take its weights, no more
+
+
+class Planning:
+    """The plans of one load, whose model may be without memory until it is known where it goes."""
+
+    def __init__(self, subject: Subject, deferred: Deferred | None = None) -> None:
+        """Plan the load of ``subject``, which was built under ``deferred``."""
+        self._subject = subject
+        self._deferred = deferred
+        self._traced: Traced | None = None
+        self._checkpoint = ""  # that was traced
+        self._plan: Plan | None = None  # that was adopted
+        self._flat: torch.Tensor | None = None  # its memory
+
+    @property
+    def document(self) -> bytes | None:
+        """The plan for the next replica, as it travels; None where there is none."""
+        if self._traced is None or self._traced.plan is None:
+            return None
+        return dump_plan(self._traced.plan)
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no plan; None when there is one."""
+        return self._traced.reason if self._traced else "files' headers came too late for a trace"
+
+    @property
+    def adopted(self) -> frozenset[str]:
+        """The parameters that need not be fed."""
+        return frozenset(p.name for p in self._plan.parameters) if self._plan else frozenset()
+
+    @property
+    def size(self) -> int:
+        """Bytes of them."""
+        return sum(p.size for p in self._plan.parameters) if self._plan else 0
+
+    def trace(self, attached: Attached, files: Sequence[Headed]) -> Traced:
+        """Find out what the model reads of ``files``, once for a checkpoint. Feed it afterwards."""
+        if self._traced is None or self._checkpoint != attached.checkpoint:
+            self._checkpoint = attached.checkpoint
+            self._traced = self._trace([TracedFile(*file) for file in files])
+        return self._traced
+
+    def adopt(self, attached: Attached, shard: Shard, wanted: Wanted) -> frozenset[str]:
+        """Have the model look at ``shard``; return the tensors that have to be fed all the same.
+
+        Raises:
+            RefusedError: that cannot be. The model is as it was.
+            CacheError: the agent, or the pull, failed.
+        """
+        headed = attached.headers(wanted)
+        traced = self.trace(attached, headed)
+        if traced.plan is None:
+            raise RefusedError(f"this engine's reads follow no plan: {traced.reason}")
+        if traced.plan.fingerprint != shard.plan:
+            raise RefusedError("this engine reads other bytes than the plan says")
+        flat = self._flat if self._flat is not None else memory_of(shard)
+        try:
+            adopt(self._subject.model, traced.plan, flat)
+        except UnfitError as error:
+            raise RefusedError(str(error)) from error
+        self._plan, self._flat = traced.plan, flat
+        self._end_deferral()
+        return _kept(traced.plan, headed)
+
+    def check(self) -> None:
+        """Return if every parameter that was adopted is where it was put; else RefusedError."""
+        if self._plan is None or self._flat is None:
+            return
+        away = strayed(self._subject.model, self._plan, self._flat)
+        if away:
+            raise RefusedError(f"{len(away)} parameters were moved, {away[0]} one of them")
+
+    def settle(self) -> None:
+        """Give the model memory that it can be fed into, whatever came before."""
+        if self._flat is not None and self._flat.device.type == "cpu":
+            if self._plan is not None:
+                leave(self._subject.model, self._flat)
+            self._flat = None
+        elif self._flat is not None and self._deferred is not None:
+            place_in(self._subject.model, self._flat, self._deferred)
+        self._plan = None
+        self._end_deferral()
+
+    def hold(self, flat: torch.Tensor) -> None:
+        """Take ``flat``, memory that the engine's budget counts: the model is to be in there."""
+        self._flat = flat
+
+    def _trace(self, files: Sequence[TracedFile]) -> Traced:
+        try:
+            key = self._subject.key(self._checkpoint)
+        except CacheError as error:
+            return Traced(None, str(error), reads_only=False)
+        return trace(self._subject.model, files, self._subject.take, key)
+
+    def _end_deferral(self) -> None:
+        if self._deferred is not None:
+            self._deferred.end()
+            self._deferred = None
+
+
+def memory_of(shard: Shard) -> torch.Tensor:
+    """Return the bytes of ``shard``, which live as long as the tensor or a view of it.
+
+    Raises:
+        RefusedError: this process cannot have them.
+    """
+    try:
+        if not shard.device:
+            return torch.frombuffer(shard.map(), dtype=torch.uint8)
+        return _on_device(shard)
+    except (CacheError, OSError) as error:
+        raise RefusedError(f"the memory cannot be mapped here: {error}") from error
+
+
+def _on_device(shard: Shard) -> torch.Tensor:
+    # Here, because few hosts have the driver's bindings.
+    from replica_agent.arenas.cuda.driver import DriverError  # noqa: PLC0415
+    from replica_agent.engines.device_shard import device_shard  # noqa: PLC0415
+
+    descriptor = shard.take()
+    try:
+        return device_shard(descriptor, shard.size, shard.device)
+    except DriverError as error:
+        raise RefusedError(f"the device's memory cannot be mapped here: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _kept(plan: Plan, files: Sequence[Headed]) -> frozenset[str]:
+    """Return the tensors that lie in bytes which ``plan`` keeps."""
+    kept: dict[str, list[Span]] = {}
+    for file, begin, end in plan.kept:
+        kept.setdefault(plan.files[file].path, []).append(Span(begin, end))
+    return frozenset(
+        entry.name
+        for file in files
+        for entry in file.entries
+        if any(
+            part.begin <= entry.span.begin and entry.span.end <= part.end
+            for part in kept.get(file.path, ())
+        )
+    )
