@@ -217,10 +217,18 @@ class Attached:
         all_names = Names()
         contents = self._contents(wanted)
         readiness = {n: Readiness(self.files[n].path, c, all_names) for n, c in contents.items()}
+        left = None if names is None else set(names)
+        if left == set():
+            return
         for file, span in self._parts(contents):
             for entry in readiness[file].arrived(span):
-                if names is None or entry.name in names:
+                if left is None:
                     yield entry.name, as_tensor(contents[file], entry)
+                elif entry.name in left:
+                    left.remove(entry.name)
+                    yield entry.name, as_tensor(contents[file], entry)
+            if left == set():
+                return
 
     def headers(self, wanted: Callable[[str], bool] = lambda _: True) -> list[Headed]:
         """Wait for the headers of the safetensors files that are ``wanted``, and return them.

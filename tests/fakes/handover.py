@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from replica_agent.arenas.by_plan import Choice, LaidOutMemory
 from replica_agent.arenas.host import HostMemory
 from replica_agent.client import ControlClient
 from replica_agent.handover.server import HandoverServer
@@ -25,9 +26,15 @@ class Host:
 
 
 @contextmanager
-def host(node, *, patience=5.0, lanes=2):
-    """Pull what ``node`` has and hand it over, until the block ends."""
+def host(node, *, patience=5.0, lanes=2, plans=None):
+    """Pull what ``node`` has and hand it over, until the block ends.
+
+    ``plans`` by model say how it is laid out.
+    """
     memory = HostMemory(2**32)
+    if plans is not None:
+        choices = {name: Choice(each, "laid out") for name, each in plans.items()}
+        memory = LaidOutMemory(2**32, lambda _: None, lambda _: choices)
     pull = Pull(
         ControlClient(node.url), node.pipeline, memory.open_arenas, lanes=lanes, patience=patience
     )
