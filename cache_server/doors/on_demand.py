@@ -28,7 +28,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
-from cache_server.core.content import ModelSpec, select
+from cache_server.core.content import ModelContent, ModelSpec, select
 from cache_server.core.on_demand import asked_for, pipeline_of, wanted
 from cache_server.core.shares import check_share
 from cache_server.core.sources import parse_source
@@ -155,8 +155,7 @@ class OnDemand:
 
     def _answer(self, wish: Wish, asked: "Future[Key]") -> None:
         try:
-            self._look(wish)
-            self._put(wish)
+            self._put(wish, self._look(wish))
         except CacheError as error:
             failure: CacheError | None = error
         except Exception as error:  # a bug must not leave who asked hanging
@@ -171,12 +170,15 @@ class OnDemand:
         else:
             asked.set_exception(failure)
 
-    def _look(self, wish: Wish) -> None:
-        """Ask the hub whether there is such a repository, with anything that may be served."""
+    def _look(self, wish: Wish) -> ModelContent:
+        """Ask the hub whether there is such a repository, with anything that may be served.
+
+        Return that: a tree of many files takes its time, and is not asked for twice.
+        """
         spec = wish.models[0]
         origin = self._open_origin(spec, _terms(wish))
         try:
-            select(spec, origin.resolve())
+            return select(spec, origin.resolve())
         except FINAL as error:
             with self._lock:
                 self._vain.note(wish, error, time.monotonic())
@@ -184,17 +186,17 @@ class OnDemand:
         finally:
             origin.close()
 
-    def _put(self, wish: Wish) -> None:
+    def _put(self, wish: Wish, found: ModelContent) -> None:
         self._service.check_admission()
         if (stands := self._service.specs(wish.key)) and stands != wish.models:
             raise MalformedError(f"the id {wish.key.id} is taken by another pipeline")
         try:
             check_share("repositories on demand", wish.tenant, len(self._keys(wish)), self._most)
-            self._service.pipelines.put(wish.key, wish.models, pinned=None)
+            self._service.pipelines.put(wish.key, wish.models, pinned=None, found=(found,))
         except QuotaError:
             if not self._make_room(wish.tenant):
                 raise
-            self._service.pipelines.put(wish.key, wish.models, pinned=None)
+            self._service.pipelines.put(wish.key, wish.models, pinned=None, found=(found,))
         with self._lock:
             # Another dictionary each time: who looks through one holds no lock.
             self._known[wish.tenant] = {**self._known[wish.tenant], wish.key: wish.repository}

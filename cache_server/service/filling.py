@@ -112,6 +112,17 @@ class Filling:
             self._running.add(asked)
         return slot.resolving.found
 
+    def take(self, slot: Slot, content: Content) -> Generation:
+        """Have the next fill bring ``content``, which the origins have named just now.
+
+        Raises:
+            DiskError: it cannot be written down.
+        """
+        slot.content = content
+        generation = self._aim_at(slot, content)
+        generation.standing = Standing(self._clocks.now())
+        return generation
+
     def begin(self, slot: Slot, *, refresh: bool = False) -> Work:
         """Start an attempt to make ``slot`` whole, or join the one that runs.
 
@@ -306,9 +317,8 @@ class Filling:
         try:
             content = self._content(slot.registration, asked)
             with self.lock:
-                slot.resolving, slot.content = None, content
-                generation = self._aim_at(slot, content)
-                generation.standing = Standing(self._clocks.now())
+                slot.resolving = None
+                generation = self.take(slot, content)
             asked.found.set_result(generation)
         except Exception as error:
             failure = error if isinstance(error, CacheError) else CacheError(repr(error))

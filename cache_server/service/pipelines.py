@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cache_server.catalogue.registry import Key, Registration, Registry
-from cache_server.core.content import ModelSpec
+from cache_server.core.content import Content, ModelContent, ModelSpec
 from cache_server.core.shares import check_share
 from cache_server.core.tenants import QuotasOf
 from cache_server.service.clocks import Clocks
@@ -54,6 +54,7 @@ class Pipelines:
         self._lock = lock
         self._registry = registry
         self._inventory = inventory
+        self._filling = filling
         self._lookups = Lookups(lock, filling.resolve, self._is_there)
         self._departures = departures
         self._disk = disk
@@ -61,7 +62,7 @@ class Pipelines:
         self._quotas = quotas
         self._warm = warm
 
-    def put(
+    def put(  # noqa: PLR0913 - all but the first two by name
         self,
         key: Key,
         models: tuple[ModelSpec, ...],
@@ -69,21 +70,23 @@ class Pipelines:
         pinned: bool | None,
         warm: bool = False,
         vouched: bool = False,
+        found: tuple[ModelContent, ...] | None = None,
     ) -> bool:
         """Register a pipeline or change it; return whether it is new.
 
         ``vouched``: an admin does, so that its sources need not be listed for the tenant. That
         counts until somebody else changes a model.
 
-        The origins are asked at once, in the background, which fixes moving revisions. Content
-        that was resolved from other models is given up. ``warm`` has it filled at once, too.
+        The origins are asked at once, in the background, which fixes moving revisions; of what is
+        new they are not, where the caller has just ``found`` out what they have. Content that was
+        resolved from other models is given up. ``warm`` has it filled at once, too.
 
         Raises:
             MalformedError: an id, name or source that cannot be one.
             QuotaError: it is new, and its tenant has as many as it may.
         """
         check_registration(key, models)
-        new = self._register(Registration(key, models, vouched=vouched), pinned)
+        new = self._register(Registration(key, models, vouched=vouched), pinned, found)
         if warm:
             self._warm([key])
         return new
@@ -116,11 +119,16 @@ class Pipelines:
     def _is_there(self, slot: Slot) -> bool:
         return self._inventory.slots.get(slot.registration.key) is slot
 
-    def _register(self, wanted: Registration, pinned: bool | None) -> bool:  # noqa: FBT001
+    def _register(
+        self,
+        wanted: Registration,
+        pinned: bool | None,  # noqa: FBT001
+        found: tuple[ModelContent, ...] | None,
+    ) -> bool:
         with self._lock:
             old = self._inventory.slots.get(wanted.key)
             if old is None:
-                self._create(replace(wanted, pinned=pinned or False))
+                self._create(replace(wanted, pinned=pinned or False), found)
                 return True
             ending = _ending(old)
             replaced = ending is None and self._change(
@@ -128,18 +136,22 @@ class Pipelines:
             )
         if ending is not None:
             ending.over.wait()
-            return self._register(wanted, pinned)
+            return self._register(wanted, pinned, found)
         if replaced:
             self._retire(old)
         return False
 
-    def _create(self, registration: Registration) -> None:
-        self._check_count(registration.key.tenant)
+    def _create(self, registration: Registration, found: tuple[ModelContent, ...] | None) -> None:
+        key = registration.key
+        self._check_count(key.tenant)
         self._disk.check()
         self._registry.put(registration, self._clocks.now())
         slot = Slot(registration, loaded=True)
-        self._lookups.ask(slot)
-        self._inventory.slots[registration.key] = slot
+        if found is None:
+            self._lookups.ask(slot)
+        else:
+            self._filling.take(slot, Content(key.tenant, key.id, found, registration.spec))
+        self._inventory.slots[key] = slot
 
     def _check_count(self, tenant: str) -> None:
         if (limit := self._quotas(tenant).pipelines) is not None:

@@ -74,6 +74,14 @@ def test_the_first_question_registers_a_pipeline_with_the_repository_at_that_rev
     assert bench.service.specs(key) == (wanted("org/name", "main"),)
 
 
+def test_the_hub_is_asked_once_for_what_the_repository_has(bench, origins):
+    key = ask(bench)
+    bench.open(key)
+    assert bench.settle(key) is None
+    assert bench.cache(key)["warm"]
+    assert origins.origins["hf://org/name"].resolves == 1
+
+
 def test_what_is_registered_is_found_without_asking_anybody(bench, origins):
     assert bench.on_demand.known(WISH) is None
     key = ask(bench)
