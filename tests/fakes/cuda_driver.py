@@ -172,9 +172,9 @@ class FakeDevice:
             used = sum(len(m) for m in self.memory.values()) + size
             if ours and used > self.driver.memory:
                 raise _error(call, "CUDA_ERROR_OUT_OF_MEMORY")
-            self.driver.peak[self.index] = max(self.driver.peak[self.index], used)
             memory = mmap.mmap(descriptor, size)
             if ours:
+                self.driver.peak[self.index] = max(self.driver.peak[self.index], used)
                 memory[:] = bytes([DIRTY]) * size
             address = _address(memory)
             self.memory[address] = memory
