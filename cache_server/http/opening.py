@@ -4,6 +4,7 @@ Two ways in, for an event loop and for a thread; what they decide is the same.
 """
 
 import asyncio
+import time
 from concurrent.futures import TimeoutError as LateError
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from cache_server.service.library import Readable
 from cache_server.service.room import TenantFullError
 from cache_server.service.service import Service
 
-_NOT_KEPT = (CapacityError, TenantFullError, DiskError)  # why a pipeline is passed through
+NOT_KEPT = (CapacityError, TenantFullError, DiskError)  # why a pipeline is passed through
 
 
 async def readable(service: Service, key: Key) -> Readable:
@@ -30,14 +31,14 @@ async def readable(service: Service, key: Key) -> Readable:
         opening = await asyncio.to_thread(service.ensure, key)
         # Shielded: a caller that leaves must not end the fill that others share.
         generation = await asyncio.shield(asyncio.wrap_future(opening))
-    except _NOT_KEPT as error:
+    except NOT_KEPT as error:
         refused: CacheError = error
     except BusyError:
         service.check_admission()  # a fill that was stopped, because the node is: say that
         raise
     else:
         failure = generation.progress.failure  # of an attempt that hangs in a sick disk
-        if not isinstance(failure, _NOT_KEPT):
+        if not isinstance(failure, NOT_KEPT):
             return generation
         refused = failure
     # Not in a thread: a few origins that are silent would take them all, from warm pipelines too.
@@ -56,31 +57,33 @@ def wait_readable(service: Service, key: Key, patience: float) -> Readable:
     """
     if (warm := service.warm_now(key)) is not None:
         return warm
+    until = time.monotonic() + patience
     try:
         generation = service.ensure(key).result(patience)
     except LateError as error:
-        raise _late(key, patience) from error
-    except _NOT_KEPT as error:
+        raise late(key, patience) from error
+    except NOT_KEPT as error:
         refused: CacheError = error
     except BusyError:
         service.check_admission()
         raise
     else:
         failure = generation.progress.failure
-        if not isinstance(failure, _NOT_KEPT):
+        if not isinstance(failure, NOT_KEPT):
             return generation
         refused = failure
     if (asked := service.look_up(key)) is not None:
         try:
-            asked.result(patience)
+            asked.result(max(0.0, until - time.monotonic()))
         except LateError as error:
-            raise _late(key, patience) from error
+            raise late(key, patience) from error
         except CacheError:
             pass  # then ``refused`` is what there is to say
     return service.pass_through(key, refused)
 
 
-def _late(key: Key, patience: float) -> BusyError:
+def late(key: Key, patience: float) -> BusyError:
+    """Return what is said when the origin of ``key`` took longer than ``patience`` seconds."""
     return BusyError(
         f"the origin of {shown(key.id)} has not said within {patience:.0f} s what it holds; it is "
         "still being asked: come back"

@@ -18,12 +18,12 @@ from cache_protocol.errors import (
 from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.hub.address import Question
+from cache_server.doors.hub.patience import PATIENCE, Patience
 from cache_server.doors.hub.refusals import RepositoryNotFoundError, RevisionNotFoundError
 from cache_server.doors.on_demand import OnDemand, Wish
 from cache_server.http.access import Caller
 
 ANY = "-"  # no pipeline has this id: they begin with a letter or a digit
-PATIENCE = 4.0  # seconds that a hub has to say that there is such a repository; clients wait 10
 
 
 class FirstUse:
@@ -33,8 +33,10 @@ class FirstUse:
         """None: nothing comes by itself on this node."""
         self._on_demand = on_demand
 
-    async def key(self, caller: Caller, pipeline: str, question: Question) -> Key:
-        """Return the key that ``caller`` asks about.
+    async def key(
+        self, caller: Caller, pipeline: str, question: Question, patience: Patience
+    ) -> Key:
+        """Return the key that ``caller`` asks about, within its ``patience``.
 
         Raises:
             UnknownPipelineError: it is not there for this caller.
@@ -52,22 +54,24 @@ class FirstUse:
         key = self._on_demand.known(wish)
         if key is None:
             caller.name(wish.key.id)  # before anything is begun for it
-            key = await self._found(self._on_demand, wish)
+            key = await self._found(self._on_demand, wish, patience)
         return caller.key(key.id)
 
-    async def _found(self, on_demand: OnDemand, wish: Wish) -> Key:
+    async def _found(self, on_demand: OnDemand, wish: Wish, patience: Patience) -> Key:
         try:
             # In a thread: it may take the service's lock. Shielded: others wait for this answer.
             asked = await asyncio.to_thread(on_demand.ask, wish)
-            async with asyncio.timeout(PATIENCE):
+            async with patience.wait(_late(wish.repository)):
                 return await asyncio.shield(asyncio.wrap_future(asked))
-        except TimeoutError as error:
-            raise BusyError(
-                f"the hub has not said within {PATIENCE:.0f} s whether there is "
-                f"{shown(wish.repository)}; it is still being asked: come back"
-            ) from error
         except (OriginNotFoundError, OriginDeniedError) as error:
             raise _in_the_hubs_words(error) from error
+
+
+def _late(repository: str) -> BusyError:
+    return BusyError(
+        f"the hub has not said within {PATIENCE:.0f} s whether there is {shown(repository)}; it is "
+        "still being asked: come back"
+    )
 
 
 def _in_the_hubs_words(error: OriginError) -> CacheError:

@@ -6,16 +6,12 @@ One route and no more, because ids have one segment or two, revisions carry enco
 every failure, an unknown path's as well, has to be said in the hub's words.
 """
 
-import asyncio
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from cache_protocol.errors import BusyError
-from cache_protocol.names import shown
-from cache_server.catalogue.registry import Key
 from cache_server.doors.hub import documents, metadata
 from cache_server.doors.hub.address import (
     DEFAULT_REVISION,
@@ -25,6 +21,7 @@ from cache_server.doors.hub.address import (
 )
 from cache_server.doors.hub.credentials import spelt
 from cache_server.doors.hub.first_use import FirstUse
+from cache_server.doors.hub.patience import PATIENCE, Patience
 from cache_server.doors.hub.refusals import (
     RepositoryNotFoundError,
     not_allowed,
@@ -39,12 +36,11 @@ from cache_server.http.access import Caller
 from cache_server.http.access import Reader as MayRead
 from cache_server.http.annex import Annex, annex_route
 from cache_server.http.auth import Check
+from cache_server.http.opening import late
 from cache_server.http.replicas import DataAddress
-from cache_server.service.library import Readable
 
 PREFIX = "/hf"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-PATIENCE = 4.0  # seconds that a cold slot's origin has to say what it holds; clients wait 10
 
 
 def hub_annex(
@@ -87,8 +83,10 @@ class Hub:
             return _unknown(below)
         if question.kind is Kind.WHOAMI:
             return JSONResponse(_whoami(caller))
-        key = await self._first_use.key(caller, pipeline, question)
-        generation = await self._open(caller, key)
+        patience = Patience()
+        key = await self._first_use.key(caller, pipeline, question, patience)
+        async with patience.wait(late(key, PATIENCE)):
+            generation = await self._shelf.open(caller.identity.id, key)
         if question.kind in (Kind.REFS, Kind.AUTH):
             found = await self._views.of_id(key, generation, question.repository)
             said = documents.refs(found, DEFAULT_REVISION) if question.kind is Kind.REFS else {}
@@ -98,16 +96,6 @@ class Hub:
         if question.kind is Kind.FILE:
             return await self._files.answer(find(generation, repository, question), request)
         return await metadata.answer(question, repository, request)
-
-    async def _open(self, caller: Caller, key: Key) -> Readable:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await self._shelf.open(caller.identity.id, key)
-        except TimeoutError as error:
-            raise BusyError(
-                f"the origin of {shown(key.id)} has not said within {PATIENCE:.0f} s what it "
-                "holds; it is still being asked: come back"
-            ) from error
 
 
 def _split(request: Request) -> tuple[str, str]:

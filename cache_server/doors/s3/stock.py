@@ -11,14 +11,12 @@ from concurrent.futures import TimeoutError as LateError
 from datetime import datetime  # noqa: TC003 - names what is stored
 from typing import Protocol
 
-from cache_protocol.errors import BusyError, CapacityError, DiskError
-from cache_protocol.names import shown
 from cache_server.catalogue.registry import Key
 from cache_server.doors.s3.catalogue import UNDATED, Catalogue, catalogue_of
 from cache_server.doors.s3.waits import Waits
 from cache_server.doors.shelf import Shelf
+from cache_server.http.opening import NOT_KEPT, late
 from cache_server.service.library import Readable
-from cache_server.service.room import TenantFullError
 from cache_server.store.generation import Generation
 
 PATIENCE = 20.0  # seconds for the names of a cold slot; S3's clients give up after 60
@@ -26,7 +24,6 @@ PATIENCE = 20.0  # seconds for the names of a cold slot; S3's clients give up af
 # origins leave most of them to pipelines that are warm.
 WAITS = 256
 GENERATIONS = 64  # whose catalogues are remembered; one of 10 000 files takes 3 MB and 30 ms
-_NOT_KEPT = (CapacityError, TenantFullError, DiskError)
 
 
 class Stock(Protocol):
@@ -86,11 +83,8 @@ class NodeStock:
             with self._waits.place(key.tenant):
                 return found.result(self._patience)
         except LateError as error:
-            raise BusyError(
-                f"the origin of {shown(key.id)} has not said within {self._patience:.0f} s what "
-                "it holds; it is still being asked: come back"
-            ) from error
-        except _NOT_KEPT:
+            raise late(key, self._patience) from error
+        except NOT_KEPT:
             return self.open(who, key)  # what cannot be written down may still pass through
 
     def open(self, who: str, key: Key) -> Readable:

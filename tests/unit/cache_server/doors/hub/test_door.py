@@ -14,7 +14,7 @@ from cache_server.core.content import ModelSpec
 from cache_server.core.hub_tokens import hub_spelling
 from cache_server.core.key_ring import LONGEST_LIFE
 from cache_server.core.tenants import Quotas, Tenant
-from cache_server.doors.hub import documents, metadata, routes, views
+from cache_server.doors.hub import documents, metadata, patience, views
 from cache_server.store.ticket_keys import TicketKeys
 from tests.unit.cache_server.doors.hub.conftest import LARGE, SMALL, SOURCE, fill, open_door
 
@@ -332,7 +332,7 @@ def test_what_an_origin_says_reaches_the_client_in_its_own_code(
 
 
 def test_a_cold_slot_s_client_is_told_in_time_to_come_back(api, bench, origin, monkeypatch):
-    monkeypatch.setattr(routes, "PATIENCE", 0.05)
+    monkeypatch.setattr(patience, "PATIENCE", 0.05)
     bench.put(ModelSpec("m", SOURCE))
     bench.resolved()
     with bench.service._lock:  # nothing begins

@@ -1,5 +1,6 @@
 """``/hf/-/``: one endpoint for all that a tenant may have."""
 
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -8,7 +9,7 @@ from cache_protocol.errors import OriginDeniedError, OriginNotFoundError
 from cache_server.core.on_demand import pipeline_of
 from cache_server.core.tenants import ANYWHERE, Tenant
 from cache_server.doors.holds import Holds
-from cache_server.doors.hub import first_use
+from cache_server.doors.hub import patience
 from cache_server.doors.hub.routes import hub_annex
 from cache_server.doors.on_demand import OnDemand
 from cache_server.doors.shelf import Shelf
@@ -113,12 +114,32 @@ def test_who_may_not_read_registers_nothing_by_reading(api, role):
 
 
 def test_a_hub_that_is_silent_is_no_missing_repository(api, origin, monkeypatch):
-    monkeypatch.setattr(first_use, "PATIENCE", 0.05)
+    monkeypatch.setattr(patience, "PATIENCE", 0.05)
     resolve, origin.resolve = origin.resolve, lambda: origin.gate.wait(30) and resolve()
     with origin.held():
         got = api.ask("GET", INFO)
         assert (got.status, got.headers["retry-after"]) == (429, "5")
     assert api.ask("GET", INFO).status in (200, 429)
+
+
+def test_what_a_hub_has_taken_to_answer_is_not_waited_for_once_more(
+    api, bench, origin, monkeypatch
+):
+    passed, resolve, may_go_on = [0.0], origin.resolve, bench.service._filling.reconciled
+
+    def slowly():
+        passed[0] = 4.0
+        may_go_on.clear()  # and the slot is not laid out either
+        return resolve()
+
+    monkeypatch.setattr(patience, "monotonic", lambda: passed[0])
+    origin.resolve = slowly
+    began = time.monotonic()
+    try:
+        assert api.ask("GET", INFO).status == 429
+    finally:
+        may_go_on.set()
+    assert time.monotonic() - began < 3  # a second wait of its own would take 4
 
 
 def test_whoami_asks_for_no_repository(api, origin):
