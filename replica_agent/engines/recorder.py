@@ -53,9 +53,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Watch ``destinations``, which have a storage each and no two the same."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen = Seen()
-        self.written: set[int] = set()  # sources that the model has changed
+        self.changed: set[int] = set()  # sources that the model wrote to
         self.refused: str | None = None  # why there can be no plan; also where it was caught
         self._roles: dict[int, _Role] = {}
+        self._written: set[int] = set()  # destinations whose content is void by now
         self._sources: list[WeakStorage] = []
         self._fed: int | None = None  # the source that the model is at
         for number, tensor in enumerate(destinations):
@@ -90,10 +91,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.is_view:  # shares the storage, and is known by it
             return func(*args, **named)
         involved = [t for t in _tensors((args, named)) if self._role(t) is not None]
+        if involved and func._schema.is_mutable:  # noqa: SLF001 - torch's own modes ask it so
+            return self._write(func, args, named, involved)
+        involved = [t for t in involved if self._is_void(t)]
         if not involved:
             return func(*args, **named)
-        if func._schema.is_mutable:  # noqa: SLF001 - torch's own modes ask it so
-            return self._write(func, args, named, involved)
         if func is _aten._to_copy.default and _only_moves(args[0], named):  # noqa: SLF001
             return args[0].view(args[0].shape)  # same content elsewhere, and it has none here
         made = func(*args, **named)
@@ -119,15 +121,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         to, of = self._role(destination), self._role(source)
         if to is None or to.part is not _Part.DESTINATION:
             self._void(destination, [source])
-        elif of is None:
+        elif of is None or not self._is_void(source):
             self._refuse("the model puts values of its own into a parameter while it loads")
         elif of.part is _Part.SOURCE and _is_plain(destination, source):
             taken = look(source.expand(destination.shape))
             write = Write(of.number, to.number, False, taken, look(destination))
+            self._written.add(to.number)
             self.seen.writes.append(write)
         else:
             self._look_at(source)
-            self.seen.own.add(to.number)
+            self._look_at(destination)
+            self._written.add(to.number)
         return destination
 
     def _fill(self, destination: torch.Tensor, value: object) -> torch.Tensor:
@@ -139,8 +143,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if to is None or (value is not None and not _is_zero(value)):
             self._refuse("the model fills a parameter with a value of its own while it loads")
         elif self._fed is None or value is None:
+            self._written.add(to.number)
             self.seen.own.add(to.number)
         else:
+            self._written.add(to.number)
             placed = look(destination)
             self.seen.writes.append(Write(self._fed, to.number, True, placed, placed))
         return destination
@@ -154,7 +160,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:  # noqa: ANN401
         """Take note of a change that is neither a copy nor a fill."""
         changed = list(_changed(func, args, named))
-        taken = [t for t in involved if not any(t is each for each in changed)]
+        others = [t for t in involved if not any(t is each for each in changed)]
+        taken = [t for t in others if self._is_void(t)]
         for each in changed:
             if self._is_part(each, _Part.DESTINATION) and not taken:
                 self._refuse(f"the model computes a parameter with {func} while it loads")
@@ -172,7 +179,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if role is None:
             self._take_part(changed, _Part.DERIVED, 0)
         elif role.part is _Part.SOURCE:
-            self.written.add(role.number)
+            self.changed.add(role.number)
+        elif role.part is _Part.DESTINATION:
+            self._written.add(role.number)
         self._look_at(changed)
 
     def _derive(self, func: Any, made: Any, involved: Sequence[torch.Tensor]) -> None:  # noqa: ANN401
@@ -197,6 +206,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.seen.whole.add(role.number)
         elif role is not None and role.part is _Part.DESTINATION:
             self.seen.own.add(role.number)
+
+    def _is_void(self, tensor: torch.Tensor) -> bool:
+        """Return whether ``tensor`` does not hold here what it will hold in a load.
+
+        What nobody has written yet does. A model may look at it, and then it is its own: laid
+        out it would hold something else.
+        """
+        role = self._role(tensor)
+        if role is None or role.part is not _Part.DESTINATION:
+            return role is not None
+        self.seen.own.add(role.number)
+        return role.number in self._written
 
     def _role(self, tensor: torch.Tensor) -> _Role | None:
         return self._roles.get(identity(tensor)) if has_storage(tensor) else None

@@ -78,7 +78,7 @@ def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key) -
         return Traced(None, reason, reads_only=False)
     seen = recorder.seen
     seen.whole |= _held(recorder)
-    reads_only = not recorder.written
+    reads_only = not recorder.changed
     settled = settle(seen, [each.size for each in destinations])
     if not settled.planned:
         return Traced(None, "no parameter can be laid out", reads_only=reads_only)
