@@ -33,6 +33,10 @@ from cache_protocol.safetensors_header import BITS, MAX_RANK
 PLAN = 1
 MAX_PLAN = 32 * 2**20  # bytes of one document; 400 000 pieces have about as many
 MAX_RANKS = 1024
+# What following a plan costs is bounded as well as what it may touch: a forged one of single bytes,
+# or of one tensor that is read a thousand times, would take hours.
+MIN_RUN = 64  # bytes; below it a trace keeps the tensor whole
+MAX_READS = 4  # times that a plan may read as much as all its files have
 ALIGNMENT = 512  # bytes; what torch's own allocator gives a tensor on a device
 _SUFFIX = ".safetensors"
 _MAX_WORD = 200  # characters of a field of the key
@@ -229,21 +233,33 @@ def _check(plan: Plan) -> None:
         raise MalformedError("a plan names its files once each, and not too many")
     if len({p.name for p in plan.parameters}) != len(plan.parameters):
         raise MalformedError("a plan names a parameter twice")
-    files, sizes = len(plan.files), [p.size for p in plan.parameters]
+    sizes = [p.size for p in plan.parameters]
     for piece in plan.pieces:
-        if piece.file >= files or piece.parameter >= len(sizes):
-            raise MalformedError("a piece of a plan is of a file or parameter that is not there")
-        if piece.run < 1 or piece.runs < 1 or min(piece.pitch, piece.stride) < piece.run:
-            raise MalformedError("a piece of a plan has no bytes, or runs that overlap")
-        last = piece.runs - 1
-        if piece.begin + last * piece.pitch + piece.run > plan.files[piece.file].size:
-            raise MalformedError(f"a piece of a plan ends outside {plan.files[piece.file].path}")
-        if piece.place + last * piece.stride + piece.run > sizes[piece.parameter]:
-            name = plan.parameters[piece.parameter].name
-            raise MalformedError(f"a piece of a plan ends outside the parameter {name}")
+        _check_piece(piece, plan, sizes)
+    read, there = sum(p.run * p.runs for p in plan.pieces), sum(f.size for f in plan.files)
+    if read > MAX_READS * there:
+        raise MalformedError(f"a plan reads {read} bytes of files that have {there}")
     for kept in plan.kept:
-        if kept.file >= files or not kept.begin <= kept.end <= plan.files[kept.file].size:
+        if kept.file >= len(plan.files) or not (
+            kept.begin <= kept.end <= plan.files[kept.file].size
+        ):
             raise MalformedError("a plan keeps bytes that lie outside their file")
+
+
+def _check_piece(piece: Piece, plan: Plan, sizes: Sequence[int]) -> None:
+    """Raise MalformedError unless ``piece`` lies where it can; ``sizes`` are the parameters'."""
+    if piece.file >= len(plan.files) or piece.parameter >= len(sizes):
+        raise MalformedError("a piece of a plan is of a file or parameter that is not there")
+    if piece.runs < 1 or min(piece.pitch, piece.stride) < piece.run:
+        raise MalformedError("a piece of a plan has no runs, or runs that overlap")
+    if piece.run < MIN_RUN:
+        raise MalformedError(f"a piece of a plan has runs of {piece.run} bytes, not {MIN_RUN}")
+    last = piece.runs - 1
+    if piece.begin + last * piece.pitch + piece.run > plan.files[piece.file].size:
+        raise MalformedError(f"a piece of a plan ends outside {plan.files[piece.file].path}")
+    if piece.place + last * piece.stride + piece.run > sizes[piece.parameter]:
+        name = plan.parameters[piece.parameter].name
+        raise MalformedError(f"a piece of a plan ends outside the parameter {name}")
 
 
 def _file(path: object, size: object) -> PlannedFile:

@@ -15,11 +15,11 @@ def plan(*, files: dict[str, int] | None = None, **key: Any) -> Plan:
     return Plan(
         replace(KEY, **key),
         tuple(PlannedFile(path, size) for path, size in sizes.items()),
-        (Parameter("a.weight", "BF16", (8, 16)), Parameter("b.weight", "F32", (32,))),
+        (Parameter("a.weight", "BF16", (8, 64)), Parameter("b.weight", "F32", (32,))),
         (
-            Piece(0, 64, 0, 0, 16, 8, 32, 32),
-            Piece(0, 80, 0, 16, 16, 8, 32, 32),
-            Piece(0, 320, 1, 0, 128, 1, 128, 128),
+            Piece(0, 64, 0, 0, 64, 8, 128, 128),
+            Piece(0, 128, 0, 64, 64, 8, 128, 128),
+            Piece(0, 1088, 1, 0, 128, 1, 128, 128),
         ),
         (Kept(0, 0, 64), Kept(0, first - 8, first)),
     )

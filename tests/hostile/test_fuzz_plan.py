@@ -16,7 +16,7 @@ GOOD = json.loads(dump_plan(plan(files={"a/b.safetensors": 4096, "c": 0})))
 TYPES = [*ODD, *("BF16", "F4", "BOOL", "../a", "a/b.safetensors"), [0] * 8, [0, 0, 4097]]
 PIECES = [b'"', b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b"9" * 30, b"NaN", b"\xff", b"[],"]
 PIECES += [
-    b"0,0,0,0,1,1,1,1",
+    b"0,0,0,0,64,1,64,64",
     b'"BF16"',
     b"\\ud800",
     b'"pieces":[],',

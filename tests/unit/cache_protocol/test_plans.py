@@ -11,6 +11,8 @@ from cache_protocol.plans import (
     ALIGNMENT,
     MAX_PLAN,
     MAX_RANKS,
+    MAX_READS,
+    MIN_RUN,
     Kept,
     Key,
     Parameter,
@@ -41,7 +43,7 @@ keys = st.integers(1, MAX_RANKS).flatmap(
 def plans(draw: st.DrawFn) -> Plan:
     """Return any plan whose parts lie where they can."""
     files = draw(st.dictionaries(legal.paths, st.integers(0, 1000), min_size=1, max_size=3))
-    shapes = st.lists(st.integers(0, 8), max_size=3).map(tuple)
+    shapes = st.lists(st.integers(0, 40), max_size=3).map(tuple)
     fields = st.tuples(st.sampled_from(sorted(BITS)), shapes)
     named = draw(st.dictionaries(words, fields, max_size=3))
     parameters = tuple(Parameter(name, *rest) for name, rest in named.items())
@@ -64,7 +66,7 @@ def _rows(draw: st.DrawFn, sizes: list[int], parameters: tuple[Parameter, ...]) 
         draw(st.sampled_from(range(len(sizes)))),
         draw(st.sampled_from(range(len(parameters)))),
     )
-    run, runs = draw(st.integers(1, 16)), draw(st.integers(1, 5))
+    run, runs = draw(st.integers(MIN_RUN, 80)), draw(st.integers(1, 5))
     pitch, stride = (run + draw(st.integers(0, 8)) for _ in range(2))
     room = sizes[file] - (runs - 1) * pitch - run
     space = parameters[parameter].size - (runs - 1) * stride - run
@@ -107,8 +109,8 @@ def test_the_fingerprint_is_that_of_the_document():
 
 
 def test_what_is_read_is_counted_as_often_as_it_is_read():
-    assert PLAN.read == 8 * 16 + 8 * 16 + 128 + 64 + 8
-    assert replace(PLAN, pieces=PLAN.pieces * 2).read == PLAN.read + 8 * 16 + 8 * 16 + 128
+    assert PLAN.read == 8 * 64 + 8 * 64 + 128 + 64 + 8
+    assert replace(PLAN, pieces=PLAN.pieces * 2).read == PLAN.read + 8 * 64 + 8 * 64 + 128
 
 
 # Keys.
@@ -236,7 +238,7 @@ def test_a_plan_of_the_wrong_form_is_malformed_in_few_words(parts: dict[str, obj
     assert len(str(refused.value)) < 2000
 
 
-GOOD = Piece(0, 0, 0, 0, 16, 4, 32, 16)  # of 4096 bytes, into 256
+GOOD = Piece(0, 0, 0, 0, 64, 4, 128, 64)  # of 4096 bytes, into 1024
 
 
 @pytest.mark.parametrize(
@@ -244,16 +246,20 @@ GOOD = Piece(0, 0, 0, 0, 16, 4, 32, 16)  # of 4096 bytes, into 256
     [
         (GOOD._replace(file=1), "not there"),
         (GOOD._replace(parameter=2), "not there"),
-        (GOOD._replace(run=0), "no bytes"),
-        (GOOD._replace(runs=0), "no bytes"),
-        (GOOD._replace(pitch=15), "overlap"),
-        (GOOD._replace(stride=15), "overlap"),
-        (GOOD._replace(begin=4096 - 3 * 32 - 16 + 1), "outside model.safetensors"),
+        (GOOD._replace(run=0), "runs of 0 bytes"),
+        (GOOD._replace(run=MIN_RUN - 1), "runs of 63 bytes, not 64"),
+        (GOOD._replace(runs=0), "no runs"),
+        (GOOD._replace(pitch=63), "overlap"),
+        (GOOD._replace(stride=63), "overlap"),
+        (GOOD._replace(begin=4096 - 3 * 128 - 64 + 1), "outside model.safetensors"),
         (GOOD._replace(runs=2**40), "outside model.safetensors"),
         (GOOD._replace(pitch=2**40), "outside model.safetensors"),
-        (GOOD._replace(place=256 - 4 * 16 + 1), "outside the parameter a.weight"),
+        (GOOD._replace(place=1024 - 4 * 64 + 1), "outside the parameter a.weight"),
         (GOOD._replace(stride=2**40), "outside the parameter a.weight"),
-        (GOOD._replace(run=257, runs=1, pitch=257, stride=257), "outside the parameter a.weight"),
+        (
+            GOOD._replace(run=1025, runs=1, pitch=1025, stride=1025),
+            "outside the parameter a.weight",
+        ),
     ],
 )
 def test_a_piece_that_lies_outside_is_malformed(forged: Piece, words: str):
@@ -264,13 +270,21 @@ def test_a_piece_that_lies_outside_is_malformed(forged: Piece, words: str):
 @pytest.mark.parametrize(
     "edge",
     [
-        GOOD._replace(begin=4096 - 3 * 32 - 16),
-        GOOD._replace(place=256 - 4 * 16),
-        GOOD._replace(run=256, runs=1, pitch=256, stride=256),
+        GOOD._replace(begin=4096 - 3 * 128 - 64),
+        GOOD._replace(place=1024 - 4 * 64),
+        GOOD._replace(run=1024, runs=1, pitch=1024, stride=1024),
     ],
 )
 def test_a_piece_that_ends_at_the_very_end_is_lawful(edge: Piece):
     assert parse_plan(dump_plan(replace(PLAN, pieces=(edge,)))).pieces == (edge,)
+
+
+def test_a_plan_that_reads_its_files_again_and_again_is_malformed():
+    whole = Piece(0, 0, 0, 0, 1024, 1, 1024, 1024)
+    most = (whole,) * (4 * MAX_READS)
+    assert parse_plan(dump_plan(replace(PLAN, pieces=most))).pieces == most
+    with pytest.raises(MalformedError, match="reads 17408 bytes of files that have 4096"):
+        parse_plan(dump_plan(replace(PLAN, pieces=(*most, whole))))
 
 
 @pytest.mark.parametrize("kept", [Kept(1, 0, 1), Kept(0, 2, 1), Kept(0, 0, 4097)], ids=str)

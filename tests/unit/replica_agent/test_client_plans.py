@@ -63,7 +63,7 @@ def test_a_plan_comes_back_as_it_was_left(client):
 
 def test_a_plan_of_many_pieces_is_taken(client):
     left = traced(client, version="2")
-    pieces = tuple(Piece(0, 1000 + n, 1, 0, 4, 2, 8, 8) for n in range(50_000))
+    pieces = tuple(Piece(0, 1000 + n, 1, 0, 64, 2, 64, 64) for n in range(50_000))
     large = replace(left, pieces=pieces)
     assert len(dump_plan(large)) > 2**20
     client.put_plan("voice", "m", large)
