@@ -1,5 +1,7 @@
 """``/hf/-/``: one endpoint for all that a tenant may have."""
 
+import itertools
+import threading
 import time
 from contextlib import contextmanager
 
@@ -125,20 +127,28 @@ def test_a_hub_that_is_silent_is_no_missing_repository(api, origin, monkeypatch)
 def test_what_a_hub_has_taken_to_answer_is_not_waited_for_once_more(
     api, bench, origin, monkeypatch
 ):
-    passed, resolve, may_go_on = [0.0], origin.resolve, bench.service._filling.reconciled
+    looks, waiting, over = itertools.count(), threading.Event(), threading.Event()
+    resolve, may_be_laid_out = origin.resolve, bench.service._filling.reconciled
+
+    def monotonic():
+        if next(looks):  # the first one is when it comes
+            waiting.set()
+        return 4.0 if over.is_set() else 0.0
 
     def slowly():
-        passed[0] = 4.0
-        may_go_on.clear()  # and the slot is not laid out either
+        assert waiting.wait(30)
+        over.set()
+        may_be_laid_out.clear()  # the slot keeps its reader waiting as well
         return resolve()
 
-    monkeypatch.setattr(patience, "monotonic", lambda: passed[0])
+    monkeypatch.setattr(patience, "monotonic", monotonic)
     origin.resolve = slowly
     began = time.monotonic()
     try:
-        assert api.ask("GET", INFO).status == 429
+        got = api.ask("GET", INFO)
+        assert (got.status, "the origin of" in got.json["error"]) == (429, True)
     finally:
-        may_go_on.set()
+        may_be_laid_out.set()
     assert time.monotonic() - began < 3  # a second wait of its own would take 4
 
 
