@@ -1,9 +1,11 @@
 """Run a real vLLM in this process, once per line of stdin, and say what it made of the model.
 
-    stdin   {"model": DIRECTORY, "load_format": "auto", "extra": {}, "passes": 1}
-    stdout  {"digests": {parameter: sha256}, "tokens": [[…]], "left": […], "threads": 1}
+    stdin   {"model": DIRECTORY, "load_format": "auto", "extra": {}, "reload": false}
+    stdout  {"digests": {parameter: sha256}, "tokens": [[…]], "adopted": [parameter, …],
+             "left": […], "after": […]}
 
-or ``{"error": …}``. Runs in the vLLM venv. Digests are taken before weights are packed.
+or ``{"error": …}``. Runs in the vLLM venv. Digests are taken before weights are packed; ``left``
+is what of ours is in the process then, ``after`` when the engine has gone.
 """
 
 import gc
@@ -25,6 +27,7 @@ from vllm.model_executor.model_loader import base_loader
 from tests.engines.prompts import PROMPTS, TOKENS
 
 _digests = {}
+_adopted = []
 
 
 def main():
@@ -32,6 +35,7 @@ def main():
 
     def packed(model, *args):
         _digests.update({n: digest(p) for n, p in model.named_parameters()})
+        _adopted.extend(n for n, p in model.named_parameters() if in_shard(p.data_ptr()))
         left.update(ours())
         return pack(model, *args)
 
@@ -39,9 +43,11 @@ def main():
     for line in sys.stdin:
         order = json.loads(line)
         _digests.clear()
+        _adopted.clear()
         left = set()
         try:
             answer = {**run(order), "digests": dict(_digests), "left": sorted(left)}
+            answer |= {"adopted": list(_adopted), "after": sorted(ours())}
         except Exception as error:
             answer = {"error": repr(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -75,6 +81,15 @@ def run(order):
 def digest(parameter):
     raw = parameter.detach().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.sha256(raw.numpy().tobytes()).hexdigest()
+
+
+def in_shard(address):
+    """Return whether an address is in memory that the agent laid out for a rank."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        begin, end = (int(number, 16) for number in line.split()[0].split("-"))
+        if begin <= address < end:
+            return "memfd:llm-rank" in line
+    return False
 
 
 def ours():

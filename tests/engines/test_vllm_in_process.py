@@ -1,8 +1,11 @@
 """Tier two: a real vLLM in a process, against its own default loader."""
 
+from dataclasses import replace
+
 import pytest
 
 from cache_protocol.errors import IntegrityError
+from cache_protocol.plans import parse_plan
 from replica_agent.handover.messages import Outcome
 from tests.engines.engine import prepare, served
 from tests.fakes.agent_process import agent_process
@@ -67,6 +70,77 @@ def test_weights_can_be_loaded_again_in_place(engine, usual, tiny, tmp_path):
         given = engine.run(model=str(model), load_format="warmline", reload=True)
         assert matches(given, usual)
         assert [c.outcome for c in here.server.consumers] == [Outcome.LOADED] * 2
+
+
+# What the agent has laid out as a plan of an earlier boot says.
+
+
+@pytest.fixture(scope="module")
+def plan(engine, tiny, tmp_path_factory):
+    """Return the plan that a first boot makes."""
+    with served(tiny) as node, host(node) as here:
+        model = prepare(tmp_path_factory.mktemp("first") / "llm", tiny, here.path)
+        assert "error" not in engine.run(model=str(model), load_format="warmline")
+        assert here.server.wait_consumed(10)
+        (sent,) = here.server.plans
+        return parse_plan(sent.document)
+
+
+def booted(engine, tiny, tmp_path, plan, **order):
+    """Boot where memory is laid out by ``plan``; return the answer and the server."""
+    with served(tiny) as node, host(node, plans={"llm": [plan]}) as here:
+        model = prepare(tmp_path / "llm", tiny, here.path)
+        return engine.run(model=str(model), load_format="warmline", **order), here.server
+
+
+def test_a_plan_says_what_this_vllm_reads(plan, usual):
+    assert {p.name for p in plan.parameters} == usual["digests"].keys()
+    assert (plan.key.engine, plan.key.device, plan.key.layout) == ("vllm", "cpu", "tp1")
+
+
+def test_parameters_look_at_the_agents_memory_and_answer_as_usual(
+    engine, usual, tiny, tmp_path, plan
+):
+    given, server = booted(engine, tiny, tmp_path, plan)
+    assert matches(given, usual)
+    assert set(given["adopted"]) == usual["digests"].keys()
+    assert given["after"] == []
+    (consumer,) = server.consumers
+    assert (consumer.outcome, consumer.adopted) == (
+        Outcome.LOADED,
+        sum(p.size for p in plan.parameters),
+    )
+    assert (server.remarks, server.plans) == ((), ())
+
+
+def test_a_plan_of_another_vllm_is_refused_and_replaced(engine, usual, tiny, tmp_path, plan):
+    other = replace(plan, key=replace(plan.key, version="0.31.0"))
+    given, server = booted(engine, tiny, tmp_path, other)
+    assert matches(given, usual)
+    assert given["adopted"] == []
+    assert parse_plan(server.plans[0].document) == plan
+
+
+def test_a_forged_plan_costs_time_and_no_weight(engine, usual, tiny, tmp_path, plan):
+    """Two pieces of one form are swapped: everything lies in its bounds, and is wrong."""
+    first, second = (n for n, p in enumerate(plan.pieces) if p.parameter == _gate_up(plan))
+    pieces = list(plan.pieces)
+    pieces[first] = plan.pieces[first]._replace(begin=plan.pieces[second].begin)
+    pieces[second] = plan.pieces[second]._replace(begin=plan.pieces[first].begin)
+    given, server = booted(engine, tiny, tmp_path, replace(plan, pieces=tuple(pieces)))
+    assert matches(given, usual)
+    assert "reads other bytes than the plan says" in server.remarks[0]
+
+
+def _gate_up(plan):
+    return next(n for n, p in enumerate(plan.parameters) if "gate_up" in p.name)
+
+
+def test_weights_that_were_adopted_can_be_loaded_again(engine, usual, tiny, tmp_path, plan):
+    given, server = booted(engine, tiny, tmp_path, plan, reload=True)
+    assert matches(given, usual)
+    assert given["adopted"] != []
+    assert [c.outcome for c in server.consumers] == [Outcome.LOADED] * 2
 
 
 # Never worse than without.
