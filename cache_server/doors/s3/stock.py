@@ -23,7 +23,8 @@ PATIENCE = 20.0  # seconds for the names of a cold slot; S3's clients give up af
 # Requests that may wait for origins at once: a quarter of the data plane's threads, so that silent
 # origins leave most of them to pipelines that are warm.
 WAITS = 256
-GENERATIONS = 64  # whose catalogues are remembered; one of 10 000 files takes 3 MB and 30 ms
+GENERATIONS = 64  # whose catalogues are remembered
+OBJECTS = 300_000  # of all of them; 10 000 take 3 MB, and 30 ms to list
 
 
 class Stock(Protocol):
@@ -98,8 +99,10 @@ class NodeStock:
 class Catalogues:
     """Those of the generations that were looked at last. Safe for threads."""
 
-    def __init__(self, limit: int = GENERATIONS) -> None:
+    def __init__(self, limit: int = GENERATIONS, objects: int = OBJECTS) -> None:
+        """Remember ``limit`` of them, with ``objects`` in all; of the latest one all it has."""
         self._limit = limit
+        self._objects = objects
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, datetime], Catalogue] = OrderedDict()
 
@@ -115,6 +118,10 @@ class Catalogues:
         made = catalogue_of(generation.id, generation.content, since)  # twice does no harm
         with self._lock:
             self._known[name] = made
-            if len(self._known) > self._limit:
+            while len(self._known) > 1 and self._too_many():
                 self._known.popitem(last=False)
         return made
+
+    def _too_many(self) -> bool:
+        objects = sum(len(c.objects) + len(c.left_out) for c in self._known.values())
+        return len(self._known) > self._limit or objects > self._objects

@@ -214,7 +214,8 @@ def test_a_node_that_is_about_to_stop_takes_no_new_reader(bench):
 
 def test_a_catalogue_is_made_once_for_a_generation(monkeypatch):
     made = []
-    monkeypatch.setattr(stock_module, "catalogue_of", lambda *of: made.append(of) or of)
+    make = stock_module.catalogue_of
+    monkeypatch.setattr(stock_module, "catalogue_of", lambda *of: made.append(of) or make(*of))
     known, (one, two, three) = Catalogues(limit=2), map(_numbered, range(3))
     for each in (one, two, one, three, one):
         known.of(each)
@@ -223,5 +224,17 @@ def test_a_catalogue_is_made_once_for_a_generation(monkeypatch):
     assert len(made) == 4
 
 
-def _numbered(number: int):
-    return generation(Key("default", f"p{number}"), {"m/a": 1})
+def test_catalogues_of_many_objects_leave_no_room_for_others(monkeypatch):
+    made = []
+    make = stock_module.catalogue_of
+    monkeypatch.setattr(stock_module, "catalogue_of", lambda *of: made.append(of) or make(*of))
+    known, small, large = Catalogues(objects=10), _numbered(0), _numbered(1, files=10)
+    for each in (small, large, large):
+        assert known.of(each).objects
+    assert len(made) == 2  # what is larger than the bound is remembered as long as it is the latest
+    known.of(small)
+    assert len(made) == 3
+
+
+def _numbered(number: int, files: int = 1):
+    return generation(Key("default", f"p{number}"), {f"m/{n}": 1 for n in range(files)})
