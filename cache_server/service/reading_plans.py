@@ -101,6 +101,7 @@ class ReadingPlans:
         except DiskError as error:
             if generation.progress.gone:
                 raise GenerationGoneError(f"{key.id} is being given up") from error
+            self._disk.noticed(error)
             raise
 
 

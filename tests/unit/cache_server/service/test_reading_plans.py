@@ -1,11 +1,13 @@
 """Plans of how engines read a pipeline: kept with its bytes, and no longer than those."""
 
+import errno
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from cache_protocol.errors import (
+    DiskError,
     GenerationGoneError,
     MalformedError,
     OriginDeniedError,
@@ -21,6 +23,7 @@ from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
 from cache_server.http.manifests import Signer, manifest_of
 from cache_server.service.disk_watch import SickDiskError
+from cache_server.store import durable
 from tests.fakes.origin import MemoryOrigin
 from tests.fakes.plans import plan
 from tests.fakes.service import VOICE, Bench
@@ -231,6 +234,19 @@ def test_to_a_sick_disk_no_plan_is_written(warm, monkeypatch):
     monkeypatch.setattr(type(warm.service._disk), "sickness", "it fails")
     with pytest.raises(SickDiskError):
         put(warm, left)
+
+
+def test_of_a_device_that_fails_under_a_plan_the_watch_over_the_disk_is_told(warm, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    left, told = traced(warm), []
+    monkeypatch.setattr(durable.os, "fsync", fail)
+    monkeypatch.setattr(warm.service._disk, "noticed", told.append)
+    with pytest.raises(DiskError, match="Input/output error"):
+        put(warm, left)
+    assert [type(error) for error in told] == [DiskError]
+    assert keys(warm) == []
 
 
 def test_a_plan_for_what_leaves_in_this_moment_is_told_that_it_is_gone(warm, monkeypatch):
