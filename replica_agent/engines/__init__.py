@@ -10,4 +10,7 @@ Parameters that look at memory which holds them already: ``planned`` (what plans
 one load) · ``trace``, ``recorder``, ``state`` (what a model reads, told by itself) · ``deferred``
 (a model without memory) · ``adopt`` (its parameters become views) · ``storages`` (what torch does
 not show openly) · ``device_shard`` (such memory on a GPU, as a tensor).
+
+Tensors that an engine copies to its GPU by itself: ``registration`` (pinned where they are) ·
+``ahead`` (by threads that nobody waits for).
 """
