@@ -14,7 +14,8 @@ Rights: ``access`` (who may do what) · ``attempts`` (who guesses) · ``key_ring
 tickets) · ``tenants`` (whose origins) · ``reach`` and ``loopback`` (where those may be) ·
 ``standing`` (what may still be read).
 Doors: ``first_line`` (to whom a request leads) · ``commits`` and ``hub_tokens`` (what the hub's
-programs expect) · ``on_demand`` (pipelines that nobody put) · ``vain`` (what is not asked again).
+programs expect) · ``on_demand`` (pipelines that nobody put) · ``vain`` (what is not asked again) ·
+``coming_back`` (when to ask again).
 What is told: ``chip_words`` (to people) · ``counted`` (to machines) · ``histogram`` ·
 ``boot_stats`` (what many starts say) · ``tracing`` (for whom it was done).
 """

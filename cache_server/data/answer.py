@@ -5,7 +5,6 @@ Range with If-Range.
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -16,10 +15,10 @@ from cache_protocol.errors import (
     CacheError,
     GenerationGoneError,
     MalformedError,
-    OriginUnavailableError,
     to_problem,
 )
 from cache_protocol.ranges import Span, UnsatisfiableRangeError, content_range, parse_range
+from cache_server.core.coming_back import wish_of
 from cache_server.data.request import RefusedError, Request
 
 _TAG = re.compile(r'(?:W/)?"[^"]*"')  # RFC 9110, 8.8.3
@@ -97,8 +96,8 @@ def failed(error: CacheError) -> RefusedError:
     """Return the answer to a reader whose bytes will not come, known before the first of them."""
     if isinstance(error, GenerationGoneError):
         return RefusedError(410, error)
-    after = error.retry_after if isinstance(error, OriginUnavailableError) else None
-    return RefusedError(503, error, {} if after is None else {"Retry-After": str(math.ceil(after))})
+    wish = wish_of(error)
+    return RefusedError(503, error, {} if wish is None else {"Retry-After": str(wish)})
 
 
 def _opening(status: int, now: float, *, keep_alive: bool) -> str:

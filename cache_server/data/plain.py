@@ -12,7 +12,6 @@ from cache_server.data.request import RefusedError
 
 MARK = "reader=plain"
 COME_BACK = 5  # seconds, where nobody has a wish; clients of the hub try five times more
-LONGEST = 60  # seconds that one is asked to wait, whatever an origin wishes
 
 
 def is_plain(query: str) -> bool:
@@ -24,5 +23,5 @@ def come_back(refused: RefusedError) -> RefusedError:
     """Return ``refused`` as such a reader understands it: what may work later is 429."""
     if refused.status < 500 or refused.error.retry is Retry.NEVER:
         return refused
-    wish = int(refused.fields.get("Retry-After", COME_BACK))
-    return RefusedError(429, refused.error, {"Retry-After": str(min(max(wish, 1), LONGEST))})
+    wish = refused.fields.get("Retry-After", str(COME_BACK))
+    return RefusedError(429, refused.error, {"Retry-After": wish})

@@ -5,7 +5,6 @@ never said of something that may come yet. 429 is waited for everywhere, 503 whe
 asks for metadata.
 """
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,12 +12,12 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from cache_protocol import errors
-from cache_protocol.errors import CacheError, OriginUnavailableError, Retry
+from cache_protocol.errors import CacheError, Retry
+from cache_server.core.coming_back import wish_of
 from cache_server.http.problems import RETRY_AFTER
 
 COMMIT = "X-Repo-Commit"
 MAX_MESSAGE = 2000  # characters of a header; clients and proxies take 8 KiB for all of them
-MAX_WAIT = 60  # seconds that a client is asked to wait, whatever an origin wishes
 
 
 class NotThereError(CacheError):
@@ -83,7 +82,7 @@ def refuse(
     if code is not None:
         headers["X-Error-Code"] = code
     if status in (429, 503):
-        headers["Retry-After"] = str(_wait(error))
+        headers["Retry-After"] = str(wish_of(error) or RETRY_AFTER)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
         # These very words keep clients from taking it for a repository that is not there.
@@ -102,11 +101,6 @@ def not_allowed(method: str, allowed: Sequence[str]) -> Response:
     said = f"{method[:16]} is not allowed here: this endpoint only reads"
     headers = {"Allow": ", ".join(allowed), "X-Error-Message": _one_line(said)}
     return JSONResponse({"error": said}, 405, headers)
-
-
-def _wait(error: CacheError) -> int:
-    wished = error.retry_after if isinstance(error, OriginUnavailableError) else None
-    return RETRY_AFTER if wished is None else min(MAX_WAIT, max(1, math.ceil(wished)))
 
 
 def _one_line(text: str) -> str:

@@ -4,12 +4,12 @@ Every code is one that S3 has, since clients decide by it whether to try again. 
 sent is shown back to it, escaped; nothing that it did not send, and no secret, is.
 """
 
-import math
 from collections.abc import Mapping
 from enum import Enum
 
 from cache_protocol import errors
-from cache_protocol.errors import CacheError, OriginUnavailableError
+from cache_protocol.errors import CacheError
+from cache_server.core.coming_back import wish_of
 
 
 class Code(Enum):
@@ -115,6 +115,4 @@ def refusal_of(error: CacheError) -> S3Error:
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     if code.status != 503:
         return S3Error(code, str(error))
-    after = error.retry_after if isinstance(error, OriginUnavailableError) else None
-    wait = RETRY_AFTER if after is None else max(RETRY_AFTER, math.ceil(after))
-    return S3Error(code, str(error), fields={"Retry-After": str(wait)})
+    return S3Error(code, str(error), fields={"Retry-After": str(wish_of(error) or RETRY_AFTER)})

@@ -23,5 +23,10 @@ def test_who_should_come_back_is_told_a_status_that_clients_of_s3_try_again():
             assert refusal_of(error).code.status in (500, 503), kind
 
 
+def test_no_origin_sends_clients_away_for_a_month():
+    away = errors.OriginUnavailableError("429", retry_after=30 * 24 * 3600)
+    assert refusal_of(away).fields["Retry-After"] == "60"
+
+
 def test_the_reason_is_in_the_message():
     assert refusal_of(errors.OriginDeniedError("it is gated")).message == "it is gated"
