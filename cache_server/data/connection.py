@@ -14,6 +14,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from cache_protocol.errors import CacheError, MalformedError
+from cache_server.core.tracing import request_id
 from cache_server.data.homes import Home, HomewardError
 from cache_server.data.request import RefusedError, Request, parse_request
 from cache_server.data.speaker import Speaker
@@ -154,6 +155,7 @@ class Connection:
             speaker.respond(following, self.wire, keep_alive=keep_alive)
             if not keep_alive:
                 return Fate.DRAIN
+            request_id.set(None)  # what comes may be no request, and has no share in this one's
             try:
                 following = self._next()
             except RefusedError as refused:

@@ -7,6 +7,7 @@ import pytest
 
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import OriginUnavailableError
+from cache_server.core.tracing import request_id
 from tests.fakes.data_node import QUICK, data_node, settled
 from tests.fakes.dialect import FakeDialect
 from tests.fakes.reader import target
@@ -133,6 +134,18 @@ def test_a_head_that_is_none_is_refused_in_the_words_of_the_dialect(reader, said
     reply = reader.reply()
     assert (reply.status, reply.body[:7]) == (status, b"no %d " % status)
     assert reader.ended()
+
+
+def test_what_is_no_request_is_not_refused_under_the_id_of_the_one_before(
+    reader, dialect, monkeypatch
+):
+    refuse, ids = dialect.refuse, []
+    monkeypatch.setattr(dialect, "refuse", lambda no: ids.append(request_id.get()) or refuse(no))
+    good = b"GET /s3/a HTTP/1.1\r\nHost: x\r\nX-Request-Id: start-1\r\n\r\n"
+    reader.send(good + b"PUT /s3/a HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert reader.reply().body == b"weights"
+    assert reader.reply().status == 405
+    assert ids == [None]
 
 
 def test_one_behind_a_good_request_too(reader):
