@@ -20,13 +20,13 @@ def environment(**more):
 
 
 class Engine:
-    """A process of ``tests.engines.inprocess``."""
+    """A process of ``tests.engines.inprocess``, or of a module with the same manners."""
 
-    def __init__(self, python, log):
+    def __init__(self, python, log, module="tests.engines.inprocess"):
         self._log = log
         with log.open("w") as errors:
             self._process = subprocess.Popen(
-                [python, "-m", "tests.engines.inprocess"],
+                [python, "-m", module],
                 cwd=REPOSITORY,
                 env=environment(),
                 stdin=subprocess.PIPE,
@@ -51,7 +51,9 @@ class Engine:
 
     def finish(self):
         """Return what the engine made of its model."""
-        line = self._process.stdout.readline()
+        # Libraries say things of their own, too.
+        lines = iter(self._process.stdout.readline, "")
+        line = next((line for line in lines if line.startswith("{")), None)
         assert line, self._log.read_text()[-4000:]
         return json.loads(line)
 

@@ -24,6 +24,7 @@ import torch
 from vllm import LLM, SamplingParams
 from vllm.model_executor.model_loader import base_loader
 
+from tests.engines.mappings import in_shard
 from tests.engines.prompts import PROMPTS, TOKENS
 
 _digests = {}
@@ -81,15 +82,6 @@ def run(order):
 def digest(parameter):
     raw = parameter.detach().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.sha256(raw.numpy().tobytes()).hexdigest()
-
-
-def in_shard(address):
-    """Return whether an address is in memory that the agent laid out for a rank."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        begin, end = (int(number, 16) for number in line.split()[0].split("-"))
-        if begin <= address < end:
-            return "memfd:llm-rank" in line
-    return False
 
 
 def ours():

@@ -1,7 +1,10 @@
-"""Load a model into two ranks, twice: ``python -m tests.engines.parallel FORMAT=DIRECTORY …``.
+"""Load a model into two ranks, once per line of stdin, and say what they made of it.
 
-Prints a line per load: ``{"digests": [{parameter: sha256}, …], "tokens": [[…]]}``, a set of
-digests for each rank. Runs in the vLLM venv; ranks are processes, each with its own core.
+    stdin   {"model": DIRECTORY, "load_format": "auto"}
+    stdout  {"digests": [{parameter: sha256}, …], "adopted": [[parameter, …], …], "tokens": [[…]]}
+
+Digests, and what is in memory that the agent laid out, are of each rank after weights were packed.
+Runs in the vLLM venv; ranks are processes, each with its own core.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ os.environ.update(
 
 from vllm import LLM, SamplingParams
 
+from tests.engines.mappings import in_shard
 from tests.engines.prompts import PROMPTS, TOKENS
 
 
@@ -32,11 +36,17 @@ def digests(worker):
     return found
 
 
-def main(orders):
-    for load_format, directory in (order.split("=", 1) for order in orders):
+def adopted(worker):
+    """Return the parameters of this rank that are in its shard."""
+    tensors = worker.get_model().named_parameters()
+    return [name for name, parameter in tensors if in_shard(parameter.data_ptr())]
+
+
+def main():
+    for order in map(json.loads, sys.stdin):
         llm = LLM(
-            model=directory,
-            load_format=load_format,
+            model=order["model"],
+            load_format=order["load_format"],
             tensor_parallel_size=2,
             enforce_eager=True,
             kv_cache_memory_bytes=2**22,
@@ -49,6 +59,7 @@ def main(orders):
         done = llm.generate([{"prompt_token_ids": p} for p in PROMPTS], wanted, use_tqdm=False)
         answer = {
             "digests": llm.collective_rpc(digests),
+            "adopted": llm.collective_rpc(adopted),
             "tokens": [list(each.outputs[0].token_ids) for each in done],
         }
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -58,4 +69,4 @@ def main(orders):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

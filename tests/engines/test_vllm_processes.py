@@ -10,8 +10,9 @@ from http.client import HTTPConnection
 import pytest
 
 from benchmarks.node import REPOSITORY
+from cache_protocol.plans import parse_plan
 from replica_agent.handover.messages import Outcome
-from tests.engines.engine import environment, prepare, served
+from tests.engines.engine import Engine, environment, prepare, served
 from tests.engines.prompts import PROMPTS, TOKENS
 from tests.fakes.handover import host
 from tests.integration.programs import until
@@ -21,30 +22,36 @@ LIMIT = 300.0  # seconds in which a server on a busy machine comes up
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks want two cores")
-def test_two_ranks_load_what_the_default_loader_loads_from_one_mapping(vllm_python, tiny, tmp_path):
-    with served(tiny) as node, host(node) as here:
-        model = prepare(tmp_path / "llm", tiny, here.path)
-        command = [vllm_python, "-m", "tests.engines.parallel", f"warmline={model}", f"auto={tiny}"]
-        with (tmp_path / "log").open("w") as log:
-            done = subprocess.run(
-                command,
-                cwd=REPOSITORY,
-                env=environment(),
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                timeout=LIMIT,
-                check=False,
-            )
-        assert done.returncode == 0, (tmp_path / "log").read_text()[-4000:]
-        ours, usual = (json.loads(line) for line in done.stdout.splitlines() if line[0] == "{")
-        assert ours == usual
-        consumers = here.server.consumers
+def test_two_ranks_load_from_one_mapping_and_then_adopt_a_shard_each(vllm_python, tiny, tmp_path):
+    log = tmp_path / "log"
+    with served(tiny) as node, Engine(vllm_python, log, "tests.engines.parallel") as ranks:
+        with host(node) as here:
+            first = ranks.run(**booted(here, tiny, tmp_path / "first"))
+            consumers = here.server.consumers
+            plans = [parse_plan(sent.document) for sent in here.server.plans]
         assert sorted(c.rank for c in consumers) == [0, 1]
         assert [(c.peers, c.outcome) for c in consumers] == [(2, Outcome.LOADED)] * 2
-        assert here.server.wait_consumed(0)
-        pulled = sum(seen.span.size for seen in node.requests("files") if seen.span)
-        assert pulled == sum(len(content) for content in node.models["llm"].values())
+        assert pulled(node) == sum(len(content) for content in node.models["llm"].values())
+        with host(node, plans={"llm": plans}) as here:
+            second = ranks.run(**booted(here, tiny, tmp_path / "second"))
+            consumers = {c.rank: c.adopted for c in here.server.consumers}
+        usual = ranks.run(model=str(tiny), load_format="auto")
+    for given in (first, second):
+        assert (given["digests"], given["tokens"]) == (usual["digests"], usual["tokens"])
+    assert consumers == {p.key.rank: sum(x.size for x in p.parameters) for p in plans}
+    assert first["adopted"] == [[], []]
+    # On a CPU vLLM copies what it packs; the rest stays where the agent put it.
+    assert ["model.embed_tokens.weight" in each for each in second["adopted"]] == [True, True]
+
+
+def booted(here, tiny, directory):
+    """Return the order to load what an agent hands over."""
+    directory.mkdir()
+    return {"model": str(prepare(directory / "llm", tiny, here.path)), "load_format": "warmline"}
+
+
+def pulled(node):
+    return sum(seen.span.size for seen in node.requests("files") if seen.span)
 
 
 @contextmanager
