@@ -10,6 +10,7 @@ whatever speaks against it ends in a plain load.
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
 from cache_protocol.errors import CacheError, GenerationGoneError
@@ -209,10 +210,11 @@ class Load:
         if once:
             attached.wait_confirmed()
         early = not attached.confirmed
-        feed(attached.tensors(wanted), ())
-        attached.wait_confirmed()
-        if early and attached.rewritten:
-            feed(attached.tensors(wanted), ())
+        with _pinning(attached, planning) as through:
+            feed(through(attached.tensors(wanted)), ())
+            attached.wait_confirmed()
+            if early and attached.rewritten:
+                feed(through(attached.tensors(wanted)), ())
         document = None if planning is None else planning.document
         if document is not None:
             attached.send_plan(document)
@@ -239,3 +241,9 @@ class Load:
         paths = [file.path for file in attached.files]
         index = attached.read(INDEX) if INDEX in paths else None
         return weight_files(paths, index, self.patterns).__contains__
+
+
+def _pinning(
+    attached: Attached, planning: Planning | None
+) -> AbstractContextManager[Callable[["Weights"], "Weights"]]:
+    return nullcontext(lambda weights: weights) if planning is None else planning.pinning(attached)

@@ -10,6 +10,7 @@ layout or forged has another fingerprint. Knows torch and no engine.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from cache_protocol.plans import Key, Plan, dump_plan
 from cache_protocol.ranges import Span
 from replica_agent.engines.adopt import UnfitError, adopt, leave, place_in, strayed
 from replica_agent.engines.deferred import Deferred
+from replica_agent.engines.registration import Through, registering
 from replica_agent.engines.trace import Traced, TracedFile, trace
 from replica_agent.handover.client import Attached, Headed, Shard
 
@@ -103,6 +105,16 @@ class Planning:
         self._plan, self._flat = traced.plan, flat
         self._end_deferral()
         return _kept(traced.plan, headed)
+
+    def pinning(self, attached: Attached) -> AbstractContextManager[Through]:
+        """Return what weights go through on their way to a model that copies them to its GPU.
+
+        They are pinned meanwhile, where the model is known to write to none of them.
+        """
+        device = next((p.device for p in self._subject.model.parameters()), torch.device("cpu"))
+        if self._traced is None or not self._traced.reads_only:
+            device = torch.device("cpu")
+        return registering(*attached.memory, device)
 
     def check(self) -> None:
         """Return if every parameter that was adopted is where it was put; else RefusedError."""

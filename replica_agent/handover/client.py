@@ -176,6 +176,7 @@ class Attached:
         self._arrived: list[Arrived] = []
         self._sizes: list[int] = []
         self._memory = memoryview(b"")
+        self._fd = -1  # of the memory
         self._failure: CacheError | None = None  # after which nothing more is to be heard
         lines.write(hello(words))
 
@@ -265,6 +266,11 @@ class Attached:
             self._hear()
         return self.headers(wanted)
 
+    @property
+    def memory(self) -> tuple[int, memoryview]:
+        """The model's memory: a descriptor that is good until ``close``, and our mapping of it."""
+        return self._fd, self._memory
+
     def read(self, path: str) -> bytes:
         """Wait for a file and return its bytes; FileNotFoundError when there is none."""
         for number, file in enumerate(self.files):
@@ -290,14 +296,17 @@ class Attached:
                     self._lines.write(message)
 
     def refuse(self, reason: str) -> None:
-        """Say that the shard is not what this engine reads; it is let go of before.
+        """Say that the shard is not what this engine reads; return once the agent knows.
 
-        The agent brings the model anew, plain. Nothing more comes from here: close, attach again.
+        The shard is let go of before. The agent brings the model anew, plain. Nothing more comes
+        from here: close, attach again. Who is faster than the agent would be given the same.
         """
         if self.shard is not None:
             self.shard.close()
-        with suppress(OSError):
+        with suppress(OSError, CacheError):
             self._lines.write(refused(reason))
+            while True:
+                self._next()
 
     def done(
         self, outcome: Outcome, seconds: float, reason: str | None = None, adopted: int = 0
@@ -314,6 +323,9 @@ class Attached:
         self._lines.close()
         if self.shard is not None:
             self.shard.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
         self._memory = memoryview(b"")
         self._failure = None  # its traceback looks at the memory, too
 
@@ -368,7 +380,9 @@ class Attached:
                 raise MalformedError("the agent hands a model over without its memory")
             if layout.shard is not None:
                 self.shard = Shard(layout.shard, fds.pop())
-            return layout, _mapped(fds[0], layout.size)
+            memory = _mapped(fds[0], layout.size)
+            self._fd = fds.pop()
+            return layout, memory
         finally:
             for fd in fds:
                 os.close(fd)
