@@ -45,8 +45,7 @@ def repositories(content: Content, specs: Sequence[ModelSpec]) -> list[Repositor
     generation, named = content.generation, {spec.name: _revision(spec) for spec in specs}
     found: dict[tuple[str, str], list[ModelContent]] = {}
     for model in content.models:
-        place = repository_of(content.pipeline, model), commit_of(generation, model)
-        found.setdefault(place, []).append(model)
+        found.setdefault(place_of(generation, content, model), []).append(model)
     return [
         Repository(
             repository,
@@ -56,6 +55,11 @@ def repositories(content: Content, specs: Sequence[ModelSpec]) -> list[Repositor
         )
         for (repository, commit), models in found.items()
     ]
+
+
+def place_of(generation: str, content: Content, model: ModelContent) -> tuple[str, str]:
+    """Return the repository and the commit that ``model`` of ``generation`` belongs to."""
+    return repository_of(content.pipeline, model), commit_of(generation, model)
 
 
 def at(found: Iterable[Repository], revision: str) -> Repository | None:

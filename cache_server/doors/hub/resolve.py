@@ -10,7 +10,7 @@ one that comes back after the ticket has run out asks here again.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from cache_protocol.errors import DiskError
 from cache_protocol.names import shown
 from cache_protocol.ranges import Span, content_range
 from cache_protocol.routes import FILES, Resource
+from cache_server.core.content import LeftOut
 from cache_server.core.key_ring import LONGEST_LIFE
 from cache_server.data.answer import select
 from cache_server.data.plain import MARK
@@ -29,7 +30,7 @@ from cache_server.data.request import RefusedError
 from cache_server.data.request import Request as Asked
 from cache_server.doors.hub.address import Question
 from cache_server.doors.hub.refusals import COMMIT, EntryNotFoundError, refuse
-from cache_server.doors.hub.repositories import Entry, Repository, is_commit
+from cache_server.doors.hub.repositories import Entry, Repository, is_commit, place_of
 from cache_server.doors.shelf import File
 from cache_server.http.manifests import Signer
 from cache_server.http.replicas import DataAddress, data_plane
@@ -83,14 +84,20 @@ def find(generation: Readable, repository: Repository, question: Question) -> Fo
 
 def _why_not(generation: Readable, repository: Repository, path: str) -> str:
     where = f"{repository.id} at {repository.commit}"
-    for model in generation.content.models:
-        for out in model.left_out:
-            if out.path == path:
-                return (
-                    f"{shown(path)} of {where} stays at its origin, because it can run code: "
-                    f"register the pipeline with allow_{out.why} to have it"
-                )
-    return f"{where} has no file {shown(path)} here"
+    why = next((out.why for out in _left_out(generation, repository) if out.path == path), None)
+    if why is None:
+        return f"{where} has no file {shown(path)} here"
+    return (
+        f"{shown(path)} of {where} stays at its origin, because it can run code: "
+        f"register the pipeline with allow_{why} to have it"
+    )
+
+
+def _left_out(generation: Readable, repository: Repository) -> Iterator[LeftOut]:
+    content, place = generation.content, (repository.id, repository.commit)
+    for model in content.models:
+        if place_of(generation.id, content, model) == place:
+            yield from model.left_out
 
 
 class Files:
