@@ -1,6 +1,7 @@
 """Whole, verified files for an engine that only reads files."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from replica_agent.boot.small import is_small
@@ -12,6 +13,7 @@ class FilesWay(Pulling):
     """Whole, verified files; COMMAND starts when all are there."""
 
     in_place = True
+    on_device = False
 
     def __init__(self, trip: Trip) -> None:
         """Start the pull."""
@@ -45,6 +47,10 @@ class FilesWay(Pulling):
 
     def note_load(self, started: float) -> None:
         """Implement ``Way``: an engine that reads files does not show when it does."""
+
+    def leave(self) -> Iterable[str]:
+        """Implement ``Way``: nothing was learned."""
+        return ()
 
     def release(self) -> None:
         """Implement ``Way``: small files stay, an engine may read them at any time."""

@@ -1,18 +1,24 @@
 """Hand weights over in memory, while they arrive, to an engine that knows our load format."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
-from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.errors import CacheError
 from cache_protocol.formats import hazard
-from cache_protocol.manifest import Manifest, Model
-from replica_agent.arenas.host import HostMemory
+from cache_protocol.manifest import CACHE, Manifest, Model
+from replica_agent.arenas.by_plan import LaidOutMemory
+from replica_agent.boot.planned import Planned
 from replica_agent.boot.small import write_small_files
 from replica_agent.boot.ways import ORIGIN, Pulling, Trip
+from replica_agent.client import ControlClient
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
 from replica_agent.handover.server import Consumer, HandoverServer
+from replica_agent.report import Boot
 from replica_agent.transfer import Transfer
 
 _HANDOVER = ".handover"  # a directory beside the models, whose names never begin with a dot
@@ -25,9 +31,26 @@ class MemoryWay(Pulling):
 
     def __init__(self, trip: Trip) -> None:
         """Start the pull."""
-        self._memory = HostMemory(trip.settings.memory_limit, trip.disk_for)
+        self._planned = Planned(trip.options, partial(ControlClient.of, trip.settings))
+        self._memory = LaidOutMemory(
+            trip.settings.memory_limit, trip.disk_for, self._planned.choose
+        )
         self._server: HandoverServer | None = None
         super().__init__(trip, self._memory.open_arenas, _host_device(trip.options.device))
+
+    @property
+    def on_device(self) -> bool:
+        """Implement ``Way``."""
+        return self._memory.device.startswith("cuda")
+
+    @property
+    def pull(self) -> Boot:
+        """Implement ``Way``: the report says how weights came, and why so."""
+        boot, memory = super().pull, self._memory
+        remarks = self._server.remarks if self._server else ()
+        notes = (*boot.notes, *memory.notes, *self._planned.notes, *remarks)
+        device = memory.device if self.on_device else boot.device
+        return replace(boot, device=device, notes=notes)
 
     def prepare(self) -> dict[str, Path]:
         """Implement ``Way``."""
@@ -71,15 +94,19 @@ class MemoryWay(Pulling):
         """Implement ``Way``."""
         self.release()
 
+    def leave(self) -> Iterator[str]:
+        """Implement ``Way``: the engine's own plans, for the next replica."""
+        sent = self._server.plans if self._server else ()
+        transfer = self.pulling.current
+        if sent and transfer is not None and transfer.manifest.source == CACHE:
+            yield from self._planned.leave(sent, transfer.manifest)
+
     def _write(self) -> tuple[Transfer, dict[str, Path]]:
         while True:
             transfer = self.small_files()
-            try:
-                home = self._trip.home.path
-                return transfer, write_small_files(transfer, self._memory, home)
-            except GenerationGoneError:
-                if transfer.successor is None:
-                    raise
+            directories = write_small_files(transfer, self._trip.home.path)
+            if not transfer.replaced:
+                return transfer, directories
 
     def _place(self, manifest: Manifest, name: str) -> Place:
         options = self._trip.options

@@ -1,7 +1,7 @@
 """Around the cache: the models' own origin, with the replica's own credentials."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ class OriginWay:
     """Around the cache: the replica's own credentials, a real directory, whole files."""
 
     in_place = True
+    on_device = False
 
     def __init__(self, trip: Trip, why: Exception, pull: Boot) -> None:
         """Go this way because of ``why``, which ended the ``pull``."""
@@ -49,6 +50,10 @@ class OriginWay:
 
     def note_load(self, started: float) -> None:
         """Implement ``Way``: nothing is known."""
+
+    def leave(self) -> Iterable[str]:
+        """Implement ``Way``: nothing was learned."""
+        return ()
 
     def release(self) -> None:
         """Implement ``Way``: there is no memory of ours."""

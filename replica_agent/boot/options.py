@@ -46,7 +46,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of ``boot``; COMMAND is what follows ``--``, and split off before."""
     parser.add_argument("--pipeline", required=True, metavar="ID")
     parser.add_argument(
-        "--device", default="auto", type=_device, metavar="auto|cpu|cuda:0,1", help="for the report"
+        "--device",
+        default="auto",
+        type=_device,
+        metavar="auto|cpu|cuda:0,1",
+        help="where an engine's ranks have their weights, in this order; what cannot be laid out "
+        "there comes in host memory [%(default)s]",
     )
     parser.add_argument(
         "--files", action="store_true", help="weights as files, also for an engine of ours"

@@ -20,7 +20,7 @@ from replica_agent.boot.supervisor import NOT_EXECUTABLE, NOT_FOUND, Supervisor
 from replica_agent.boot.watch import is_healthy, warm_up
 from replica_agent.boot.ways import Trip, Way
 from replica_agent.client import ControlClient
-from replica_agent.report import Boot, Phase, to_json, to_table
+from replica_agent.report import Phase, to_json, to_table
 from replica_agent.settings import Settings
 
 LOOK = 0.05  # seconds between two looks at the engine
@@ -73,7 +73,7 @@ class _Boot:
             way, command = self._prepare(way)
         except (CacheError, OSError) as error:
             self._record.fail(str(error) or repr(error))
-            self._record.once(lambda: self._tell(way.pull))
+            self._record.once(lambda: self._tell(way))
             raise
         return self._supervise(way, command)
 
@@ -111,7 +111,7 @@ class _Boot:
             self._supervisor.start(command)
         except OSError as error:
             self._record.fail(f"COMMAND cannot be started: {error}")
-            self._record.once(lambda: self._tell(way.pull))
+            self._record.once(lambda: self._tell(way))
             _say(f"COMMAND cannot be started: {error}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         follower = threading.Thread(target=self._follow, args=(way, started), name="follower")
@@ -150,7 +150,7 @@ class _Boot:
         way.note_load(started)
         if self._trip.options.warm_up:
             self._warm_up()
-        self._record.once(lambda: self._tell(way.pull))
+        self._record.once(lambda: self._tell(way))
 
     def _warm_up(self) -> None:
         if self._health is None:
@@ -170,11 +170,12 @@ class _Boot:
         way.note_load(started)
         if self._health is not None or not taken:
             self._record.fail(f"the engine ended with code {code} before it was ready")
-        self._tell(way.pull)
+        self._tell(way)
 
-    def _tell(self, pull: Boot) -> None:
+    def _tell(self, way: Way) -> None:
         """Print the report, write it, post it: whatever fails of that is said, and no more."""
-        report = self._record.complete(pull)
+        self._note_device(way)
+        report = self._record.complete(way.pull)
         _say(f"boot of {report.pipeline}\n{to_table(report)}")
         fields = to_json(report)
         path = self._trip.options.report
@@ -188,17 +189,22 @@ class _Boot:
             ControlClient.of(settings).post_boot(fields)
         except CacheError as error:
             _say(f"the report cannot be posted: {error}")
+        for trouble in way.leave():
+            _say(trouble)
 
     def _note_circumstances(self) -> None:
-        home, options = self._trip.home, self._trip.options
+        home = self._trip.home
         if not home.canonical:
             self._record.notes.append(
                 f"the models are at {home.path}, not where every replica has them, so compile "
                 "caches will miss: the usual directory is in use by another boot, or not ours"
             )
-        if options.device.startswith("cuda"):
+
+    def _note_device(self, way: Way) -> None:
+        device = self._trip.options.device
+        if device.startswith("cuda") and not way.on_device:
             self._record.notes.append(
-                f"weights come in host memory; the engine copies them to {options.device}"
+                f"weights come in host memory; the engine copies them to {device}"
             )
 
 

@@ -1,11 +1,14 @@
 """The small files of a model: config, tokenizer, index. An engine reads them as it starts."""
 
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, cast
 
 from cache_protocol.formats import WEIGHTS
-from replica_agent.arenas.host import HostMemory
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
+
+if TYPE_CHECKING:
+    from replica_agent.arenas.host import HostArena
 
 # Of a form that holds weights, an engine needs hardly anything before it loads them: some models
 # keep small things in .bin and .pt, such as the voices of a speech model.
@@ -29,8 +32,10 @@ def wait_for_small_files(pull: Pull) -> Transfer:
     """
     transfer = pull.transfer()
     while True:
-        small = [n for n, s in enumerate(transfer.files) if is_small(s.file.path, s.file.size)]
         try:
+            while transfer.replaced:
+                transfer = pull.transfer(after=transfer)
+            small = [n for n, s in enumerate(transfer.files) if is_small(s.file.path, s.file.size)]
             transfer.wait_files(small)
         except ReplacedError:
             transfer = pull.transfer(after=transfer)
@@ -38,14 +43,14 @@ def wait_for_small_files(pull: Pull) -> Transfer:
             return transfer
 
 
-def write_small_files(transfer: Transfer, memory: HostMemory, home: Path) -> dict[str, Path]:
+def write_small_files(transfer: Transfer, home: Path) -> dict[str, Path]:
     """Write them to ``home/<model>``; return the directory of every model."""
-    generation = transfer.manifest.generation
     for model in transfer.manifest.models:
         (home / model).mkdir(parents=True, exist_ok=True)
     for state in transfer.files:
         if is_small(state.file.path, state.file.size):
             to = home / state.model / state.file.path
             to.parent.mkdir(parents=True, exist_ok=True)
-            to.write_bytes(memory.arena(generation, state.model).view(state.number))
+            # Of this very transfer: the arenas of the next may be about the same generation.
+            to.write_bytes(cast("HostArena", state.arena).view(state.number))
     return {model: home / model for model in transfer.manifest.models}

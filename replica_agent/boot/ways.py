@@ -8,7 +8,7 @@ weights, gives them up, and is closed.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,11 @@ class Way(Protocol):
     in_place: bool  # whether an engine finds everything when it starts
 
     @property
+    def on_device(self) -> bool:
+        """Whether weights are on their GPUs already when the engine takes them."""
+        ...
+
+    @property
     def pull(self) -> Boot:
         """What is known of the pull so far."""
         ...
@@ -74,6 +79,10 @@ class Way(Protocol):
 
     def note_load(self, started: float) -> None:
         """Note in the record what is known of the load of an engine that started then."""
+        ...
+
+    def leave(self) -> Iterable[str]:
+        """Leave with the node what helps the next replica; yield what prevents that."""
         ...
 
     def release(self) -> None:

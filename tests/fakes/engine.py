@@ -1,7 +1,7 @@
 """A small engine, as a process: takes its weights as it is told, says what it got, may serve.
 
 python -m tests.fakes.engine --say FILE [--load-format warmline] [--port N] [--stay] [--exit CODE]
-    [--hold FILE] MODEL …
+    [--hold FILE] [--adopts] [--refuse REASON] [--send-plan FILE] MODEL …
 
 It appends one line of JSON per event to FILE: what it found in each MODEL's directory when it
 started, then the sha256 of every file that it got, and by which way.
@@ -35,7 +35,11 @@ def main():
     if options.hold:
         _wait_for(options.hold)
     for model in options.models:
-        _load(say, model, handover=options.load_format == "warmline")
+        if options.load_format == "warmline":
+            _take(say, model, options)
+        else:
+            got = {name: _sha256((model / name).read_bytes()) for name in _names(model)}
+            say(event="loaded", way="files", model=str(model), got=got)
     if options.port is not None:
         _serve(options.port, ended)
     elif options.stay:
@@ -53,22 +57,31 @@ class _Say:
             file.write(json.dumps({"at": time.monotonic(), **fields}) + "\n")
 
 
-def _load(say, model, *, handover):
-    if not handover:
-        got = {name: _sha256((model / name).read_bytes()) for name in _names(model)}
-        say(event="loaded", way="files", model=str(model), got=got)
-        return
+def _take(say, model, options):
     place = read_place(model)
     began = time.monotonic()
     try:
-        with attach(place.socket, place.model) as attached:
+        if options.refuse:
+            with attach(place.socket, place.model, adopts=True) as attached:
+                say(event="refuses", shard=attached.shard is not None)
+                attached.refuse(options.refuse)
+        with attach(place.socket, place.model, adopts=options.adopts) as attached:
             say(event="attached", model=place.model)
-            got = {f.path: _sha256(attached.read(f.path)) for f in attached.files}
+            if options.send_plan:
+                attached.send_plan(options.send_plan.read_bytes())
+            got = _given(attached)
             attached.wait_confirmed()
             attached.done(Outcome.LOADED, time.monotonic() - began)
         say(event="loaded", way="handover", model=place.model, got=got)
     except CacheError as error:
         say(event="failed", model=place.model, code=error.code, detail=str(error))
+
+
+def _given(attached):
+    if attached.shard is None:
+        return {f.path: _sha256(attached.read(f.path)) for f in attached.files}
+    attached.wait_confirmed()
+    return {"shard": _sha256(attached.shard.map()), "plan": attached.shard.plan}
 
 
 def _names(model):
@@ -124,6 +137,9 @@ def _options():
     parser.add_argument("--stay", action="store_true")
     parser.add_argument("--exit", type=int, default=0)
     parser.add_argument("--hold", type=Path)
+    parser.add_argument("--adopts", action="store_true")
+    parser.add_argument("--refuse")
+    parser.add_argument("--send-plan", type=Path)
     parser.add_argument("models", type=Path, nargs="*")
     return parser.parse_args()
 

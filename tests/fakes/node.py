@@ -55,6 +55,7 @@ class Faults:
     manifest: bytes | None = None  # instead of the real one
     manifest_error: tuple | None = None  # (status, CacheError)
     plans: bytes | None = None  # instead of a list of them
+    plans_gate: threading.Event | None = None  # they are listed when it opens
 
 
 class FakeNode:
@@ -103,8 +104,10 @@ class FakeNode:
         self._thread.start()
 
     def stop(self):
-        for gate in (*self.faults.gates.values(), *self.faults.verdict_gates.values()):
-            gate.set()
+        gates = [*self.faults.gates.values(), *self.faults.verdict_gates.values()]
+        for gate in (*gates, self.faults.plans_gate):
+            if gate is not None:
+                gate.set()
         self._server.shutdown()
         self._server.hang_up()
         self._server.server_close()
@@ -299,6 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _plans(self, model, digest=None):
         with self.node.lock:
             kept = {d: document for (m, d), document in self.node.plans.items() if m == model}
+        if self.node.faults.plans_gate is not None:
+            self.node.faults.plans_gate.wait()
         if digest is None:
             listed = [{"digest": d, "key": json.loads(kept[d])["key"]} for d in kept]
             self._answer(200, self.node.faults.plans or json.dumps({"plans": listed}).encode())

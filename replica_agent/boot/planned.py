@@ -1,0 +1,209 @@
+"""How an engine's weights are laid out before it exists, and what is learned for the next one.
+
+    COMMAND, version ─> what plans could hold ─> the node's plans, of all ranks ─> laid out
+         anything missing, slow or wrong at any step ─────────────────────────> plain files
+
+It costs a question or two to the node, and nothing where COMMAND starts no engine of ours. A plan
+that is wrong costs time and nothing else: the engine compares it with what it reads.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from cache_protocol.errors import CacheError, MalformedError
+from cache_protocol.manifest import Manifest, Model
+from cache_protocol.plans import (
+    Key,
+    Plan,
+    check_files,
+    checkpoint_digest,
+    parse_plan,
+)
+from replica_agent.arenas.by_plan import HOST, Choice, Layer
+from replica_agent.boot.expected import Expected, UntoldError, choose, expected
+from replica_agent.boot.options import Options
+from replica_agent.client import ControlClient
+from replica_agent.engines.installed import vllm_version
+from replica_agent.handover.server import Sent
+
+if TYPE_CHECKING:
+    from replica_agent.arenas.cuda.driver import Driver
+
+PATIENCE = 1.0  # seconds for all that is asked of the node; plain files cost less than waiting
+_SUFFIX = ".safetensors"
+_KINDS = {"cpu": ("cpu",), "auto": ("cuda", "cpu")}  # of devices to look for plans of, in order
+
+
+class Planned:
+    """What is known of the engine of one boot. For one thread at a time."""
+
+    def __init__(
+        self,
+        options: Options,
+        ask: Callable[[], ControlClient],
+        version: Callable[[], str | None] = vllm_version,
+        load: "Callable[[], Driver] | None" = None,
+    ) -> None:
+        """Look for plans of the engine that ``options.command`` starts.
+
+        Args:
+            options: of the boot.
+            ask: makes a client of the node.
+            version: tells that of the engine that is installed.
+            load: starts the devices' driver; None: that of this host.
+        """
+        self._options = options
+        self._ask = ask
+        self._version = version
+        self._load = load
+        self._devices: Sequence[str] = ()  # notes of devices, which may grow
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What went wrong with devices meanwhile, for the report."""
+        return tuple(self._devices)
+
+    def choose(self, manifest: Manifest) -> Mapping[str, Choice]:
+        """Return for each model how it comes; a ``by_plan.Choose``.
+
+        Raises:
+            CacheError: the node did not answer, or not in time.
+        """
+        try:
+            wanted = self._wanted()
+        except UntoldError as why:  # then nobody is asked
+            return {name: _plain(why) for name in manifest.models}
+        client, deadline = self._ask(), time.monotonic() + PATIENCE
+        try:
+            return {
+                name: self._choice(_Asking(client, manifest, name, deadline), wanted)
+                for name in manifest.models
+            }
+        finally:
+            client.close()
+
+    def _wanted(self) -> Sequence[Expected]:
+        """Return what the engine could be, the likeliest first; raises UntoldError."""
+        version, device = self._version(), self._options.device
+        kinds = _KINDS.get(device, ("cuda",))
+        return [expected(self._options.command, version, kind) for kind in kinds]
+
+    def _choice(self, asking: "_Asking", wanted: Sequence[Expected]) -> Choice:
+        try:
+            found, layer = self._found(asking.keys(), asking.checkpoint, wanted)
+        except UntoldError as why:
+            return _plain(why)
+        plans = [asking.plan(key) for key in found]
+        first = found[0]
+        where = "in host memory" if layer is HOST else f"on {layer.device}"
+        text = f"laid out {where} as {first.engine} {first.version} ({first.layout}) reads it"
+        return Choice(plans, text, layer)
+
+    def _found(
+        self, keys: Sequence[Key], checkpoint: str, wanted: Sequence[Expected]
+    ) -> tuple[Sequence[Key], Layer]:
+        """Return the keys of all ranks, and where their memory is to be.
+
+        Raises:
+            UntoldError: there are none of use; it says why for each kind of device.
+        """
+        reasons: list[str] = []
+        for each in wanted:
+            try:
+                found = choose(keys, checkpoint, each)
+                _check_plain(found)
+                return found, self._layer(found)
+            except UntoldError as error:
+                reasons.append(f"{error}, on {each.device}")
+        raise UntoldError("; ".join(reasons))
+
+    def _layer(self, found: Sequence[Key]) -> Layer:
+        if found[0].device == "cpu":
+            return HOST
+        # Not before a plan is there: a driver is much to import, and to start.
+        from replica_agent.arenas.cuda.bindings import load_driver  # noqa: PLC0415
+        from replica_agent.arenas.cuda.ranks import RankDevices  # noqa: PLC0415
+
+        device = self._options.device
+        word = "cuda" if device == "auto" else device
+        devices = RankDevices(word, self._options.lanes, self._load or load_driver)
+        self._devices = devices.notes
+        reason = devices.unusable([key.rank for key in found])
+        if reason is not None:
+            raise UntoldError(reason)
+        return devices.layer
+
+    def leave(self, sent: Sequence[Sent], manifest: Manifest) -> Iterator[str]:
+        """Give the node the plans that engines ``sent``; yield what prevents that."""
+        client = self._ask()
+        try:
+            for model, rank, document in sent:
+                try:
+                    plan = parse_plan(document)
+                    check_files(plan, _files(manifest.models[model]))
+                    client.put_plan(manifest.pipeline, model, plan)
+                except CacheError as error:
+                    yield f"the plan of rank {rank} of {model} was not left with the node: {error}"
+        finally:
+            client.close()
+
+
+class _Asking(NamedTuple):
+    """What is asked about one model, until a deadline."""
+
+    client: ControlClient
+    manifest: Manifest
+    name: str
+    deadline: float  # ``time.monotonic()``
+
+    @property
+    def model(self) -> Model:
+        return self.manifest.models[self.name]
+
+    @property
+    def checkpoint(self) -> str:
+        return checkpoint_digest(self.model, self.manifest.generation)
+
+    def keys(self) -> list[Key]:
+        return self.client.plans(self.manifest.pipeline, self.name, self._left())
+
+    def plan(self, key: Key) -> Plan:
+        pipeline = self.manifest.pipeline
+        plan = self.client.plan(pipeline, self.name, key.digest, self._left())
+        _check(plan, key, self.model)
+        return plan
+
+    def _left(self) -> float:
+        """Return the seconds that are left; CacheError where there are none."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise CacheError(f"the node took more than {PATIENCE:.0f} s to tell the plans")
+        return left
+
+
+def _plain(why: UntoldError) -> Choice:
+    return Choice((), f"plain files: {why}")
+
+
+def _check_plain(found: Sequence[Key]) -> None:
+    """Raise UntoldError for weights that the engine rebuilds: it cannot adopt them."""
+    if found[0].quantisation:
+        raise UntoldError(f"the engine rebuilds weights for {found[0].quantisation}")
+
+
+def _check(plan: Plan, key: Key, model: Model) -> None:
+    """Raise MalformedError unless ``plan`` can be followed.
+
+    It may be forged. What an engine reads before it compares plans must come whole.
+    """
+    check_files(plan, _files(model))
+    if plan.key != key:
+        raise MalformedError("the node gave the plan of another key")
+    for file in plan.files:
+        if not file.path.endswith(_SUFFIX):
+            raise MalformedError(f"a plan is about {file.path}, which holds no weights")
+
+
+def _files(model: Model) -> list[tuple[str, int]]:
+    return [(file.path, file.size) for file in model.files]
