@@ -12,7 +12,7 @@ The disk: ``disk_health`` (is it well) · ``scrub_plan`` (what is looked at next
 fast).
 Rights: ``access`` (who may do what) · ``attempts`` (who guesses) · ``key_ring`` (what signs
 tickets) · ``tenants`` (whose origins) · ``reach`` and ``loopback`` (where those may be) ·
-``standing`` (what may still be read).
+``standing`` (what may still be read) · ``led`` (what a browser was led to ask).
 Doors: ``first_line`` (to whom a request leads) · ``commits`` and ``hub_tokens`` (what the hub's
 programs expect) · ``on_demand`` (pipelines that nobody put) · ``vain`` (what is not asked again) ·
 ``coming_back`` (when to ask again).

@@ -7,8 +7,7 @@ token, or the proof of a form.
 from fastapi import Request
 
 from cache_protocol.errors import ForbiddenError
-
-_OTHERS = ("cross-site", "same-site")  # Fetch Metadata; another port is of the same site
+from cache_server.core.led import led_by_another_site
 
 
 def check_origin(request: Request) -> None:
@@ -29,5 +28,5 @@ def check_unled(request: Request) -> None:
     check_origin(request)
     fields, path = request.headers, request.scope["path"]
     links = fields.get("sec-fetch-mode") == "navigate" and not path.startswith("/v1/")
-    if fields.get("sec-fetch-site") in _OTHERS and not links:
+    if led_by_another_site(fields) and not links:
         raise ForbiddenError("another site had your browser ask this; it is answered to no site")

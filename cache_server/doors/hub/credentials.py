@@ -8,17 +8,17 @@ from fastapi import Request
 from cache_protocol.errors import ForbiddenError
 from cache_server.core.access import Identity
 from cache_server.core.hub_tokens import from_hub
+from cache_server.core.led import led_by_a_site
 from cache_server.http.auth import Check
 
 _NAME = b"authorization"
-_OTHERS = ("cross-site", "same-site")  # Fetch Metadata; another port is of the same site
 
 
 def spelt(check: Check) -> Check:
     """Return ``check`` for tokens that may be spelt as the hub's own are."""
 
     def checked(request: Request) -> Identity:
-        if "origin" in request.headers or request.headers.get("sec-fetch-site") in _OTHERS:
+        if led_by_a_site(request.headers):
             raise ForbiddenError(
                 "a site had your browser ask this; this endpoint answers programs alone"
             )

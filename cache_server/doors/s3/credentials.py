@@ -12,13 +12,12 @@ from typing import Protocol
 
 from cache_server.core.access import ROOT, Identity, Right
 from cache_server.core.attempts import FailedAttempts
+from cache_server.core.led import led_by_a_site
 from cache_server.core.loopback import names_loopback
 from cache_server.doors.s3.claims import no_session, read_claim
 from cache_server.doors.s3.refusals import Code, S3Error
 from cache_server.doors.s3.request import S3Request
 from cache_server.doors.s3.signing import check_headers, check_time, is_signed
-
-_OTHERS = ("cross-site", "same-site")  # Fetch Metadata; another port is of the same site
 
 
 class Keys(Protocol):
@@ -124,7 +123,7 @@ def _anybody(request: S3Request) -> Identity:
             "with auth off this node answers to 'localhost' and loopback addresses alone",
             details={"Host": host[:200]},
         )
-    if "origin" in request.fields or request.fields.get("sec-fetch-site") in _OTHERS:
+    if led_by_a_site(request.fields):
         raise S3Error(
             Code.ACCESS_DENIED,
             "a site had your browser ask this; with auth off it is answered to programs alone",
