@@ -16,5 +16,5 @@ def led_by_another_site(fields: Mapping[str, str]) -> bool:
 
 
 def led_by_a_site(fields: Mapping[str, str]) -> bool:
-    """Whether it comes from any page that did not just have itself shown, our own too."""
+    """Whether a page had it asked: one of another site, or any that sends its origin along."""
     return "origin" in fields or led_by_another_site(fields)

@@ -139,8 +139,9 @@ class S3Door:
         generation = self._stock.names(asked.who.id, asked.key)
         found = self._find(generation, asked.target.key)
         if asked.request.method == "GET" or _pre_stages(asked.request):
-            generation = self._stock.open(asked.who.id, asked.key)
-            found = self._find(generation, asked.target.key)
+            opened = self._stock.open(asked.who.id, asked.key)
+            if opened is not generation:
+                generation, found = opened, self._find(opened, asked.target.key)
         what = wanted(asked.request.fields, asked.parameters.get("partNumber"), found.shape)
         checked = wants_checksum(asked.request.fields, asked.parameters)
         sha256 = _sha256(generation, found) if checked else None

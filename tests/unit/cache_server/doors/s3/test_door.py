@@ -37,6 +37,13 @@ def test_an_object_is_read_with_its_tag_and_time(client, door):
     assert found["AcceptRanges"] == "bytes"
 
 
+def test_what_is_warm_is_looked_up_once(client, door, monkeypatch):
+    looks, of = [], door.door._catalogues.of
+    monkeypatch.setattr(door.door._catalogues, "of", lambda found: looks.append(found) or of(found))
+    client.get_object(Bucket="voice", Key="m/config.json")
+    assert looks == [door.stock.pipelines[VOICE]]
+
+
 def test_a_tag_is_that_of_the_data_plane(client, door):
     for path in ("config.json", "model.safetensors"):
         found = client.head_object(Bucket="voice", Key=f"m/{path}")
