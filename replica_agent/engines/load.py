@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
-from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.errors import CacheError, GenerationGoneError, MalformedError
 from replica_agent.engines.checkpoint import INDEX, weight_files
 from replica_agent.engines.planned import Planning, RefusedError, memory_of
 from replica_agent.handover.client import Attached, Shard, connect
@@ -166,7 +166,8 @@ class Load:
         if attached.shard is not None:
             try:
                 self._adopt(attached, attached.shard, feed, planning)
-            except RefusedError as error:
+            except (RefusedError, MalformedError) as error:
+                # What came beside the shard may be as wrong as the plan that it was cut by.
                 self._refuse(error)
             else:
                 return
@@ -219,7 +220,7 @@ class Load:
         if document is not None:
             attached.send_plan(document)
 
-    def _refuse(self, error: RefusedError) -> None:
+    def _refuse(self, error: Exception) -> None:
         """Tell the agent that it has to bring plain files."""
         self.refused = str(error)
         self.attach().refuse(self.refused)

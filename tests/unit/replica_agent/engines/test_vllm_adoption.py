@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -285,6 +286,18 @@ def test_a_forged_plan_is_refused_and_the_truth_replaces_it(vllm, tmp_path, node
         assert "this engine reads other bytes than the plan says" in remark
         (sent,) = here.server.plans
         assert parse_plan(sent.document) == plans[0]
+
+
+def test_a_forged_plan_that_keeps_no_header_is_refused(vllm, tmp_path, node, plans):
+    with host(node, plans={"llm": [replace(plan, kept=()) for plan in plans]}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
+        assert parse_plan(here.server.plans[0].document) == plans[0]
+
+
+def test_a_forged_plan_that_keeps_too_little_is_refused(vllm, tmp_path, node, plans):
+    header = [replace(plan, kept=plan.kept[:1]) for plan in plans]
+    with host(node, plans={"llm": header}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
 
 
 def test_a_plan_of_another_version_is_refused(vllm, tmp_path, node, plans, monkeypatch):
