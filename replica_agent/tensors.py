@@ -54,7 +54,7 @@ def open_pipeline(  # noqa: PLR0913 - all but the first have defaults
     """Start to pull ``pipeline`` and return it; use it in a ``with`` statement.
 
     ``server``, ``token`` and ``memory_limit`` (bytes) default to the REPLICA_AGENT_* variables.
-    ``device`` is anything that torch takes, for all models or by name: ``cuda:0``, or
+    ``device`` is any word that torch takes, for all models or by name: ``cuda:0``, or
     ``{"llm": "cuda:0", "tts": "cuda:1"}`` with the rest on the CPU. On CUDA devices bytes arrive
     in device memory itself, with the package ``cuda-bindings``; ``cuda`` alone is ``cuda:0``.
 
