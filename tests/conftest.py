@@ -1,9 +1,12 @@
 """Hypothesis profiles of the suite: ``repo`` on a laptop, ``ci`` where ``CI`` is set.
 
-What needs a GPU is left out, and said to be, unless ``-m gpu`` asks for it.
+What needs a GPU is left out, and said to be, unless ``-m gpu`` asks for it. With
+``--no-loadscope-reorder`` the folders that take longest come first: of several processes none is
+left with one of theirs at the end while the others stand idle.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +28,23 @@ settings.register_profile(
 settings.load_profile("ci" if os.environ.get("CI") else "repo")
 
 _LEFT_OUT = pytest.StashKey[int]()
+_LONGEST = ("engines", "browser", "faults", "integration")  # folders, by the time of a file
 
 
+@pytest.hookimpl(trylast=True)  # others put files in an order of theirs
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put long files first where that is asked for, and leave out what needs a GPU."""
+    if not config.getoption("loadscopereorder", default=True):
+        items.sort(key=_place)
+    _leave_out(config, items)
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a GPU, unless markers were asked for by name."""
     if "gpu" in config.option.markexpr:
         return
