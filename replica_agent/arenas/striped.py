@@ -4,14 +4,16 @@
     memfd        0         1            7         0
 
 The kernel lets one thread at a time write to a memfd, and has the others spin: four threads came to
-2.4 GB/s and 0.8 CPU seconds for a GB. Those that write to different ones do not meet: 4.6 GB/s and
-0.45. For who loads in process: another process is handed one memfd, which is ``host``.
+2.4 GB/s and 0.8 CPU seconds for a GB, and to 4.6 and 0.45 with a memfd each. Lanes take stripes as
+they come, so there are eight: whole loads on one host went from 2.2 to 3.6 GB/s (row ``local`` in
+docs/benchmarks.md). For who loads in process: another process is handed one memfd, see ``host``.
 """
 
 import ctypes
 import fcntl
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cache_protocol.errors import CapacityError
@@ -46,6 +48,8 @@ class StripedArena(HostArena):
                 os.ftruncate(self._fds[-1], -(-stripes // MEMFDS) * STRIPE)
                 fcntl.fcntl(self._fds[-1], fcntl.F_ADD_SEALS, _SEALS)
             _lay(self._map, stripes, self._fds)
+            with suppress(OSError):  # a kernel without huge pages for shared memory
+                self._map.madvise(mmap.MADV_HUGEPAGE)
         except OSError:
             self.close()
             raise

@@ -1,5 +1,6 @@
 import gc
 import os
+from itertools import pairwise
 
 import pytest
 
@@ -81,3 +82,16 @@ def test_where_there_is_a_disk_to_use_it_is_a_file(tmp_path):
     arena = striped_arena("x", model(9), tmp_path)
     assert type(arena) is HostArena
     arena.close()
+
+
+@pytest.mark.skipif(
+    not os.path.isdir("/sys/kernel/mm/transparent_hugepage"), reason="a kernel without huge pages"
+)
+def test_huge_pages_are_asked_for_over_every_stripe():
+    arena = filled()
+    with open("/proc/self/smaps") as lines:
+        flags = [line.split() for line in lines if "memfd:x-" in line or "VmFlags" in line]
+    ours = [after for line, after in pairwise(flags) if "memfd:x-" in line[-2]]
+    arena.close()
+    assert len(ours) > striped.MEMFDS
+    assert all("hg" in each for each in ours)
