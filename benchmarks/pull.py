@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cold_rows, footprint_rows, harness, warm_rows
+from benchmarks import cold_rows, footprint_rows, harness, rank_rows, warm_rows
 from benchmarks.bench import Bench
 from benchmarks.harness import Row, at_least, at_most
 from cache_protocol.units import parse_size, show_size
@@ -27,6 +27,9 @@ ROWS: tuple[Row[Bench], ...] = (
     Row("disk", "pull, pages dropped / plain parallel read", at_least(0.8), warm_rows.dropped),
     Row("local", "node on this host, warm pull / over TCP", at_least(1.8), warm_rows.local),
     Row("tls", "warm pull with TLS / the same in plain text", at_least(0.4), warm_rows.tls),
+    Row("tp2", "pull laid out for two ranks / plain", at_least(0.8), rank_rows.rate),
+    Row("tp2-bytes", "received for two ranks / model", at_most(1.02), rank_rows.received),
+    Row("tp2-memory", "a rank's memory / model", at_most(0.55), rank_rows.memory),
     Row("aria2c", "warm pull / aria2c -x8, nginx to tmpfs", at_least(1.5), warm_rows.aria2c),
     Row("snapshot", "warm pull / hub snapshot_download", at_least(3), warm_rows.snapshot),
     Row("runai", "warm pull / Run:ai Model Streamer, S3", at_least(3), warm_rows.runai),
