@@ -14,6 +14,7 @@ it; in any other thread, and in code that is not torch's, a source has no conten
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
@@ -62,11 +63,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for number, tensor in enumerate(destinations):
             self._take_part(tensor, _Part.DESTINATION, number)
 
-    def feed(
-        self, tensors: Iterator[tuple[str, torch.Tensor]]
-    ) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield ``tensors``, which are on the meta device: the sources, in order."""
-        for name, tensor in tensors:
+    def feed(self, tensors: deque[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Take ``tensors``, which are on the meta device, and yield them: the sources, in order."""
+        while tensors:
+            name, tensor = tensors.popleft()
             self._fed = len(self._sources)
             role = self._take_part(tensor, _Part.SOURCE, self._fed)
             self._sources.append(role.storage)
@@ -90,7 +90,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         named = kwargs or {}
         if func.is_view:  # shares the storage, and is known by it
             return func(*args, **named)
-        involved = [t for t in _tensors((args, named)) if self._role(t) is not None]
+        if func is _aten.copy_.default and any(map(self._role, args[:2])):
+            return self._copy(args[0], args[1])
+        involved = [t for t in _tensors((args, *named.values())) if self._role(t) is not None]
         if involved and func._schema.is_mutable:  # noqa: SLF001 - torch's own modes ask it so
             return self._write(func, args, named, involved)
         involved = [t for t in involved if self._is_void(t)]
@@ -109,9 +111,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         named: Mapping[str, Any],
         involved: Sequence[torch.Tensor],
     ) -> Any:  # noqa: ANN401
-        """Write down an operation that changes some of its arguments, and do not do it."""
-        if func is _aten.copy_.default:
-            return self._copy(args[0], args[1])
+        """Write down a change that is no copy, and do not make it."""
         if func in _FILLS and self._is_part(args[0], _Part.DESTINATION):
             return self._fill(args[0], args[1] if len(args) > 1 else 0)
         return self._change(func, args, named, involved)
@@ -158,7 +158,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         named: Mapping[str, Any],
         involved: Sequence[torch.Tensor],
     ) -> Any:  # noqa: ANN401
-        """Take note of a change that is neither a copy nor a fill."""
+        """Take note of a change that is no fill either."""
         changed = list(_changed(func, args, named))
         others = [t for t in involved if not any(t is each for each in changed)]
         taken = [t for t in others if self._is_void(t)]
@@ -243,8 +243,13 @@ def look(tensor: torch.Tensor) -> Look:
     return Look(int(tensor.storage_offset()) * item, tuple(tensor.shape), steps, item)
 
 
-def _tensors(values: Any) -> Iterator[torch.Tensor]:  # noqa: ANN401
-    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors among arguments; ``tree_leaves`` does, and takes most of a trace."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
 
 
 def _changed(

@@ -7,10 +7,11 @@ The model is fed tensors on the meta device: its own code cuts and places them, 
 and none is written. It is the very model that is loaded afterwards, so that it is left as it was:
 what the load did to it besides copies is undone, and then there is no plan.
 
-Knows torch and no engine. Costs tens of microseconds for each tensor of the files.
+Knows torch and no engine. Costs about a tenth of a millisecond for each tensor of the files.
 """
 
 import gc
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key) -
 
 def _record(recorder: Recorder, files: Sequence[TracedFile], feed: Feed) -> str | None:
     """Feed the model; return why what was seen does not count, None when it does."""
-    forms = ((entry.name, form_of(entry)) for file in files for entry in file.entries)
+    forms = deque((entry.name, form_of(entry)) for file in files for entry in file.entries)
     try:
         with recorder:
             feed(recorder.feed(forms))
