@@ -54,6 +54,7 @@ class Planning:
         self._checkpoint = ""  # that was traced
         self._plan: Plan | None = None  # that was adopted
         self._flat: torch.Tensor | None = None  # its memory
+        self._declared = False  # and whether the engine counts on it
 
     @property
     def document(self) -> bytes | None:
@@ -126,9 +127,8 @@ class Planning:
 
     def settle(self) -> None:
         """Give the model memory that it can be fed into, whatever came before."""
-        if self._flat is not None and self._flat.device.type == "cpu":
-            if self._plan is not None:
-                leave(self._subject.model, self._flat)
+        if self._flat is not None and not self._declared:
+            leave(self._subject.model, self._flat)
             self._flat = None
         elif self._flat is not None and self._deferred is not None:
             place_in(self._subject.model, self._flat, self._deferred)
@@ -136,8 +136,11 @@ class Planning:
         self._end_deferral()
 
     def hold(self, flat: torch.Tensor) -> None:
-        """Take ``flat``, memory that the engine's budget counts: the model is to be in there."""
-        self._flat = flat
+        """Take ``flat``, memory that the engine's budget counts: the model goes there in any case.
+
+        Before anything else.
+        """
+        self._flat, self._declared = flat, True
 
     def _trace(self, files: Sequence[TracedFile]) -> Traced:
         try:

@@ -13,10 +13,14 @@ import torch
 from torch import nn
 
 from cache_protocol.plans import parse_plan
+from replica_agent.arenas.cuda.driver import DriverError
+from replica_agent.arenas.laid_out import LaidOutArena
 from replica_agent.engines import vllm_plan
+from replica_agent.handover import client
 from replica_agent.handover.client import attach
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
+from replica_agent.handover.shared import Lent
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 from tests.fakes.vllm_stand_in import DefaultModelLoader, ModelConfig, StandIn
@@ -441,6 +445,92 @@ def test_what_was_adopted_can_be_loaded_again(vllm, tmp_path, node, plans):
         model.load_weights(iter(again.items()))
         assert same(model, 0)
         assert looks_at_shard(model) == ADOPTED
+
+
+# Memory on a device, which vLLM takes from its budget before the model is made.
+
+
+@pytest.fixture
+def on_device(monkeypatch):
+    """Have the agent's memory be on a device, and every device be in this host's memory."""
+    shard = LaidOutArena.shard
+
+    def named(self, rank):
+        words, fd = shard(self, rank)
+        return Lent(words._replace(device="GPU-1"), fd)
+
+    def imported(descriptor, size, uuid):
+        assert uuid == "GPU-1"
+        return torch.frombuffer(client._mapped(descriptor, size), dtype=torch.uint8)
+
+    monkeypatch.setattr(LaidOutArena, "shard", named)
+    monkeypatch.setattr("replica_agent.engines.device_shard.device_shard", imported)
+
+
+def on_its_way(vllm, tmp_path, here, build=Sharded):
+    config = prepared(tmp_path / "llm", here.path)
+    vllm.rank, vllm.ranks = 0, RANKS
+    made = vllm.made(config, build)
+    return made, vllm.loader().get_external_weight_memory(made)
+
+
+def test_memory_on_a_device_is_declared_and_adopted(vllm, tmp_path, node, plans, on_device):
+    with host(node, plans={"llm": plans}) as here:
+        made, counted = on_its_way(vllm, tmp_path, here)
+        assert counted == plans[0].size
+        model = vllm.loader().load_model(made, made.model_config)
+        assert looks_at_shard(model) == ADOPTED
+        assert same(model, 0)
+        assert [c.outcome for c in ended(here, 1)] == [Outcome.LOADED]
+
+
+def test_a_model_is_put_where_its_budget_is_when_the_plan_is_refused(
+    vllm, tmp_path, node, plans, on_device
+):
+    forged = traced(vllm, tmp_path, node, swapped=True)
+    with host(node, plans={"llm": forged}) as here:
+        made, counted = on_its_way(vllm, tmp_path, here)
+        assert counted == forged[0].size
+        model = vllm.loader().load_model(made, made.model_config)
+        assert looks_at_shard(model) == ADOPTED
+        assert same(model, 0)
+        assert set(model.fed_for_real) == WEIGHTS.keys()
+        assert ended(here, 2)[-1].adopted == 0
+
+
+def test_memory_that_cannot_be_imported_is_not_declared(
+    vllm, tmp_path, node, plans, on_device, monkeypatch
+):
+    def failing(*_):
+        raise DriverError("cuMemImportFromShareableHandle: another driver")
+
+    monkeypatch.setattr("replica_agent.engines.device_shard.device_shard", failing)
+    with host(node, plans={"llm": plans}) as here:
+        made, counted = on_its_way(vllm, tmp_path, here)
+        assert counted == 0
+        model = vllm.loader().load_model(made, made.model_config)
+        assert is_fed(here, model)
+        assert "cannot be mapped here" in here.server.remarks[0]
+
+
+def test_memory_on_the_host_is_not_declared(vllm, tmp_path, node, plans):
+    with host(node, plans={"llm": plans}) as here:
+        made, counted = on_its_way(vllm, tmp_path, here)
+        assert counted == 0
+        assert looks_at_shard(vllm.loader().load_model(made, made.model_config)) == ADOPTED
+        assert len(ended(here, 1)) == 1
+
+
+def test_nothing_is_declared_of_a_model_of_nobodys(vllm, tmp_path):
+    config = ModelConfig(str(tmp_path))
+    assert vllm.loader().get_external_weight_memory(vllm.made(config, Sharded)) == 0
+
+
+def test_an_agent_that_is_not_there_declares_nothing(vllm, tmp_path, origin):
+    config = prepared(tmp_path / "llm", tmp_path / "none", origin)
+    made = vllm.made(config, Sharded)
+    assert vllm.loader().get_external_weight_memory(made) == 0
+    assert same(vllm.loader().load_model(made, config), 0)
 
 
 # Never worse than without.
