@@ -1,0 +1,72 @@
+"""Loads made up at random: what a plan says of one is never wrong, or there is no plan."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.traced import Checkpoint, Net
+
+SIDE = 32  # of every tensor and parameter
+_edges = st.sampled_from([(0, SIDE), (0, 16), (16, 32), (8, 24), (0, 0)])
+_regions = st.tuples(_edges, _edges)
+_steps = st.tuples(
+    st.sampled_from(["copy"] * 6 + ["zero", "fill", "add", "scale", "tie", "hold", "look"]),
+    st.sampled_from(["plain"] * 5 + ["turned", "doubled", "halved", "through"]),
+    _regions,  # of the tensor
+    st.integers(0, 2),  # the parameter
+    st.tuples(st.sampled_from([0, 8, 16]), st.sampled_from([0, 16])),  # where in it
+)
+_loads = st.lists(st.lists(_steps, max_size=3), min_size=3, max_size=3)  # by tensor
+
+
+def cut(tensor, region):
+    (top, bottom), (left, right) = region
+    return tensor[top:bottom, left:right]
+
+
+def prepare(tensor, how):
+    if how == "turned":
+        return tensor.t()
+    if how == "doubled":
+        return tensor * 2
+    if how == "halved":
+        return tensor.half().float()
+    if how == "through":
+        room = torch.empty_like(tensor)
+        room.copy_(tensor)
+        return room
+    return tensor
+
+
+def step(net, tensor, kind, how, region, number, corner):
+    """Do one thing to the parameter ``number``."""
+    parameter = getattr(net, f"p{number}").data
+    part = prepare(cut(tensor, region), how)
+    place = parameter[corner[0] :, corner[1] :][: part.shape[0], : part.shape[1]]
+    part = part[: place.shape[0], : place.shape[1]]
+    if kind == "copy":
+        place.copy_(part)
+    elif kind in ("zero", "fill"):
+        place.fill_(0 if kind == "zero" else 3)
+    elif kind == "add":
+        place.add_(part)
+    elif kind == "scale":
+        place.mul_(2)
+    elif kind == "tie":
+        place.copy_(cut(net.p0.data, ((0, place.shape[0]), (0, place.shape[1]))))
+    elif kind == "hold":
+        net.held = part
+    elif float(parameter[0, 0]) != 9.0:
+        place.zero_()
+
+
+@settings(max_examples=300)
+@given(_loads)
+def test_a_plan_of_any_load_is_right_or_there_is_none(load):
+    def take(net, name, tensor):
+        for each in load[int(name[1])]:
+            step(net, tensor, *each)
+
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(**{f"t{n}": torch.rand(SIDE, SIDE) for n in range(3)})
+    checkpoint.trace(Net(take, **{f"p{n}": (SIDE, SIDE) for n in range(3)}))
