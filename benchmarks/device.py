@@ -51,6 +51,11 @@ ROWS: tuple[Row[OnDevice], ...] = (
         partial(device_rows.peer, "fastsafetensors"),
     ),
     Row("runai", "load / Run:ai Model Streamer", at_least(1), partial(device_rows.peer, "runai")),
+    Row("shard", "load into one rank's parameters / as files", at_least(0.9), device_rows.one_rank),
+    Row("shards", "load for two ranks / for one", at_least(0.9), device_rows.two_ranks),
+    Row("shard-size", "memory of one of two ranks / model", at_most(0.55), device_rows.shard_size),
+    Row("adopted", "parameters that differ in an engine", at_most(0, ""), device_rows.adopted),
+    Row("adoption", "an engine has its weights in", at_most(100, "ms"), device_rows.adoption),
     Row("device-memory", "device memory / model", at_most(1.02), device_rows.device_memory),
     Row("host-memory", "host memory of a load", at_most(400, "MB"), device_rows.host_memory),
 )

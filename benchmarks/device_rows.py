@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from benchmarks.checkpoints import write_checkpoint
 from benchmarks.children import ChildError, result_within, serving
 from benchmarks.device_load import DEVICE
 from benchmarks.harness import Outcome, SkippedError, speed_ratio
+from replica_agent.arenas.cuda.bindings import load_driver
 
 Load = dict[str, Any]  # what ``device_load time`` prints
 LIMIT = 480.0  # seconds of a whole run: such machines are lent by the minute
@@ -91,6 +92,35 @@ class OnDevice:
         )
         return found
 
+    @cached_property
+    def pair(self) -> str:
+        """Two ranks' devices, in the words of --device: one has both where there is one."""
+        several = self.driver == "cuda" and load_driver().count() > 1
+        return "cuda:0,1" if several else "cuda:0,0"
+
+    @cached_property
+    def adopted(self) -> dict[str, Any]:
+        """Lay the model out for two ranks; return what their engines' processes find."""
+        found: dict[str, Any] = self._shards("adopted", self.pair)
+        return found
+
+    def seconds_for(self, word: str) -> float:
+        """Return how long it took to lay the model out, a device of ``word`` for each rank."""
+        taken: float = self._shards("time", word)["after_driver"]
+        return taken
+
+    def _shards(self, what: str, word: str) -> Any:
+        return self.result_of(
+            "benchmarks.device_shards",
+            what,
+            self.server,
+            self.driver,
+            self.lanes,
+            word,
+            *self.files,
+            REPLICA_AGENT_LOCAL_SOCKET="auto",
+        )
+
     def load(self, local: str = "auto") -> Load:
         """Load in a fresh process; from the node's files on this host, or with "off" by TCP."""
         server = self.server  # it starts before the clock
@@ -146,6 +176,38 @@ def peer(name: str, run: OnDevice) -> Outcome:
         raise SkippedError(f"{device_peers.MODULES[name]} is not installed")
     theirs = partial(run.result_of, "benchmarks.device_peers", name, run.torch_device, *run.files)
     return speed_ratio(run.seconds, theirs, run.rounds, run.size)
+
+
+def one_rank(run: OnDevice) -> Outcome:
+    """Compare a load into the parameters of one rank to one into files."""
+    ours = partial(run.seconds_for, DEVICE)
+    return speed_ratio(ours, run.seconds, run.rounds, run.size)
+
+
+def two_ranks(run: OnDevice) -> Outcome:
+    """Compare a load for two ranks to one for a single rank."""
+    outcome = speed_ratio(
+        partial(run.seconds_for, run.pair), partial(run.seconds_for, DEVICE), run.rounds, run.size
+    )
+    return replace(outcome, ours=f"{outcome.ours} on {run.pair}")
+
+
+def shard_size(run: OnDevice) -> Outcome:
+    """Compare the memory of one of two ranks to the model."""
+    size = run.adopted["size"]
+    return Outcome(size / run.size, f"{size / 1e6:.0f} MB", f"model {run.size / 1e6:.0f} MB")
+
+
+def adopted(run: OnDevice) -> Outcome:
+    """Count the parameters of two engines' processes that are not those of the checkpoint."""
+    found = run.adopted
+    return Outcome(found["different"], f"{found['parameters']} parameters", "what the files hold")
+
+
+def adoption(run: OnDevice) -> Outcome:
+    """Say how long an engine takes to have its weights, in ms, once the agent has them."""
+    taken = run.adopted["seconds"] * 1e3
+    return Outcome(taken, f"{taken:.1f} ms", "")
 
 
 def host_memory(run: OnDevice) -> Outcome:

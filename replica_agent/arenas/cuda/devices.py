@@ -65,6 +65,10 @@ class Devices:
         """Let go of a device; it is closed once nobody uses its memory any more."""
         self._open.pop(index, None)
 
+    def close(self) -> None:
+        """Let go of all devices."""
+        self._open.clear()
+
 
 def check_room(device: Device, need: int, what: str) -> None:
     """Raise DriverError with the numbers, before memory is taken bit by bit and runs out.

@@ -250,6 +250,17 @@ def model():
     return Model("file:///llm", "1", (File(planned.PATH, len(CONTENT), None, (), "", ""),))
 
 
+def test_devices_are_let_go_of_when_asked_for():
+    driver = FakeDriver(devices=2)
+    ranks = RankDevices("cuda", 1, lambda: driver)
+    ranks.make("llm", model(), PLANS).forget()
+    gc.collect()
+    assert driver.open_devices == 2
+    ranks.close()
+    gc.collect()
+    driver.check_clean()
+
+
 def test_errors_of_opening_are_errors_of_ours(driver):
     driver.fail("share", error="CUDA_ERROR_OUT_OF_MEMORY")
     with pytest.raises(CacheError, match=r"cuda cannot be used: .*CUDA_ERROR_OUT_OF_MEMORY"):
