@@ -1,5 +1,6 @@
 """A pull and its hand-over in a process of its own, to be killed: ``python -m … URL PIPELINE DIR``.
 
+What the node keeps plans of is laid out by them, whoever they are for.
 Says ``ready`` when it listens, ``attached`` when the first consumer asked and ``consumed`` when
 every model was taken; ends when stdin ends.
 """
@@ -10,7 +11,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-from replica_agent.arenas.host import HostMemory
+from replica_agent.arenas.by_plan import Choice, LaidOutMemory
 from replica_agent.client import ControlClient
 from replica_agent.handover.server import SOCKET, HandoverServer
 from replica_agent.pull import Pull
@@ -19,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def main(url, pipeline, directory):
-    memory = HostMemory(2**34)
+    memory = LaidOutMemory(2**34, lambda _: None, lambda manifest: kept(url, manifest))
     with Pull(ControlClient(url), pipeline, memory.open_arenas) as pull:
         server = HandoverServer(pull, Path(directory)).start()
         say("ready")
@@ -27,6 +28,16 @@ def main(url, pipeline, directory):
         sys.stdin.read()
         pull.close()
         server.close()
+
+
+def kept(url, manifest):
+    """Return a choice for each model of ``manifest``."""
+    client = ControlClient(url)
+    return {
+        model: Choice([client.plan(manifest.pipeline, model, k.digest) for k in keys], "laid out")
+        for model in manifest.models
+        if (keys := client.plans(manifest.pipeline, model))
+    }
 
 
 def tell(server):
