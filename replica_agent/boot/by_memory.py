@@ -1,7 +1,7 @@
 """Hand weights over in memory, while they arrive, to an engine that knows our load format."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Literal, cast
 from cache_protocol.errors import CacheError
 from cache_protocol.formats import hazard
 from cache_protocol.manifest import CACHE, Manifest, Model
+from cache_protocol.units import show_size
 from replica_agent.arenas.by_plan import LaidOutMemory
 from replica_agent.boot.planned import Planned
 from replica_agent.boot.small import write_small_files
@@ -122,6 +123,7 @@ class MemoryWay(Pulling):
 
     def _note_outcome(self, known: tuple[Consumer, ...]) -> None:
         record = self._trip.record
+        record.notes += _adopted(known)
         for consumer in known:
             why = f"{consumer.model}: {consumer.reason or 'no reason was given'}"
             if consumer.outcome is Outcome.ORIGIN:
@@ -133,6 +135,16 @@ class MemoryWay(Pulling):
     def _handover(self) -> HandoverServer:
         assert self._server is not None, "prepared before"  # noqa: S101 - a bug of ours
         return self._server
+
+
+def _adopted(known: Iterable[Consumer]) -> Iterator[str]:
+    """Yield for each model how much of it its engine has where it arrived."""
+    sizes: dict[str, int] = {}
+    for consumer in known:
+        sizes[consumer.model] = sizes.get(consumer.model, 0) + consumer.adopted
+    for model, size in sizes.items():
+        if size:
+            yield f"{model}: {show_size(size)} of parameters are where they arrived, without a copy"
 
 
 def _origin(model: Model) -> Origin:

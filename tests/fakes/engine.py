@@ -71,7 +71,8 @@ def _take(say, model, options):
                 attached.send_plan(options.send_plan.read_bytes())
             got = _given(attached)
             attached.wait_confirmed()
-            attached.done(Outcome.LOADED, time.monotonic() - began)
+            adopted = attached.shard.size if attached.shard else 0
+            attached.done(Outcome.LOADED, time.monotonic() - began, adopted=adopted)
         say(event="loaded", way="handover", model=place.model, got=got)
     except CacheError as error:
         say(event="failed", model=place.model, code=error.code, detail=str(error))
