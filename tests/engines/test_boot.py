@@ -35,6 +35,7 @@ def booting(node, scratch, vllm_python, *flags, command, server=None):
     env = {"PATH": path, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     where = server or node.control
     more = {"pipeline": "chat", "token": node.token, "env": env, "command": command}
+    more["python"] = vllm_python  # the agent tells by its own packages which engine there is
     return Booting(scratch, where, *flags, **more)
 
 
@@ -100,13 +101,17 @@ def serve(node, scratch, vllm_python, *, server=None, extra=(), flags=()):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_vllm_serves_the_same_with_a_hand_over_and_without_a_cache(
+def test_vllm_serves_the_same_with_a_hand_over_with_a_plan_and_without_a_cache(
     node, tiny, tmp_path, vllm_python
 ):
     handed, text = serve(node, tmp_path / "a", vllm_python, flags=["--warm-up"])
     assert handed["source"] == "cache"
     names = {p["name"] for p in handed["phases"]}
     assert names >= {"engine-import", "weight-wait", "load", "warm-up", "first-token"}
+    adopted, same = serve(node, tmp_path / "c", vllm_python)
+    assert any("laid out in host memory as vllm" in note for note in adopted["notes"])
+    assert any("without a copy" in note for note in adopted["notes"]), adopted["notes"]
+    assert same == text
     dead = f"http://127.0.0.1:{free_port()}"
     around, again = serve(
         node, tmp_path / "b", vllm_python, server=dead, flags=[f"--origin=llm=file://{tiny}"]
