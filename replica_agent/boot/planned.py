@@ -29,6 +29,7 @@ from replica_agent.handover.server import Sent
 
 if TYPE_CHECKING:
     from replica_agent.arenas.cuda.driver import Driver
+    from replica_agent.arenas.cuda.ranks import RankDevices
 
 PATIENCE = 1.0  # seconds for all that is asked of the node; plain files cost less than waiting
 _SUFFIX = ".safetensors"
@@ -57,12 +58,12 @@ class Planned:
         self._ask = ask
         self._version = version
         self._load = load
-        self._devices: Sequence[str] = ()  # notes of devices, which may grow
+        self._devices: RankDevices | None = None  # kept: they stay open as long
 
     @property
     def notes(self) -> Sequence[str]:
         """What went wrong with devices meanwhile, for the report."""
-        return tuple(self._devices)
+        return () if self._devices is None else tuple(self._devices.notes)
 
     def choose(self, manifest: Manifest) -> Mapping[str, Choice]:
         """Return for each model how it comes; a ``by_plan.Choose``.
@@ -128,7 +129,7 @@ class Planned:
         device = self._options.device
         word = "cuda" if device == "auto" else device
         devices = RankDevices(word, self._options.lanes, self._load or load_driver)
-        self._devices = devices.notes
+        self._devices = devices
         reason = devices.unusable([key.rank for key in found])
         if reason is not None:
             raise UntoldError(reason)

@@ -7,6 +7,11 @@
 Runs that lie apart go by 2-D copies, on the lane's stream of each device that wants some of the
 chunk. The devices copy side by side, and a slot is free when the slowest has read it. Nobody can
 ask the arena for its bytes back.
+
+Once all is confirmed we need the devices no more, since descriptors keep the memory, and let go
+of them: an open device has a context there, of hundreds of megabytes. An engine that has attached
+by then may be measuring what is free, and takes it for a mistake when that grows. So it is before
+the first one attaches, or not before the boot ends.
 """
 
 import errno
@@ -15,19 +20,32 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from cache_protocol.errors import GenerationGoneError
 from cache_protocol.manifest import Model
 from cache_protocol.plans import Plan
 from cache_protocol.ranges import Span
-from replica_agent.arenas.cuda.driver import Device
-from replica_agent.arenas.cuda.passage import Lost, Passage
+from replica_agent.arenas.cuda.driver import Device, DriverError
+from replica_agent.arenas.cuda.passage import Passage
 from replica_agent.arenas.cuda.ring import Queue, Ring
 from replica_agent.arenas.cuda.shared import SharedMemory
 from replica_agent.arenas.host import HostArena
 from replica_agent.handover.messages import ShardWords
 from replica_agent.handover.shared import Lent
 from replica_agent.plans.scatter import Scatter, Write
+
+
+class Owner(Protocol):
+    """Who opened the devices, and keeps them open."""
+
+    def lose(self, error: DriverError) -> None:
+        """Take note of the error that ends an arena; maybe more than once."""
+        ...
+
+    def let_go(self) -> None:
+        """Keep the devices open no longer."""
+        ...
 
 
 class DeviceShards(HostArena):
@@ -42,7 +60,7 @@ class DeviceShards(HostArena):
         plans: Sequence[Plan],
         devices: Sequence[Device],
         slots: int,
-        lost: Lost,
+        owner: Owner,
     ) -> None:
         """Take the ranks' memory, and a ring of ``slots`` that all of their devices read.
 
@@ -52,7 +70,7 @@ class DeviceShards(HostArena):
             plans: of ranks, each of another one. They name no file that ``model`` lacks.
             devices: for each plan the one that it is on.
             slots: of the ring.
-            lost: called with the error that ends the arena, maybe more than once.
+            owner: of the devices.
 
         Raises:
             DriverError: a device has no room, or fails.
@@ -67,11 +85,15 @@ class DeviceShards(HostArena):
         ]
         distinct = list(dict.fromkeys(devices))
         self._device = [distinct.index(device) for device in devices]  # of each shard
+        self._owner = owner
         self._lending = threading.Lock()
-        self._shards: list[SharedMemory] = []
+        self._lent = False
+        self._descriptors: list[int] = []  # of the shards
+        self._shards: list[SharedMemory] = []  # our mappings of them
         try:
             self._shards = _shared(devices, [plan.size for plan in plans])
-            self._passage = Passage(Ring(distinct, slots), self._sizes, lost)
+            self._descriptors = [shard.take() for shard in self._shards]
+            self._passage = Passage(Ring(distinct, slots), self._sizes, owner.lose)
         except BaseException:
             self._give_up()
             super().close()
@@ -97,7 +119,12 @@ class DeviceShards(HostArena):
 
     def confirm(self, file: int) -> None:
         """Wait for the file's copies; with the last file the ring is of no more use."""
-        self._passage.confirm(file)
+        if self._passage.confirm(file):
+            with self._lending:
+                if self._lent:
+                    return
+                self._shards = []
+            self._owner.let_go()
 
     def shard(self, rank: int) -> Lent | None:
         """Return the memory of ``rank``, and a descriptor of it that is the caller's.
@@ -110,9 +137,10 @@ class DeviceShards(HostArena):
         if number is None:
             return None
         with self._lending:
-            if not self._shards:
+            if not self._descriptors:
                 raise GenerationGoneError("the memory was given up; nothing is left to load")
-            return Lent(self._words[number], os.dup(self._shards[number].descriptor))
+            self._lent = True
+            return Lent(self._words[number], os.dup(self._descriptors[number]))
 
     def close(self) -> None:
         """Give up the ring and the devices' memory; an engine that took some keeps it."""
@@ -138,9 +166,9 @@ class DeviceShards(HostArena):
 
     def _give_up(self) -> None:
         with self._lending:
-            shards, self._shards = self._shards, []
-        for shard in shards:
-            shard.close()
+            descriptors, self._descriptors, self._shards = self._descriptors, [], []
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _copy(memory: SharedMemory, write: Write, slot: memoryview, stream: int) -> None:

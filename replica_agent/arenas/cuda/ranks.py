@@ -24,7 +24,10 @@ from replica_agent.core.devices import rank_device
 
 
 class RankDevices:
-    """Makes the arenas of one boot on the devices that ``word`` gives to ranks."""
+    """Makes the arenas of one boot on the devices that ``word`` gives to ranks.
+
+    Keeps them open as long as it lives, or until an arena needs them no more.
+    """
 
     def __init__(self, word: str, lanes: int, load: Callable[[], Driver] = load_driver) -> None:
         """Use ``word``, ``cuda…`` or ``auto``; no driver is started yet.
@@ -63,7 +66,7 @@ class RankDevices:
         try:
             devices = self._open([plan.key.rank for plan in plans])
             _check_rooms(name, plans, devices)
-            return DeviceShards(name, model, plans, devices, self._slots, self._lose)
+            return DeviceShards(name, model, plans, devices, self._slots, self)
         except DriverError as error:
             raise CacheError(f"{self._word} cannot be used: {error}") from error
 
@@ -72,21 +75,18 @@ class RankDevices:
         kept = room_for(model, plans) - sum(plan.size for plan in plans)
         return kept + self._slots * CHUNK_SIZE
 
-    def close(self) -> None:
-        """Let go of the devices, each once its arenas have gone: an open one has a context there.
+    def lose(self, error: DriverError) -> None:
+        """Implement ``Owner``."""
+        note = f"{self._word} failed, its weights come in host memory: {error}"
+        if note not in self.notes:
+            self.notes.append(note)
 
-        That is hundreds of megabytes of the device. An engine that measures its memory while they
-        come back takes that for a mistake: let go before it does, or once it has started.
-        """
+    def let_go(self) -> None:
+        """Implement ``Owner``; a device that another arena uses stays open."""
         self._devices.close()
 
     def _open(self, ranks: Sequence[int]) -> list[Device]:
         return self._devices.open(*(rank_device(self._word, rank) for rank in ranks))
-
-    def _lose(self, error: DriverError) -> None:
-        note = f"{self._word} failed, its weights come in host memory: {error}"
-        if note not in self.notes:
-            self.notes.append(note)
 
 
 def _check_rooms(name: str, plans: Sequence[Plan], devices: Sequence[Device]) -> None:

@@ -214,6 +214,7 @@ class Ring:
         for device, event in self._events:
             _try(device, device.close_event, event)
         self._streams, self._events = [], []
+        self.devices = ()
         self._free.clear()
         self._flying.clear()
         self._of_thread = _OfThread()

@@ -29,10 +29,14 @@ class SharedMemory:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Close the descriptor: nobody else can take the memory from now on."""
+    def take(self) -> int:
+        """Return the descriptor, which is the caller's; the memory is there as long as it is."""
         descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
+        return descriptor
+
+    def close(self) -> None:
+        """Close the descriptor unless somebody took it: nobody else can have the memory then."""
+        if (descriptor := self.take()) >= 0:
             os.close(descriptor)
 
 

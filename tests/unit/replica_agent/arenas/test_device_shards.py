@@ -73,7 +73,7 @@ def test_each_rank_has_what_its_plan_lays_out_on_its_own_device(node, driver, la
         arena = arena_of(pull)
         assert isinstance(arena, DeviceShards)
         assert are_laid_out(arena, driver)
-        assert [bool(memory) for memory in driver.allocated] == [True, False, True]
+        assert [bool(size) for size in driver.peak] == [True, False, True]
         assert bytes(arena.view(0)) == b"{}"
         assert not ranks.notes
 
@@ -250,15 +250,27 @@ def model():
     return Model("file:///llm", "1", (File(planned.PATH, len(CONTENT), None, (), "", ""),))
 
 
-def test_devices_are_let_go_of_when_asked_for():
-    driver = FakeDriver(devices=2)
-    ranks = RankDevices("cuda", 1, lambda: driver)
-    ranks.make("llm", model(), PLANS).forget()
-    gc.collect()
-    assert driver.open_devices == 2
-    ranks.close()
-    gc.collect()
-    driver.check_clean()
+# An open device has a context there, whose memory an engine must not see coming back.
+
+
+def test_once_all_is_confirmed_the_devices_are_let_go_of_and_the_memory_is_there(node, driver):
+    with pulling(node, driver) as (pull, _, _):
+        pull.wait()
+        gc.collect()
+        assert driver.open_devices == 0
+        assert are_laid_out(arena_of(pull), driver)
+
+
+def test_with_an_engine_attached_before_that_devices_stay_open_as_long_as_the_boot(driver):
+    with FakeNode({"llm": MODEL}) as node:
+        gate = node.gate("llm", planned.PATH, 1)
+        with pulling(node, driver) as (pull, _, ranks):
+            os.close(arena_of(pull).shard(0).fd)
+            gate.set()
+            pull.wait()
+        gc.collect()
+        assert driver.open_devices == 2
+        del ranks
 
 
 def test_errors_of_opening_are_errors_of_ours(driver):
