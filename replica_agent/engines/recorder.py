@@ -128,10 +128,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             write = Write(of.number, to.number, False, taken, look(destination))
             self._written.add(to.number)
             self.seen.writes.append(write)
+            if self._fed not in (None, of.number):  # it was put aside until another one came
+                self._needs_again(to.number)
         else:
             self._look_at(source)
-            self._look_at(destination)
-            self._written.add(to.number)
+            self._needs_again(to.number)
         return destination
 
     def _fill(self, destination: torch.Tensor, value: object) -> torch.Tensor:
@@ -143,8 +144,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if to is None or (value is not None and not _is_zero(value)):
             self._refuse("the model fills a parameter with a value of its own while it loads")
         elif self._fed is None or value is None:
-            self._written.add(to.number)
-            self.seen.own.add(to.number)
+            self._needs_again(to.number)
         else:
             self._written.add(to.number)
             placed = look(destination)
@@ -181,7 +181,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif role.part is _Part.SOURCE:
             self.changed.add(role.number)
         elif role.part is _Part.DESTINATION:
-            self._written.add(role.number)
+            self._needs_again(role.number)
         self._look_at(changed)
 
     def _derive(self, func: Any, made: Any, involved: Sequence[torch.Tensor]) -> None:  # noqa: ANN401
@@ -198,6 +198,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not has_storage(each):
                 self._refuse(f"{func} makes something of weights that is no plain tensor")
             self._take_part(each, _Part.DERIVED, 0)
+
+    def _needs_again(self, destination: int) -> None:
+        """Note that the model makes a destination itself, when it is given what it is at."""
+        self._written.add(destination)
+        self.seen.own.add(destination)
+        if self._fed is not None:
+            self.seen.whole.add(self._fed)
 
     def _look_at(self, tensor: torch.Tensor) -> None:
         """Note that something else than a copy looks at ``tensor``, or goes into it."""

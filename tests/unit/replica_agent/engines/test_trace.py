@@ -392,3 +392,40 @@ def test_other_ways_to_write_are_the_models_own(name):
     plan = checkpoint.trace(Net(take, a=(8, 16), b=(8, 16))).plan
     assert names(plan) == {"b"}
     assert checkpoint.kept(plan) == {"a"}
+
+
+def test_a_tensor_that_is_put_aside_until_another_comes_is_read_whole_with_that_one():
+    def take(net, name, tensor):
+        if name == "a":
+            net.aside = tensor
+        else:
+            getattr(net, name).data.copy_(tensor)
+        if name == "b":
+            net.a.data.copy_(net.aside)
+            del net.aside
+
+    checkpoint = Checkpoint(a=torch.rand(8, 16), b=torch.rand(8, 16), c=torch.rand(8, 16))
+    plan = checkpoint.trace(Net(take, a=(8, 16), b=(8, 16), c=(8, 16))).plan
+    assert names(plan) == {"c"}
+    assert checkpoint.kept(plan) == {"a", "b"}
+
+
+def test_tensors_that_are_collected_first_are_laid_out():
+    class Collecting(Net):
+        def load_weights(self, weights):
+            super().load_weights(iter(dict(weights).items()))
+
+    checkpoint = Checkpoint(a=torch.rand(8, 16), b=torch.rand(8, 16))
+    plan = checkpoint.trace(Collecting(plainly, a=(8, 16), b=(8, 16))).plan
+    assert names(plan) == {"a", "b"}
+
+
+def test_a_tensor_that_changes_another_ones_parameter_is_given_to_the_model():
+    def take(net, name, tensor):
+        getattr(net, name).data.copy_(tensor)
+        if name == "b":
+            net.a.data[4:].copy_(net.a.data[:4])
+
+    checkpoint = Checkpoint(a=torch.rand(8, 16), b=torch.rand(8, 16), c=torch.rand(8, 16))
+    plan = checkpoint.trace(Net(take, a=(8, 16), b=(8, 16), c=(8, 16))).plan
+    assert checkpoint.kept(plan) == {"a", "b"}

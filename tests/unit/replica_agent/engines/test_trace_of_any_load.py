@@ -7,16 +7,42 @@ from hypothesis import strategies as st
 from tests.fakes.traced import Checkpoint, Net
 
 SIDE = 32  # of every tensor and parameter
-_edges = st.sampled_from([(0, SIDE), (0, 16), (16, 32), (8, 24), (0, 0)])
+ALL, LOW, HIGH = (0, SIDE), (0, 16), (16, SIDE)
+_edges = st.sampled_from([ALL, LOW, HIGH, (8, 24), (0, 0)])
 _regions = st.tuples(_edges, _edges)
-_steps = st.tuples(
-    st.sampled_from(["copy"] * 6 + ["zero", "fill", "add", "scale", "tie", "hold", "look"]),
-    st.sampled_from(["plain"] * 5 + ["turned", "doubled", "halved", "through"]),
+_copies = st.tuples(
+    st.just("copy"),
+    st.sampled_from(["plain"] * 8 + ["turned", "doubled", "halved", "through"]),
     _regions,  # of the tensor
     st.integers(0, 2),  # the parameter
     st.tuples(st.sampled_from([0, 8, 16]), st.sampled_from([0, 16])),  # where in it
 )
-_loads = st.lists(st.lists(_steps, max_size=3), min_size=3, max_size=3)  # by tensor
+_odd = st.tuples(
+    st.sampled_from(["zero", "zero", "fill", "add", "scale", "tie", "hold", "look"]),
+    st.just("plain"),
+    _regions,
+    st.integers(0, 2),
+    st.tuples(st.sampled_from([0, 8, 16]), st.sampled_from([0, 16])),
+)
+
+
+def _tiles(number):
+    """Return ways to write all of a parameter."""
+    halves = [("copy", "plain", (part, ALL), number, (part[0], 0)) for part in (LOW, HIGH)]
+    columns = [("copy", "plain", (ALL, part), number, (0, part[0])) for part in (HIGH, LOW)]
+    padded = [halves[0], ("zero", "plain", (HIGH, ALL), number, (16, 0))]
+    whole = [("copy", "plain", (ALL, ALL), number, (0, 0))]
+    return st.sampled_from([halves, columns, padded, whole, whole])
+
+
+def _around(tiles):
+    """Return loads that do ``tiles``, and sometimes something else before or after."""
+    more = st.lists(st.one_of(_copies, _odd), max_size=1)
+    often = st.one_of(st.just([]), st.just([]), more)
+    return st.tuples(often, tiles, often).map(lambda parts: [*parts[0], *parts[1], *parts[2]])
+
+
+_loads = st.tuples(*(_around(_tiles(number)) for number in range(3)))  # by tensor
 
 
 def cut(tensor, region):
