@@ -107,7 +107,7 @@ def test_what_one_boot_leaves_with_the_node_the_next_one_follows(node, pipeline,
             handover=True, engine=engine, env=environment,
         )  # fmt: skip
         with started:
-            assert started.finished() == 0
+            assert started.finished() == 0, started.log.read_text()
         return started
 
     boot("--adopts", "--send-plan", document)
