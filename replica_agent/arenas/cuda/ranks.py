@@ -53,6 +53,7 @@ class RankDevices:
         try:
             self._open(ranks)
         except (CacheError, DriverError) as error:
+            self.let_go()
             return str(error)
         return None
 
@@ -68,6 +69,7 @@ class RankDevices:
             _check_rooms(name, plans, devices)
             return DeviceShards(name, model, plans, devices, self._slots, self)
         except DriverError as error:
+            self.let_go()
             raise CacheError(f"{self._word} cannot be used: {error}") from error
 
     def room(self, model: Model, plans: Sequence[Plan]) -> int:

@@ -229,9 +229,17 @@ def test_devices_are_tried_before_anything_is_asked_for(driver):
     ranks = RankDevices("auto", 1, lambda: driver)
     assert ranks.unusable(range(3)) is None
     assert "no cuda:3" in ranks.unusable(range(4))
-    driver.busy = {0}
-    busy = RankDevices("cuda", 1, lambda: driver)
-    assert "CUDA_ERROR_DEVICE_UNAVAILABLE" in busy.unusable([0])
+
+
+def test_of_devices_that_cannot_be_used_together_none_stays_open(driver):
+    driver.busy = {1}
+    ranks = RankDevices("cuda", 1, lambda: driver)
+    assert "CUDA_ERROR_DEVICE_UNAVAILABLE" in ranks.unusable(range(2))
+    driver.busy, driver.memory = set(), PLANS[0].size - 1
+    with pytest.raises(CacheError, match="need"):
+        ranks.make("llm", model(), PLANS)
+    gc.collect()
+    assert driver.open_devices == 0
 
 
 def test_a_descriptor_survives_neither_an_exec_nor_the_arena():
