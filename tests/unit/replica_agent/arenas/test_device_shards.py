@@ -4,8 +4,11 @@ import gc
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import safetensors.torch
 import torch
 
 from cache_protocol.digests import CHUNK_SIZE
@@ -18,6 +21,9 @@ from replica_agent.arenas.cuda.ranks import RankDevices
 from replica_agent.arenas.host import HostArena
 from replica_agent.client import ControlClient
 from replica_agent.engines.device_shard import device_shard
+from replica_agent.handover.client import attach
+from replica_agent.handover.messages import Outcome
+from replica_agent.handover.server import HandoverServer
 from replica_agent.pull import Pull
 from tests.fakes import planned
 from tests.fakes.cuda_driver import FakeDriver
@@ -132,6 +138,30 @@ def test_an_engine_keeps_what_it_adopted_when_the_arena_has_gone(node, driver):
     expected = torch.frombuffer(bytearray(planned.laid_out(CONTENT, PLANS[1])), dtype=torch.uint8)
     assert torch.equal(flat[: PLANS[1].size], expected)
     assert flat.data_ptr() % ALIGNMENT == 0
+
+
+def test_an_engine_is_handed_its_shard_and_what_is_kept_beside(node, driver):
+    with (
+        pulling(node, driver) as (pull, _, _),
+        TemporaryDirectory(prefix="warmline-") as directory,  # not pytest's: too long for a socket
+        HandoverServer(pull, Path(directory)) as server,
+    ):
+        with attach(server.path, "llm", rank=1, peers=2, adopts=True) as attached:
+            ((name, norm),) = attached.tensors(names={"norm"})
+            attached.wait_confirmed()
+            flat = memory_on(attached.shard, driver)
+            attached.done(Outcome.LOADED, 1.0, adopted=len(flat))
+        pull.wait()
+    assert bytes(flat[: PLANS[1].size].numpy()) == planned.laid_out(CONTENT, PLANS[1])
+    assert (name, norm.tolist()) == ("norm", safetensors.torch.load(CONTENT)["norm"].tolist())
+
+
+def memory_on(shard, driver):
+    descriptor = shard.take()
+    try:
+        return device_shard(descriptor, shard.size, shard.device, lambda: driver)
+    finally:
+        os.close(descriptor)
 
 
 def test_a_shard_says_which_plan_it_follows_and_where_it_is(node, driver):
