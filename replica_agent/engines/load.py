@@ -1,6 +1,6 @@
 """One load of one model out of the agent's memory, for an engine that can feed its model.
 
-    plain       tensors are fed as they become whole, and what they were is sent as a plan
+    plain       tensors are fed as they become whole
     laid out    parameters become views of the rank's memory; what the plan keeps is fed
 
 Knows no engine. The engine gives a ``feed``, which takes ``(name, tensor)`` pairs and may be
@@ -127,6 +127,10 @@ class Load:
             else:
                 return
 
+    def leave(self, document: bytes) -> None:
+        """Give the agent a plan of what was read, for the next replica. Raises as ``attach``."""
+        self.attach().send_plan(document)
+
     def confirmed(self) -> "Weights":
         """Wait for the confirmation of every file; return the weights.
 
@@ -201,7 +205,7 @@ class Load:
     def _feed(
         self, attached: Attached, feed: "Feed", *, once: bool, planning: Planning | None
     ) -> None:
-        """Feed the model everything, and make a plan of how it takes it if there is time."""
+        """Feed the model everything; trace before how it takes it, if there is time."""
         wanted = self._weight_files(attached)
         if planning is not None:
             planning.settle()
@@ -216,9 +220,6 @@ class Load:
             attached.wait_confirmed()
             if early and attached.rewritten:
                 feed(through(attached.tensors(wanted)), ())
-        document = None if planning is None else planning.document
-        if document is not None:
-            attached.send_plan(document)
 
     def _refuse(self, error: Exception) -> None:
         """Tell the agent that it has to bring plain files."""

@@ -55,6 +55,7 @@ class Planning:
         self._plan: Plan | None = None  # that was adopted
         self._flat: torch.Tensor | None = None  # its memory
         self._declared = False  # and whether the engine counts on it
+        self._places: dict[str, int] = {}  # address by parameter
 
     @property
     def document(self) -> bytes | None:
@@ -125,6 +126,15 @@ class Planning:
         if away:
             raise RefusedError(f"{len(away)} parameters were moved, {away[0]} one of them")
 
+    def remember(self) -> None:
+        """Remember where the parameters of the plan are, for ``moved``."""
+        self._places = self._addresses()
+
+    def moved(self) -> list[str]:
+        """Return the parameters of the plan that are no longer where they were."""
+        now = self._addresses()
+        return [name for name, address in self._places.items() if now.get(name) != address]
+
     def settle(self) -> None:
         """Give the model memory that it can be fed into, whatever came before."""
         if self._flat is not None and not self._declared:
@@ -148,6 +158,13 @@ class Planning:
         except CacheError as error:
             return Traced(None, str(error), reads_only=False)
         return trace(self._subject.model, files, self._subject.take, key)
+
+    def _addresses(self) -> dict[str, int]:
+        plan = self._traced.plan if self._traced else None
+        names = {parameter.name for parameter in plan.parameters} if plan else set()
+        model = self._subject.model
+        tensors = dict(model.named_buffers()) | dict(model.named_parameters())
+        return {name: tensors[name].data_ptr() for name in names & tensors.keys()}
 
     def _end_deferral(self) -> None:
         if self._deferred is not None:

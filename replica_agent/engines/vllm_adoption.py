@@ -38,6 +38,12 @@ def why_not_adopted(vllm_config: Any, model_config: Any) -> str | None:  # noqa:
     return next((why for why, so in hinders.items() if so), None)
 
 
+def packs(vllm_config: Any) -> bool:  # noqa: ANN401
+    """Return whether vLLM copies weights of any model after the load, as it does on a CPU."""
+    device = _device(vllm_config)
+    return device is not None and device.type == "cpu"
+
+
 def adopting_device(vllm_config: Any, model_config: Any) -> torch.device | None:  # noqa: ANN401
     """Return where a model would look at the agent's memory; None for one that cannot."""
     if why_not_adopted(vllm_config, model_config) is not None:

@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Collection
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vllm import config as vllm_config
 from vllm import distributed
@@ -32,7 +32,7 @@ from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.detour import fetch
 from replica_agent.engines.load import Load
 from replica_agent.engines.planned import Planning, Subject
-from replica_agent.engines.vllm_adoption import adopting_device, why_not_planned
+from replica_agent.engines.vllm_adoption import adopting_device, packs, why_not_planned
 from replica_agent.engines.vllm_plan import plan_key
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Place, read_place
@@ -55,6 +55,13 @@ _FAILURES = (CacheError, OSError)  # of ours; what the model itself raises is no
 _kept: dict[tuple[Path, str], Load] = {}
 
 
+class _Loaded(NamedTuple):
+    """A load that is over, while the rest of the model is not."""
+
+    load: Load
+    planning: Planning | None
+
+
 class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLLM
     """Loads models out of the agent's memory. Constructed several times: no side effects."""
 
@@ -70,6 +77,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         self._extra: dict[str, str] = extra
         self._vllm_config: Any = None  # of the model that is being made
         self._deferred: Deferred | None = None
+        self._loaded: _Loaded | None = None
 
     def download_model(self, model_config: Any) -> None:  # noqa: ANN401
         """Do nothing: what an engine needs first is on disk, and the rest comes into memory."""
@@ -97,11 +105,12 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             self._deferred = self._defer(vllm_config, model_config)
             with self._deferred or nullcontext():
                 made: nn.Module = super().load_model(vllm_config, model_config, *args, **more)
+            self._finish()
         except BaseException as error:
             self._give_up(model_config, error)
             raise
         finally:
-            self._vllm_config = self._deferred = None
+            self._vllm_config = self._deferred = self._loaded = None
         return made
 
     def load_weights(self, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
@@ -118,14 +127,17 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         load = _kept.pop(key, None) or _new_load(place)
         load.patterns = getattr(model, "allow_patterns_overrides", None)
         try:
-            self._load(load, place, model, model_config)
+            planning = self._load(load, place, model, model_config)
         except BaseException as error:
             _fail(load, error)
             raise
+        self._loaded = _Loaded(load, planning)
         if load.outcome is Outcome.LOADED and _drafter_follows(model_config):
             _kept[key] = load
+        if planning is None or planning.document is None or packs(self._vllm_config):
+            self._finish()
         else:
-            _end(load)
+            planning.remember()  # what vLLM does to its parameters next decides
 
     def get_all_weights(
         self,
@@ -173,17 +185,37 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
                 return Deferred(device)
         return None
 
+    def _finish(self) -> None:
+        """Tell the agent how the load ended, and what it reads, once nothing can change that."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is None:
+            return
+        load, planning = loaded
+        _leave_plan(load, planning)
+        if load not in _kept.values():
+            _end(load)
+
     def _give_up(self, model_config: Any, error: BaseException) -> None:  # noqa: ANN401
         """Tell the agent of a model that could not be made."""
+        if self._loaded is not None:
+            _fail(self._loaded.load, error)
         with suppress(*_FAILURES):
             place = self._place(model_config)
             load = _kept.pop((place.socket, place.model), None) if place else None
             if load is not None:
                 _fail(load, error)
 
-    def _load(self, load: Load, place: Place, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
-        """Load from the agent, else from the origin."""
+    def _load(
+        self,
+        load: Load,
+        place: Place,
+        model: "nn.Module",
+        model_config: Any,  # noqa: ANN401
+    ) -> Planning | None:
+        """Load from the agent, else from the origin; return the plans that were made."""
         planning = self._planning(model, model_config)
+        if planning is None and self._deferred is not None:
+            self._deferred.end()
         try:
             load.attach()  # before anything else: the agent wants to know how it ends
             _check_plain(model, model_config)
@@ -197,8 +229,9 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
                 planning.settle()
             _go_around(load, place, model_config, error)
             self._default().load_weights(model, model_config)
-        else:
-            _tell_of(load, planning)
+            return None
+        _tell_of(load, planning)
+        return planning
 
     def _planning(self, model: "nn.Module", model_config: Any) -> Planning | None:  # noqa: ANN401
         """Return the plans of this load; None where there cannot be any."""
@@ -233,6 +266,22 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         return dataclasses.replace(
             known, socket=Path(self._extra["socket"]), model=self._extra["model"]
         )
+
+
+def _leave_plan(load: Load, planning: Planning | None) -> None:
+    """Leave a plan for the next replica, unless parameters do not stay where they were loaded."""
+    if planning is None or planning.document is None:
+        return
+    moved = planning.moved()
+    if moved:
+        _log.warning(
+            "vLLM made %d parameters anew after the load, %s one of them: %s",
+            *(len(moved), moved[0]),
+            "the agent's memory of them is of no use" if load.adopted else "there is no plan",
+        )
+    elif not load.adopted:
+        with suppress(*_FAILURES):  # it has gone
+            load.leave(planning.document)
 
 
 def _go_around(load: Load, place: Place, model_config: Any, error: Exception) -> None:  # noqa: ANN401

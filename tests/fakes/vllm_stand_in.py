@@ -44,6 +44,7 @@ class BaseModelLoader:
         with torch.device(vllm_config.device_config.device):
             model = vllm_config.build()
             self.load_weights(model, model_config)
+            vllm_config.process(model)
         return model.eval()
 
 
@@ -134,6 +135,7 @@ class StandIn:
         )
         device = SimpleNamespace(device=torch.device("cpu"), device_type="cpu")
         fields = {"model_config": model_config, "build": build, "parallel_config": parallel}
+        fields["process"] = lambda model: None  # what is done to weights after they are loaded
         return SimpleNamespace(**fields | {"device_config": device} | more)
 
     def _register(self, load_format):

@@ -447,6 +447,56 @@ def test_what_was_adopted_can_be_loaded_again(vllm, tmp_path, node, plans):
         assert looks_at_shard(model) == ADOPTED
 
 
+# Where parameters do not stay where they were loaded, nobody should lay them out.
+
+
+@pytest.fixture
+def staying(vllm):
+    """Have a vLLM whose parameters stay, as on a GPU; on a CPU it packs them."""
+    vllm.register()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replica_agent.engines.vllm_loader.packs", lambda _: False)
+        yield
+
+
+@pytest.mark.usefixtures("staying")
+def test_a_plan_is_left_once_parameters_have_stayed(vllm, tmp_path, node, plans):
+    def nothing_yet(_):
+        assert [c.outcome for c in here.server.consumers] == [None]
+        assert here.server.plans == ()
+
+    with host(node) as here:
+        load(vllm, tmp_path, here, process=nothing_yet)
+        assert ended(here, 1)[0].outcome is Outcome.LOADED
+        assert parse_plan(here.server.plans[0].document) == plans[0]
+
+
+@pytest.mark.usefixtures("staying")
+def test_of_parameters_that_are_made_anew_after_the_load_there_is_no_plan(
+    vllm, tmp_path, node, caplog
+):
+    def packed(model):
+        model.down.data = model.down.data.clone()
+
+    with host(node) as here, caplog.at_level("WARNING"):
+        load(vllm, tmp_path, here, process=packed)
+        assert ended(here, 1)[0].outcome is Outcome.LOADED
+        assert here.server.plans == ()
+    assert "vLLM made 1 parameters anew after the load, down one of them" in caplog.text
+
+
+@pytest.mark.usefixtures("staying")
+def test_a_model_that_fails_after_its_load_is_reported(vllm, tmp_path, node):
+    def broken(_):
+        raise MemoryError("no room to pack")
+
+    with host(node) as here:
+        with pytest.raises(MemoryError):
+            load(vllm, tmp_path, here, process=broken)
+        (consumer,) = ended(here, 1)
+        assert (consumer.outcome, consumer.reason) == (Outcome.FAILED, "no room to pack")
+
+
 # Memory on a device, which vLLM takes from its budget before the model is made.
 
 
