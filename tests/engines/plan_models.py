@@ -60,6 +60,15 @@ def _vision(directory):
     _save(transformers.Idefics3ForConditionalGeneration(config), directory)
 
 
+def _turned(directory):
+    """Matrices that lie in the file the other way round."""
+    config = transformers.GPT2Config(
+        vocab_size=512, n_embd=128, n_layer=2, n_head=4, n_positions=256, bos_token_id=0,
+        eos_token_id=0,
+    )  # fmt: skip
+    _save(transformers.GPT2LMHeadModel(config), directory)
+
+
 def _fp8(directory):
     _llama(directory)
     for name in sorted(os.listdir(directory)):
@@ -89,4 +98,11 @@ def _save(model, directory):
     model.to(torch.bfloat16).save_pretrained(directory, max_shard_size="400KB")
 
 
-_WRITERS = {"llama": _llama, "qwen3": _qwen3, "mixture": _mixture, "vision": _vision, "fp8": _fp8}
+_WRITERS = {
+    "llama": _llama,
+    "qwen3": _qwen3,
+    "mixture": _mixture,
+    "vision": _vision,
+    "turned": _turned,
+    "fp8": _fp8,
+}

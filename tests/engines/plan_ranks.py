@@ -46,6 +46,7 @@ _CLASSES = {
     "llama": "LlamaForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
+    "gpt2": "GPT2LMHeadModel",
     "idefics3": "Idefics3ForConditionalGeneration",
 }
 

@@ -12,7 +12,7 @@ from tests.engines.plan_commands import COMMANDS
 
 # The first one makes the groups, and only one with experts makes theirs.
 HALF = ("mixture:ep", "mixture:tp", "llama:tp", "qwen3:tp")
-MODELS = (*HALF, "fp8:tp", "vision:tp")
+MODELS = (*HALF, "fp8:tp", "vision:tp", "turned:tp")
 LIMIT = 300.0  # seconds in which two ranks come up on a busy machine
 
 pytestmark = [
@@ -96,6 +96,16 @@ def test_every_parameter_of_an_unquantised_model_is_laid_out(ranks):
 def test_of_an_fp8_model_the_scales_alone_are_read_whole(ranks):
     kept = {name.rpartition("_")[2] for rank in ranks for name in rank["not_planned"]}
     assert kept == {"scale"}
+
+
+@pytest.mark.parametrize("model", ["turned:tp"])
+def test_matrices_that_the_model_turns_are_read_whole(ranks):
+    for rank in ranks:
+        assert all(
+            name.endswith(("attn.weight", "proj.weight", "fc.weight"))
+            for name in rank["not_planned"]
+        )
+        assert len(rank["not_planned"]) == 8
 
 
 def test_a_command_line_and_the_configuration_it_leads_to_say_the_same(answers):
