@@ -3,7 +3,8 @@
  * The real package cuda-bindings runs on top of it, so that our calls are held against its own
  * signatures on a host without a GPU. Copies happen at once. A call without a current context is
  * refused as by the real one (201). LIBCUDA_FAIL="cuMemAlloc 2" makes one call fail with a code;
- * LIBCUDA_PAUSE is how many microseconds a wait for an event takes. What was taken and not given
+ * LIBCUDA_PAUSE is how many microseconds a wait for an event takes; LIBCUDA_EXCLUSIVE gives devices
+ * to one process at a time. What was taken and not given
  * back is said on stderr at the end of the process. Shared device memory is a memfd, which another
  * process can import; where it is mapped and nobody was given access, touching it is the end.
  */
@@ -148,8 +149,9 @@ Result cuMemcpy2DAsync_v2(const struct Copy2D *copy, void *stream) {
 }
 
 Result cuDeviceGetAttribute(int *value, int attribute, int device) {
-  enum { PITCH = 11, READ_ONLY_REGISTER = 113 };
+  enum { PITCH = 11, MODE = 20, READ_ONLY_REGISTER = 113 };
   *value = attribute == PITCH ? MAX_PITCH : attribute == READ_ONLY_REGISTER;
+  if (attribute == MODE && getenv("LIBCUDA_EXCLUSIVE")) *value = 3;
   return OK;
 }
 

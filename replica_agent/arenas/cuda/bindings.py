@@ -19,6 +19,7 @@ from replica_agent.arenas.cuda.vmm import VirtualMemory
 _log = logging.getLogger(__name__)
 _LONGEST_NAME = 256  # bytes. Source: the size of cudaDeviceProp.name
 _CUDA = 2  # kDLCUDA. Source: dlpack.h
+_FOR_ALL = 0  # CU_COMPUTEMODE_DEFAULT. Source: cuda.h
 
 
 def load_driver() -> Driver:
@@ -102,7 +103,12 @@ class _Device:
         self._in_context("cuMemFree", address)
 
     def share(self, size: int) -> tuple[int, int]:
-        """Implement ``Device``."""
+        """Implement ``Device``; nobody could take memory of a device that is ours alone."""
+        if self._attribute("COMPUTE_MODE") != _FOR_ALL:
+            raise DriverError(
+                "its compute mode lets one process use it at a time, and an engine needs it too: "
+                "nvidia-smi -c DEFAULT"
+            )
         with self._current():
             return self._shared.share(size)
 

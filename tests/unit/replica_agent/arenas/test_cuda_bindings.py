@@ -135,6 +135,12 @@ def test_nothing_is_left_of_shared_memory_that_cannot_be_had(library, call):
     assert left == ("2" if share == "None" else "1")  # those that the child itself holds
 
 
+def test_a_device_that_is_for_one_process_at_a_time_shares_nothing(library):
+    code = "print(reason(load_driver().open(0).share, 10))"
+    (line,) = child(library, code, LIBCUDA_EXCLUSIVE="1")
+    assert line.endswith("an engine needs it too: nvidia-smi -c DEFAULT")
+
+
 def test_a_device_is_found_by_its_uuid_without_opening_any(library):
     code = """
     driver = load_driver()
@@ -240,4 +246,4 @@ def test_the_contract_of_arenas_holds_over_the_real_bindings(library):
         cwd=SOURCE.parents[2],
     )
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "6 passed" in done.stdout
