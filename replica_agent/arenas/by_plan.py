@@ -4,17 +4,21 @@ What is laid out is of no use to an engine that reads otherwise. Arenas are aske
 and from then on they are plain: a start does not guess twice.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from cache_protocol.errors import CacheError
+from cache_protocol.errors import CacheError, CapacityError
 from cache_protocol.manifest import PASS_THROUGH, Manifest, Model
 from cache_protocol.plans import Plan
 from replica_agent.arenas.host import HostArena, HostMemory, place_files
 from replica_agent.arenas.laid_out import LaidOutArena, room_for
 from replica_agent.arenas.room import check_room
+
+LETTING_GO = 3.0  # seconds that ranks get to give memory back that was laid out for them
+_LOOK = 0.05  # seconds between two looks whether they did
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,14 @@ class LaidOutMemory(HostMemory):
 
     def open_arenas(self, manifest: Manifest) -> Mapping[str, HostArena]:
         """Make an arena per model; raises as ``HostMemory`` does."""
-        arenas = None if self._asked else self._laid_out(manifest)
-        self._asked = True
-        if arenas is not None:
-            return arenas
+        if self._asked:
+            self._arenas = {}
+            _await_room(manifest, self._limit)
+        else:
+            self._asked = True
+            arenas = self._laid_out(manifest)
+            if arenas is not None:
+                return arenas
         self.device = "cpu"
         return super().open_arenas(manifest)
 
@@ -89,6 +97,23 @@ class LaidOutMemory(HostMemory):
             self.notes.append("weights come as plain files: they pass through the node")
             return {}
         return self._choose(manifest)
+
+
+def _await_room(manifest: Manifest, limit: int | None) -> None:
+    """Wait until there is memory for plain files, but not for long.
+
+    Ranks that were given a shard let go of it in the moment in which they learn that it is void,
+    and all of them do that together.
+    """
+    need = sum(_room(model, None) for model in manifest.models.values())
+    deadline = time.monotonic() + LETTING_GO
+    while time.monotonic() < deadline:
+        try:
+            check_room(need, limit)
+        except CapacityError:
+            time.sleep(_LOOK)
+        else:
+            return
 
 
 def _made(name: str, model: Model, choice: Choice | None) -> HostArena:

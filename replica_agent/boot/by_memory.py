@@ -49,7 +49,8 @@ class MemoryWay(Pulling):
         """Implement ``Way``: the report says how weights came, and why so."""
         boot, memory = super().pull, self._memory
         remarks = self._server.remarks if self._server else ()
-        notes = (*boot.notes, *memory.notes, *self._planned.notes, *remarks)
+        disk = ("memory does not suffice: the weights are on local disk",) if memory.on_disk else ()
+        notes = (*boot.notes, *disk, *memory.notes, *self._planned.notes, *remarks)
         device = memory.device if self.on_device else boot.device
         return replace(boot, device=device, notes=notes)
 
@@ -60,8 +61,6 @@ class MemoryWay(Pulling):
         self._server = HandoverServer(self.pulling, home / _HANDOVER).start()
         for name, directory in directories.items():
             write_place(directory, self._place(transfer.manifest, name))
-        if self._memory.on_disk:
-            self._trip.record.notes.append("memory does not suffice: the weights are on local disk")
         return directories
 
     def taken(self, timeout: float) -> bool:

@@ -74,3 +74,19 @@ def test_a_layout_without_room_is_given_up_for_plain_files():
 def test_too_little_memory_for_plain_files_is_said_as_ever():
     with pytest.raises(CapacityError, match="no local disk"):
         opened(lambda _: {"llm": CHOICE}, limit=1000)
+
+
+def test_who_asks_again_waits_for_memory_that_ranks_are_letting_go_of(monkeypatch):
+    answers = iter([2**30, 1000, 1000])  # the first layout; two looks while a rank has it still
+    monkeypatch.setattr("replica_agent.arenas.room.memory_limit", lambda root: next(answers, 2**30))
+    kinds, _ = opened(lambda _: {"llm": CHOICE}, limit=None, times=2)
+    assert kinds == PLAIN
+    assert next(answers, None) is None
+
+
+def test_memory_that_does_not_come_back_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr("replica_agent.arenas.by_plan.LETTING_GO", 0.01)
+    answers = iter([2**30])
+    monkeypatch.setattr("replica_agent.arenas.room.memory_limit", lambda root: next(answers, 1000))
+    with pytest.raises(CapacityError, match="1000 bytes"):
+        opened(lambda _: {"llm": CHOICE}, limit=None, times=2)
