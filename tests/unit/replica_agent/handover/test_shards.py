@@ -221,7 +221,7 @@ def test_two_ranks_that_refuse_bring_everything_again_once(node, plans):
                 attached.wait_confirmed()
                 attached.refuse("not what I read")
         for rank in range(2):
-            with attach(here.path, "llm", rank=rank, adopts=True) as attached:
+            with attach(here.path, "llm", rank=rank) as attached:  # as who refused does
                 assert is_whole(attached)
                 attached.done(Outcome.LOADED, 1.0)
         assert here.server.wait_consumed(LIMIT)
