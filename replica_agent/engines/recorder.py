@@ -95,7 +95,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         involved = [t for t in _tensors((args, *named.values())) if self._role(t) is not None]
         if involved and func._schema.is_mutable:  # noqa: SLF001 - torch's own modes ask it so
             return self._write(func, args, named, involved)
-        involved = [t for t in involved if self._is_void(t)]
+        involved = [t for t in involved if self._look_into(t)]
         if not involved:
             return func(*args, **named)
         if func is _aten._to_copy.default and _only_moves(args[0], named):  # noqa: SLF001
@@ -121,7 +121,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         to, of = self._role(destination), self._role(source)
         if to is None or to.part is not _Part.DESTINATION:
             self._void(destination, [source])
-        elif of is None or not self._is_void(source):
+        elif of is None or not self._look_into(source):
             self._refuse("the model puts values of its own into a parameter while it loads")
         elif of.part is _Part.SOURCE and _is_plain(destination, source):
             taken = look(source.expand(destination.shape))
@@ -161,7 +161,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Take note of a change that is no fill either."""
         changed = list(_changed(func, args, named))
         others = [t for t in involved if not any(t is each for each in changed)]
-        taken = [t for t in others if self._is_void(t)]
+        taken = [t for t in others if self._look_into(t)]
         for each in changed:
             if self._is_part(each, _Part.DESTINATION) and not taken:
                 self._refuse(f"the model computes a parameter with {func} while it loads")
@@ -214,11 +214,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif role is not None and role.part is _Part.DESTINATION:
             self.seen.own.add(role.number)
 
-    def _is_void(self, tensor: torch.Tensor) -> bool:
-        """Return whether ``tensor`` does not hold here what it will hold in a load.
+    def _look_into(self, tensor: torch.Tensor) -> bool:
+        """Note that content is looked at; return whether it is void here, and not in a load.
 
-        What nobody has written yet does. A model may look at it, and then it is its own: laid
-        out it would hold something else.
+        What nobody has written yet is as in a load. A model may look at it, and then it is its
+        own: laid out it would hold something else.
         """
         role = self._role(tensor)
         if role is None or role.part is not _Part.DESTINATION:

@@ -19,7 +19,17 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from cache_protocol.plans import MAX_PLAN, Kept, Key, Parameter, Piece, Plan, PlannedFile, dump_plan
+from cache_protocol.errors import MalformedError
+from cache_protocol.plans import (
+    Kept,
+    Key,
+    Parameter,
+    Piece,
+    Plan,
+    PlannedFile,
+    dump_plan,
+    parse_plan,
+)
 from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.engines.recorder import Recorder, UnplannableError, look
@@ -84,10 +94,10 @@ def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key) -
     if not settled.planned:
         return Traced(None, "no parameter can be laid out", reads_only=reads_only)
     plan = _plan(key, files, destinations, settled)
-    size = len(dump_plan(plan))
-    if size > MAX_PLAN:
-        said = f"the plan has {size} bytes, above {MAX_PLAN}"
-        return Traced(None, said, reads_only=reads_only)
+    try:
+        parse_plan(dump_plan(plan))
+    except MalformedError as error:  # everybody would refuse it: too long, for one
+        return Traced(None, str(error), reads_only=reads_only)
     return Traced(plan, None, reads_only=reads_only)
 
 

@@ -14,7 +14,8 @@ from itertools import pairwise, product
 from math import prod
 from typing import NamedTuple
 
-MIN_RUN = 64  # bytes; below it the rest of a tensor costs less than picking it apart
+from cache_protocol.plans import MIN_RUN
+
 MAX_PIECES = 4096  # of one copy
 
 

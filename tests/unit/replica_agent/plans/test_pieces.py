@@ -6,7 +6,8 @@ from math import prod
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replica_agent.plans.pieces import MAX_PIECES, MIN_RUN, Look, Runs, make_up, runs
+from cache_protocol.plans import MIN_RUN
+from replica_agent.plans.pieces import MAX_PIECES, Look, Runs, make_up, runs
 
 
 @st.composite
