@@ -225,6 +225,7 @@ def test_two_ranks_that_refuse_bring_everything_again_once(node, plans):
                 assert is_whole(attached)
                 attached.done(Outcome.LOADED, 1.0)
         assert here.server.wait_consumed(LIMIT)
+        here.pull.wait()  # its phase ends after the last word to ranks
         assert len([phase for phase in here.pull.phases if phase.name == "pull"]) == 2
 
 
