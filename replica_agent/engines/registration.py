@@ -5,7 +5,8 @@
     pieces                    [.. a ..]                            shared, only read, pinned:
                                      [.. b ..]                     a mapping for each tensor
 
-A copy must begin and end in what was registered at once. Tensors do not end at pages, so each has
+A copy must begin and end in what was registered at once (CUDA's driver API: a region that is
+registered in part is CUDA_ERROR_INVALID_VALUE). Tensors do not end at pages, so each has
 a mapping of its own, and what two have in common is mapped twice. The mappings are shared: pages of
 a private one would be copied by the pin. For loads that write to no tensor they are given: there is
 no page to write to. Small tensors, and all where the driver refuses, stay as they came.

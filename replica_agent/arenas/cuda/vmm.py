@@ -6,6 +6,8 @@
 The memory belongs to its mappings and descriptors, in whatever processes: it outlives the one that
 made it, and it is free when the last of them has gone, also by a death. Sizes are rounded up to
 what the driver maps at a time, at both ends alike.
+
+Source: CUDA's driver API, cuMemRelease ("including its shareable counterparts").
 """
 
 import os
