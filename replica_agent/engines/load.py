@@ -9,7 +9,7 @@ whatever speaks against it ends in a plain load.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
@@ -216,10 +216,10 @@ class Load:
             attached.wait_confirmed()
         early = not attached.confirmed
         with _pinning(attached, planning) as through:
-            feed(through(attached.tensors(wanted)), ())
+            _give(feed, through(attached.tensors(wanted)))
             attached.wait_confirmed()
             if early and attached.rewritten:
-                feed(through(attached.tensors(wanted)), ())
+                _give(feed, through(attached.tensors(wanted)))
 
     def _refuse(self, error: Exception) -> None:
         """Tell the agent that it has to bring plain files."""
@@ -243,6 +243,15 @@ class Load:
         paths = [file.path for file in attached.files]
         index = attached.read(INDEX) if INDEX in paths else None
         return weight_files(paths, index, self.patterns).__contains__
+
+
+def _give(feed: "Feed", weights: "Weights") -> None:
+    """Feed ``weights``. Who reads them ahead is done before anybody else hears the agent."""
+    try:
+        feed(weights, ())
+    finally:
+        if isinstance(weights, Generator):
+            weights.close()
 
 
 def _pinning(
