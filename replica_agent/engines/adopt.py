@@ -41,6 +41,17 @@ class _Form(NamedTuple):
     shape: torch.Size
     stride: tuple[int, ...]
 
+    @property
+    def begin(self) -> int:
+        """Byte of the storage where it begins."""
+        return self.offset * self.tensor.element_size()
+
+    def look_at(self, memory: torch.Tensor, begin: int) -> None:
+        """Have the tensor look at ``memory``, which stands for its storage from ``begin`` on."""
+        flat = memory.view(self.tensor.dtype)
+        place = flat.storage_offset() + self.offset - begin // self.tensor.element_size()
+        self.tensor.data = flat.as_strided(self.shape, self.stride, place)
+
 
 @dataclass
 class _Shared:
@@ -54,9 +65,19 @@ class _Shared:
     def move(self, memory: torch.Tensor) -> None:
         """Have its tensors look at ``memory``, all of it, as they did at their storage."""
         for form in self.forms:
-            flat = memory.view(form.tensor.dtype)
-            begin = flat.storage_offset() + form.offset
-            form.tensor.data = flat.as_strided(form.shape, form.stride, begin)
+            form.look_at(memory, 0)
+
+    def copy_out(self) -> int:
+        """Have its tensors look at copies of what they look at; return how many bytes that is."""
+        copied = 0
+        for begin, end, forms in self._together():
+            storage = forms[0].tensor.untyped_storage()
+            part = torch.empty(0, dtype=torch.uint8, device=self.device)
+            memory = part.set_(storage, begin, (end - begin,), (1,)).clone()
+            for form in forms:
+                form.look_at(memory, begin)
+            copied += end - begin
+        return copied
 
     def move_back(self) -> None:
         """Have its tensors look at their storage again, at a new one if that has gone."""
@@ -67,6 +88,18 @@ class _Shared:
         for form in self.forms:
             blank = torch.empty(0, dtype=form.tensor.dtype, device=self.device)
             form.tensor.data = blank.set_(storage, form.offset, form.shape, form.stride)
+
+    def _together(self) -> Iterator[tuple[int, int, list[_Form]]]:
+        """Yield the bytes that tensors look at, and those tensors; what overlaps is together."""
+        together: list[tuple[int, int, list[_Form]]] = []
+        for form in sorted(self.forms, key=lambda form: form.begin):
+            end = _reach(form.tensor)
+            if together and form.begin < together[-1][1]:
+                begin, last, forms = together.pop()
+                together.append((begin, max(last, end), [*forms, form]))
+            else:
+                together.append((form.begin, end, [form]))
+        yield from together
 
 
 def adopt(model: nn.Module, plan: Plan, flat: torch.Tensor) -> int:
@@ -119,13 +152,27 @@ def leave(model: nn.Module, flat: torch.Tensor) -> None:
             each.move(torch.empty(each.size, dtype=torch.uint8, device=each.device))
 
 
+def part(model: nn.Module, storage: int) -> int:
+    """Copy what looks at a storage of this identity elsewhere, so that its memory is given up.
+
+    Return how many bytes that took; 0, and the model is as it was, where others hold the storage.
+    """
+    for each in _unique(_by_storage(model).values()):
+        if identity(each.forms[0].tensor) == storage:
+            copied = each.copy_out()
+            if not _still_held([each]):
+                return copied
+            each.move_back()
+    return 0
+
+
 def strayed(model: nn.Module, plan: Plan, flat: torch.Tensor) -> list[str]:
     """Return the parameters of ``plan`` that do not look at their part of ``flat``."""
-    tensors = dict(_tensors(model))
+    places = {name: tensor.data_ptr() for name, tensor in _tensors(model)}
     return [
         parameter.name
         for parameter, part in _parts(plan, flat)
-        if tensors[parameter.name].data_ptr() != part.data_ptr()
+        if places.get(parameter.name) != part.data_ptr()
     ]
 
 

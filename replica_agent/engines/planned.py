@@ -18,9 +18,10 @@ import torch
 from cache_protocol.errors import CacheError
 from cache_protocol.plans import Key, Plan, dump_plan
 from cache_protocol.ranges import Span
-from replica_agent.engines.adopt import UnfitError, adopt, leave, place_in, strayed
+from replica_agent.engines.adopt import UnfitError, adopt, leave, part, place_in, strayed
 from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.registration import Through, registering
+from replica_agent.engines.storages import identity
 from replica_agent.engines.trace import Traced, TracedFile, trace
 from replica_agent.handover.client import Attached, Headed, Shard
 
@@ -134,6 +135,21 @@ class Planning:
         """Return the parameters of the plan that are no longer where they were."""
         now = self._addresses()
         return [name for name, address in self._places.items() if now.get(name) != address]
+
+    def part(self) -> int:
+        """Give adopted memory up of which the engine has no use any more, and return how much.
+
+        That is so once it has made most parameters anew: what is left is copied elsewhere then.
+        """
+        if self._flat is None or self._plan is None or self._declared:
+            return 0
+        away = set(strayed(self._subject.model, self._plan, self._flat))
+        left = sum(p.size for p in self._plan.parameters if p.name not in away)
+        if 2 * left > self.size:
+            return 0
+        given_up = self._flat.numel()
+        storage, self._flat = identity(self._flat), None
+        return given_up if part(self._subject.model, storage) else 0
 
     def settle(self) -> None:
         """Give the model memory that it can be fed into, whatever came before."""

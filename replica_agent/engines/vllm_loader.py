@@ -78,6 +78,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         self._vllm_config: Any = None  # of the model that is being made
         self._deferred: Deferred | None = None
         self._loaded: _Loaded | None = None
+        self._adopted: Planning | None = None
 
     def download_model(self, model_config: Any) -> None:  # noqa: ANN401
         """Do nothing: what an engine needs first is on disk, and the rest comes into memory."""
@@ -105,12 +106,14 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             self._deferred = self._defer(vllm_config, model_config)
             with self._deferred or nullcontext():
                 made: nn.Module = super().load_model(vllm_config, model_config, *args, **more)
+            if self._adopted is not None and packs(vllm_config):
+                self._adopted.part()
             self._finish()
         except BaseException as error:
             self._give_up(model_config, error)
             raise
         finally:
-            self._vllm_config = self._deferred = self._loaded = None
+            self._vllm_config = self._deferred = self._loaded = self._adopted = None
         return made
 
     def load_weights(self, model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
@@ -132,6 +135,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             _fail(load, error)
             raise
         self._loaded = _Loaded(load, planning)
+        self._adopted = planning if load.adopted else None
         if load.outcome is Outcome.LOADED and _drafter_follows(model_config):
             _kept[key] = load
         if planning is None or planning.document is None or packs(self._vllm_config):

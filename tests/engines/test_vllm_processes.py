@@ -39,9 +39,8 @@ def test_two_ranks_load_from_one_mapping_and_then_adopt_a_shard_each(vllm_python
     for given in (first, second):
         assert (given["digests"], given["tokens"]) == (usual["digests"], usual["tokens"])
     assert consumers == {p.key.rank: sum(x.size for x in p.parameters) for p in plans}
-    assert first["adopted"] == [[], []]
-    # On a CPU vLLM copies what it packs; the rest stays where the agent put it.
-    assert ["model.embed_tokens.weight" in each for each in second["adopted"]] == [True, True]
+    # On a CPU vLLM copies what it packs, which is most: then the memory is given back.
+    assert second["adopted"] == [[], []]
 
 
 def booted(here, tiny, directory):

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from cache_protocol.plans import ALIGNMENT, Key, Parameter, Plan
-from replica_agent.engines.adopt import UnfitError, adopt, place_in, strayed
+from replica_agent.engines.adopt import UnfitError, adopt, part, place_in, strayed
 from replica_agent.engines.deferred import Deferred
+from replica_agent.engines.storages import identity
 
 KEY = Key("c" * 32, "torch", "2", "cpu", "", 1, 0, "float32", "")
 ROWS = 40  # an odd number of bytes, so that places are rounded up
@@ -201,6 +202,50 @@ def test_a_parameter_that_was_replaced_afterwards_is_noticed(flat):
     adopt(net, plan_of(), flat)
     net.scale.data = torch.empty(64, dtype=torch.bfloat16)
     assert strayed(net, plan_of(), flat) == ["scale"]
+
+
+# Where most of what was adopted is of no use any more.
+
+
+def adopted():
+    """Return a model that has adopted memory, and the memory's identity."""
+    net, flat = Net(), memory_of(plan_of())
+    adopt(net, plan_of(), flat)
+    return net, identity(flat), weakref.ref(flat.untyped_storage())
+
+
+def test_what_is_left_is_copied_and_the_memory_goes():
+    net, storage, held = adopted()
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    net.fused.data = torch.empty(0)
+    small = part(net, storage)
+    assert small == sum(form.size for form in FORMS if form.name != "fused")
+    gc.collect()
+    assert held() is None
+    for name in ("embed.weight", "scale"):
+        assert torch.equal(content(net.get_parameter(name)), content(before[name]))
+    assert net.head.weight is net.embed.weight
+
+
+def test_parameters_that_overlap_are_copied_together():
+    net, storage, _ = adopted()
+    net.rows = nn.Parameter(net.fused.data[10:20], requires_grad=False)
+    part(net, storage)
+    net.fused.data.fill_(5.0)
+    assert net.rows.sum() == 5 * 10 * 64
+
+
+def test_memory_that_somebody_else_looks_at_stays():
+    net, storage, held = adopted()
+    net.aside = [net.fused.data[3]]
+    assert part(net, storage) == 0
+    assert held() is not None
+    net.fused.data[3].fill_(6.0)
+    assert net.aside[0].sum() == 6 * 64
+
+
+def test_of_a_model_that_adopted_nothing_nothing_is_copied():
+    assert part(Net(), identity(memory_of(plan_of()))) == 0
 
 
 # Where the memory is there and holds nothing of use.

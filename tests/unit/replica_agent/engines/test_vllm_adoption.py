@@ -485,6 +485,18 @@ def test_of_parameters_that_are_made_anew_after_the_load_there_is_no_plan(
     assert "vLLM made 1 parameters anew after the load, down one of them" in caplog.text
 
 
+def test_an_engine_that_packs_what_it_adopted_gives_the_memory_back(vllm, tmp_path, node, plans):
+    def packed(model):
+        for parameter in (model.gate_up, model.down):
+            parameter.data = parameter.data.clone()
+
+    with host(node, plans={"llm": plans}) as here:
+        model = load(vllm, tmp_path, here, process=packed)
+        assert ended(here, 1)[0].adopted
+        assert looks_at_shard(model) == set()
+        assert torch.equal(model.embedding, WEIGHTS["embedding"])
+
+
 @pytest.mark.usefixtures("staying")
 def test_a_model_that_fails_after_its_load_is_reported(vllm, tmp_path, node):
     def broken(_):
