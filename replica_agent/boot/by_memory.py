@@ -143,7 +143,7 @@ def _adopted(known: Iterable[Consumer]) -> Iterator[str]:
         sizes[consumer.model] = sizes.get(consumer.model, 0) + consumer.adopted
     for model, size in sizes.items():
         if size:
-            yield f"{model}: {show_size(size)} of parameters were adopted where they arrived, without a copy"
+            yield f"{model}: {show_size(size)} of parameters are where they arrived, without a copy"
 
 
 def _origin(model: Model) -> Origin:

@@ -211,7 +211,7 @@ def test_a_boot_leaves_its_plan_and_the_next_one_follows_it(node, booting, tmp_p
     assert report["ok"]
     assert set(report["notes"]) == {
         "llm: laid out in host memory as vllm 0.32.0 (tp1) reads it",
-        f"llm: {show_size(ALONE.size)} of parameters were adopted where they arrived, without a copy",
+        f"llm: {show_size(ALONE.size)} of parameters are where they arrived, without a copy",
     }
 
 
