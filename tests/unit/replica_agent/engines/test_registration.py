@@ -3,6 +3,7 @@
 import gc
 import mmap
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ import torch
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
 from replica_agent.arenas.host import sealed_memory
+from replica_agent.engines import planned
 from replica_agent.engines.registration import LEAST, Pins, registering
+from replica_agent.engines.trace import Traced
 from tests.fakes.cuda_driver import FakeDriver
 
 CUDA = torch.device("cuda", 0)
@@ -152,3 +155,17 @@ def test_a_device_copies_out_of_pinned_pieces(handed):
         assert given.is_pinned() == (tensor.nbytes >= LEAST)
         assert torch.equal(given.to(CUDA).cpu(), tensor)
     pins.close()
+
+
+@pytest.mark.parametrize(("reads_only", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_only_what_a_load_does_not_write_to_is_pinned(monkeypatch, handed, reads_only, expected):
+    asked = []
+    monkeypatch.setattr(planned, "registering", lambda *given: asked.append(given))
+    model = SimpleNamespace(parameters=lambda: iter([SimpleNamespace(device=CUDA)]))
+    planning = planned.Planning(planned.Subject(model, None, None))
+    planning._traced = Traced(None, "", reads_only=reads_only)
+    fd, memory, _ = handed
+    planning.pinning(SimpleNamespace(memory=(fd, memory)))
+    ((*given, device),) = asked
+    assert given == [fd, memory]
+    assert device.type == expected
