@@ -1,14 +1,12 @@
 """``replica-agent doctor``: what a boot would do on this host, and why, without starting anything.
 
 Every check is a question with an answer and, where the answer is bad, what to do. Nothing is
-written, no fill is started, no lock is kept; the only connection is one look at the pipeline.
+written, no fill is started, no lock is kept; the node is asked how the pipeline and its plans are.
 """
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from replica_agent.arenas.room import memory_limit
 from replica_agent.boot import places
 from replica_agent.boot.command import LOAD_FORMAT, takes_handover
 from replica_agent.boot.home import private_already
+from replica_agent.boot.interpreter import interpreter_of, program_of
+from replica_agent.boot.planned import foresee
 from replica_agent.boot.remembered import recall
 from replica_agent.children import environment
 from replica_agent.client import ControlClient
@@ -83,8 +83,10 @@ def examine(settings: Settings, pipeline: str, command: Sequence[str]) -> Diagno
     findings.append(_answer("directory", "cache", lambda: _ask_base(settings)))
     findings.append(_answer("memfd", "hand-over", _ask_memfd))
     if command:
-        findings.append(_answer("command", "command", lambda: f"starts {_program(command)}"))
+        findings.append(_answer("command", "command", lambda: f"starts {program_of(command)}"))
     findings += _engine(command)
+    if takes_handover(command):
+        findings.append(_answer("plans", "plans", lambda: _ask_plans(client, pipeline, command)))
     findings.append(_answer("origin", "fallback", lambda: _ask_origin(settings, pipeline)))
     return Diagnosis(findings)
 
@@ -181,7 +183,7 @@ def _engine(command: Sequence[str]) -> Iterator[Finding]:
 
 
 def _ask_engine(command: Sequence[str]) -> str:
-    python = _interpreter(command)
+    python = interpreter_of(command)
     done = subprocess.run(  # noqa: S603 - the interpreter that COMMAND would run
         [python, "-c", _ASK_ENGINE],
         capture_output=True,
@@ -203,30 +205,17 @@ def _ask_engine(command: Sequence[str]) -> str:
     return f"vLLM {version} of {python} has it"
 
 
+def _ask_plans(client: ControlClient, pipeline: str, command: Sequence[str]) -> str:
+    """Say how weights would be laid out; never a reason against a boot."""
+    names = [str(model["name"]) for model in client.pipeline(pipeline)["models"]]
+    return "; ".join(f"{name}: {foresee(client.plans(pipeline, name), command)}" for name in names)
+
+
 def _ask_allow_list() -> str:
     allowed = os.environ.get("VLLM_PLUGINS")
     if allowed is not None and LOAD_FORMAT not in allowed.split(","):
         raise CacheError(f"VLLM_PLUGINS is {allowed!r}: add {LOAD_FORMAT}")
     return "VLLM_PLUGINS does not keep it out"
-
-
-def _interpreter(command: Sequence[str]) -> str:
-    """Return the Python that COMMAND runs in: itself, or the one that its script names."""
-    if not command:
-        return sys.executable
-    program = _program(command)
-    with Path(program).open("rb") as file:
-        first = file.readline(4096)
-    if first.startswith(b"#!") and b"python" in first:
-        return first[2:].decode().split()[0]
-    return program if "python" in Path(program).name else sys.executable
-
-
-def _program(command: Sequence[str]) -> str:
-    program = shutil.which(command[0])
-    if program is None:
-        raise CacheError(f"there is no program {command[0]!r} that can be run")
-    return program
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -22,9 +22,9 @@ from cache_protocol.plans import (
 )
 from replica_agent.arenas.by_plan import HOST, Choice, Layer
 from replica_agent.boot.expected import Expected, UntoldError, choose, expected
+from replica_agent.boot.interpreter import engine_version
 from replica_agent.boot.options import Options
 from replica_agent.client import ControlClient
-from replica_agent.engines.installed import vllm_version
 from replica_agent.handover.server import Sent
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Planned:
         self,
         options: Options,
         ask: Callable[[], ControlClient],
-        version: Callable[[], str | None] = vllm_version,
+        version: Callable[[Sequence[str]], str | None] = engine_version,
         load: "Callable[[], Driver] | None" = None,
     ) -> None:
         """Look for plans of the engine that ``options.command`` starts.
@@ -51,7 +51,7 @@ class Planned:
         Args:
             options: of the boot.
             ask: makes a client of the node.
-            version: tells that of the engine that is installed.
+            version: tells that of the engine that a command would run.
             load: starts the devices' driver; None: that of this host.
         """
         self._options = options
@@ -86,7 +86,7 @@ class Planned:
 
     def _wanted(self) -> Sequence[Expected]:
         """Return what the engine could be, the likeliest first; raises UntoldError."""
-        version, device = self._version(), self._options.device
+        version, device = self._version(self._options.command), self._options.device
         kinds = _KINDS.get(device, ("cuda",))
         return [expected(self._options.command, version, kind) for kind in kinds]
 
@@ -96,9 +96,8 @@ class Planned:
         except UntoldError as why:
             return _plain(why)
         plans = [asking.plan(key) for key in found]
-        first = found[0]
         where = "in host memory" if layer is HOST else f"on {layer.device}"
-        text = f"laid out {where} as {first.engine} {first.version} ({first.layout}) reads it"
+        text = f"laid out {where} as {_reader(found[0])} reads it"
         return Choice(plans, text, layer)
 
     def _found(
@@ -148,6 +147,29 @@ class Planned:
                     yield f"the plan of rank {rank} of {model} was not left with the node: {error}"
         finally:
             client.close()
+
+
+def foresee(keys: Sequence[Key], command: Sequence[str]) -> str:
+    """Return how a boot of ``command`` would lay weights out, by the plans that a node lists.
+
+    Those are all about one checkpoint. Devices are not looked at.
+    """
+    checkpoint = keys[0].checkpoint if keys else ""
+    reasons: list[str] = []
+    for kind in _KINDS["auto"]:
+        try:
+            found = choose(keys, checkpoint, expected(command, engine_version(command), kind))
+            _check_plain(found)
+        except UntoldError as error:
+            reasons.append(str(error))
+        else:
+            ranks = "1 rank" if len(found) == 1 else f"{len(found)} ranks"
+            return f"laid out for {ranks}, as {_reader(found[0])} reads it, on {kind}"
+    return f"plain files: {'; '.join(dict.fromkeys(reasons))}"
+
+
+def _reader(key: Key) -> str:
+    return f"{key.engine} {key.version} ({key.layout})"
 
 
 class _Asking(NamedTuple):

@@ -2,13 +2,18 @@
 
 import hashlib
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
+from benchmarks.node import Node
 from cache_protocol.manifest import Manifest
 from cache_protocol.plans import Plan, check_files, checkpoint_digest, dump_plan
+from replica_agent.boot.doctor import examine
 from replica_agent.client import ControlClient
 from replica_agent.core.schedule import EXTENT
+from replica_agent.settings import Settings
 from tests.fakes import planned
 from tests.fakes.agent_process import agent_process
 from tests.fakes.boots import REPOSITORY, Booting
@@ -96,12 +101,10 @@ def test_what_one_boot_leaves_with_the_node_the_next_one_follows(node, pipeline,
     plan = of_one_rank(client.manifest(pipeline))
     document = scratch / "plan.json"
     document.write_bytes(dump_plan(plan))
-    package = scratch / "packages/vllm-0.32.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
+    packages = vllm(scratch)
 
     def boot(*engine):
-        environment = {"PYTHONPATH": f"{REPOSITORY}:{package.parent}"}
+        environment = {"PYTHONPATH": f"{REPOSITORY}:{packages}"}
         started = Booting(
             scratch / f"boot{len(engine)}", node.control, pipeline=pipeline, token=node.token,
             handover=True, engine=engine, env=environment,
@@ -117,6 +120,28 @@ def test_what_one_boot_leaves_with_the_node_the_next_one_follows(node, pipeline,
     assert second.event("loaded")["got"] == {"shard": laid_out, "plan": plan.fingerprint}
     assert "m: laid out in host memory" in second.report()["notes"][0]
     client.close()
+    said = "m: laid out for 1 rank, as vllm 0.32.0 (tp1) reads it, on cpu"
+    assert foreseen(node, pipeline, scratch) == said
+
+
+def vllm(directory: Path) -> Path:
+    """Make what says that vLLM is installed; return its place."""
+    packages = directory / "lib/python3.11/site-packages"
+    package = packages / "vllm-0.32.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
+    return packages
+
+
+def foreseen(node: Node, pipeline: str, environment: Path) -> str:
+    """Return what the doctor says of plans for an engine of ``environment``."""
+    (environment / "bin").mkdir()
+    python = environment / "bin/python"
+    python.symlink_to(sys.executable)
+    command = [str(python), "-m", "vllm", "--load-format=warmline"]
+    diagnosis = examine(Settings(node.control, token=node.token), pipeline, command)
+    (found,) = [each for each in diagnosis.findings if each.question == "plans"]
+    return found.answer
 
 
 def of_one_rank(manifest: Manifest) -> Plan:

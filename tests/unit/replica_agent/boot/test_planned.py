@@ -15,7 +15,7 @@ from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.driver import DriverError
 from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
-from replica_agent.boot.planned import Planned
+from replica_agent.boot.planned import Planned, foresee
 from replica_agent.client import ControlClient
 from replica_agent.handover.server import Sent
 from tests.fakes import planned
@@ -175,6 +175,25 @@ def test_what_is_no_plan_of_the_model_is_not_left_and_said(node):
         f"the plan of rank {rank} of llm" for rank in range(3)
     ]
     assert node.plans == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            [plan.key for plan in PLANS],
+            "laid out for 2 ranks, as vllm 0.32.0 (tp2) reads it, on cpu",
+        ),
+        (
+            [PLANS[0].key],
+            "plain files: there are plans for 0 of 2 ranks (tp2); there are plans for 1",
+        ),
+        ([], "plain files: there are plans for 0 of 2 ranks (tp2)"),
+    ],
+)
+def test_what_a_boot_would_do_can_be_said_before(keys, said, monkeypatch):
+    monkeypatch.setattr(choosing, "engine_version", lambda _: "0.32.0")
+    assert foresee(keys, COMMAND).startswith(said)
 
 
 # A whole boot.

@@ -1,0 +1,51 @@
+"""Which Python COMMAND would run in, and which engine is installed there; starts neither.
+
+It is often not ours: an engine has an environment of its own.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cache_protocol.errors import CacheError
+from replica_agent.engines.installed import vllm_version
+
+_LINE = 4096  # bytes; more than any first line of a script has
+
+
+def program_of(command: Sequence[str]) -> str:
+    """Return the path of what COMMAND starts; CacheError where there is no such program."""
+    program = shutil.which(command[0])
+    if program is None:
+        raise CacheError(f"there is no program {command[0]!r} that can be run")
+    return program
+
+
+def interpreter_of(command: Sequence[str]) -> str:
+    """Return the Python that COMMAND runs in: itself, or the one that its script names.
+
+    Ours where it does not say. Raises CacheError as ``program_of``, or OSError where it cannot
+    be read.
+    """
+    if not command:
+        return sys.executable
+    program = program_of(command)
+    with Path(program).open("rb") as file:
+        first = file.readline(_LINE)
+    if first.startswith(b"#!") and b"python" in first:
+        return first[2:].decode().split()[0]
+    return program if "python" in Path(program).name else sys.executable
+
+
+def engine_version(command: Sequence[str]) -> str | None:
+    """Return the version of the vLLM that COMMAND would run; None where that cannot be told."""
+    try:
+        python = Path(interpreter_of(command))
+    except (CacheError, OSError):  # who starts COMMAND says what is wrong with it
+        return None
+    if python.parent == Path(sys.executable).parent:
+        return vllm_version()
+    # The name as it is: in an environment it is a link to where nothing is installed.
+    there = python.parent.parent.glob("lib/python3*/site-packages")
+    return vllm_version([str(path) for path in there])
