@@ -8,6 +8,6 @@ protocols) · ``hub_rows`` · ``harness`` (rounds, medians, the table) · ``benc
 ``first_request`` (what is measured) · ``floor``, ``disk``, ``download`` (the fastest that this
 machine and an origin can do) · ``peers`` (the same job by other programs) · ``device`` and
 ``device_rows`` (the same for a GPU's memory), ``device_load``, ``device_rates``, ``device_peers``,
-``device_shards`` (their processes), ``bare_node`` (a node where there is only torch) ·
-``memory``, ``resident``, ``threads``, ``children`` (small tools).
+``device_shards``, ``device_pins`` (their processes), ``bare_node`` (a node where there is only
+torch) · ``memory``, ``resident``, ``threads``, ``children`` (small tools).
 """

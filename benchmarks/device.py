@@ -56,6 +56,9 @@ ROWS: tuple[Row[OnDevice], ...] = (
     Row("shard-size", "memory of one of two ranks / model", at_most(0.55), device_rows.shard_size),
     Row("adopted", "parameters that differ in an engine", at_most(0, ""), device_rows.adopted),
     Row("adoption", "an engine has its weights in", at_most(100, "ms"), device_rows.adoption),
+    Row(
+        "pinned", "an engine's copies, pinned on their way / plain", at_least(1), device_rows.pinned
+    ),
     Row("device-memory", "device memory / model", at_most(1.02), device_rows.device_memory),
     Row("host-memory", "host memory of a load", at_most(400, "MB"), device_rows.host_memory),
 )

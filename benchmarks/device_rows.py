@@ -210,6 +210,16 @@ def adoption(run: OnDevice) -> Outcome:
     return Outcome(taken, f"{taken:.1f} ms", "")
 
 
+def pinned(run: OnDevice) -> Outcome:
+    """Compare an engine's own copies out of memory that is pinned on their way to plain ones."""
+    size = min(run.size, 4 * 2**30)
+    ours, plain = (
+        partial(run.result_of, "benchmarks.device_pins", run.driver, size, way)
+        for way in ("pinned", "plain")
+    )
+    return speed_ratio(ours, plain, run.rounds, size)
+
+
 def host_memory(run: OnDevice) -> Outcome:
     """Say what a load takes of the host's memory, in MB: what it starts from is not counted."""
     if run.driver != "cuda":
