@@ -123,7 +123,7 @@ class Load:
             except GenerationGoneError:
                 if not left:
                     raise
-                self._let_go()
+                self._let_go(planning)
             else:
                 return
 
@@ -172,7 +172,7 @@ class Load:
                 self._adopt(attached, attached.shard, feed, planning)
             except (RefusedError, MalformedError) as error:
                 # What came beside the shard may be as wrong as the plan that it was cut by.
-                self._refuse(error)
+                self._refuse(error, planning)
             else:
                 return
         self._feed(self.attach(), feed, once=once, planning=planning)
@@ -207,8 +207,8 @@ class Load:
     ) -> None:
         """Feed the model everything; trace before how it takes it, if there is time."""
         wanted = self._weight_files(attached)
+        self._settle(planning)
         if planning is not None:
-            planning.settle()
             headed = attached.headers_within(PATIENCE, wanted)
             if headed is not None:
                 planning.trace(attached, headed)
@@ -221,14 +221,21 @@ class Load:
             if early and attached.rewritten:
                 _give(feed, through(attached.tensors(wanted)))
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception, planning: Planning | None = None) -> None:
         """Tell the agent that it has to bring plain files."""
         self.refused = str(error)
+        self._settle(planning)
         self.attach().refuse(self.refused)
-        self._let_go()
+        self._let_go(planning)
 
-    def _let_go(self) -> None:
+    def _settle(self, planning: Planning | None) -> None:
+        """Let go of what was laid out: the agent may need that memory for plain files."""
+        if planning is not None:
+            planning.settle()
+
+    def _let_go(self, planning: Planning | None = None) -> None:
         """Hang up, to attach again: to plain files, since what was laid out is void."""
+        self._settle(planning)
         flat = self._flat  # declared, whatever happens
         self.close()
         self._flat, self._adopts = flat, False

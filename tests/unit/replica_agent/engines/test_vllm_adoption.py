@@ -360,7 +360,9 @@ def test_a_model_that_wants_all_its_weights_at_once_gets_them(vllm, tmp_path, no
         assert "does not take the rest alone" in here.server.remarks[0]
 
 
-def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(vllm, tmp_path, node, plans):
+def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(
+    vllm, tmp_path, node, plans, monkeypatch
+):
     class Moving(Sharded):
         def load_weights(self, weights):
             loaded = super().load_weights(weights)
@@ -368,9 +370,20 @@ def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(vllm, tmp_path, n
                 self.down.data = self.down.data.clone()
             return loaded
 
+    mapped = []
+    ask = client.connect
+
+    def watched(*args, **more):
+        maps = Path("/proc/self/maps").read_text()
+        mapped.append("memfd:llm-rank" in maps)
+        return ask(*args, **more)
+
+    vllm.register()
+    monkeypatch.setattr("replica_agent.engines.load.connect", watched)
     with host(node, plans={"llm": plans}) as here:
         assert is_fed(here, load(vllm, tmp_path, here, build=Moving))
         assert "1 parameters were moved, down one of them" in here.server.remarks[0]
+    assert mapped == [False, False]  # the agent may need that room for plain files
 
 
 def test_content_that_moves_after_it_was_adopted_is_loaded_anew(vllm, tmp_path, node, plans):
