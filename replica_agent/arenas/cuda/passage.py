@@ -26,6 +26,8 @@ class Passage:
         self._ring = ring
         self._sizes = sizes
         self._lost = lost
+        # Of several devices the error itself says which.
+        self._which = f"{ring.devices[0].info}: " if len(ring.devices) == 1 else ""
         self._open = True
         self._unconfirmed = len(sizes)
         self._copies: dict[tuple[int, int], Copy] = {}  # by file and chunk; not seen to be done
@@ -90,9 +92,7 @@ class Passage:
             yield
         except DriverError as error:
             self._lost(error)
-            devices = self._ring.devices  # of several, the error says which
-            which = f"{devices[0].info}: " if len(devices) == 1 else ""
-            raise ArenaLostError(f"{which}{error}") from error
+            raise ArenaLostError(f"{self._which}{error}") from error
 
     def _key(self, file: int, chunk: int) -> Key:
         return (id(self), file, chunk)

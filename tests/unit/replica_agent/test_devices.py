@@ -324,7 +324,9 @@ def test_a_device_that_fails_after_the_load_says_so_to_who_asks_then(driver, sav
     with FakeNode({"llm": saved}) as node, on_devices(node, driver) as pipeline:
         pipeline.wait()
         driver.fail("copy_out", error="CUDA_ERROR_LAUNCH_FAILED")
-        with pytest.raises(GenerationGoneError, match=r"llm was lost with its device.*LAUNCH"):
+        with pytest.raises(
+            GenerationGoneError, match=r"llm was lost with its device: cuda:0.*LAUNCH"
+        ):
             list(getattr(pipeline["llm"], way)())
 
 
