@@ -12,6 +12,7 @@ into one call. Nobody can ask the arena for its bytes back: nothing is kept that
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cache_protocol.errors import CapacityError
 from cache_protocol.manifest import Model
@@ -95,7 +96,9 @@ class LaidOutArena(HostArena):
 
 def room_for(model: Model, plans: Sequence[Plan]) -> int:
     """Return the bytes that a LaidOutArena takes in the end."""
-    scatter = Scatter(plans, [file.path for file in model.files])
+    # Without pieces, of which large models have hundreds of thousands: only one scatter needs them.
+    only_kept = [replace(plan, pieces=()) for plan in plans]
+    scatter = Scatter(only_kept, [file.path for file in model.files])
     kept = sum(
         -(-part.size // PAGE) * PAGE
         for number, file in enumerate(model.files)

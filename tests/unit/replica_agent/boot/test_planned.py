@@ -133,7 +133,7 @@ def test_a_node_that_is_slow_with_plans_is_not_waited_for(node, monkeypatch):
 def test_time_that_runs_out_between_two_questions_ends_them(node, monkeypatch):
     keep(node, *PLANS)
     monkeypatch.setattr(choosing, "PATIENCE", -1.0)
-    with pytest.raises(CacheError, match="to tell the plans"):
+    with pytest.raises(CacheError, match="1 % of a pull"):
         chosen(node)
 
 
