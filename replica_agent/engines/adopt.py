@@ -72,8 +72,8 @@ class _Shared:
         copied = 0
         for begin, end, forms in self._together():
             storage = forms[0].tensor.untyped_storage()
-            part = torch.empty(0, dtype=torch.uint8, device=self.device)
-            memory = part.set_(storage, begin, (end - begin,), (1,)).clone()
+            blank = torch.empty(0, dtype=torch.uint8, device=self.device)
+            memory = blank.set_(storage, begin, (end - begin,), (1,)).clone()
             for form in forms:
                 form.look_at(memory, begin)
             copied += end - begin
@@ -113,16 +113,12 @@ def adopt(model: nn.Module, plan: Plan, flat: torch.Tensor) -> int:
     if flat.dtype is not torch.uint8 or flat.numel() < plan.size:
         raise UnfitError(f"{flat.numel()} bytes of memory where the plan lays out {plan.size}")
     shared = _by_storage(model)
-    moved: list[_Shared] = []
-    wanted: list[tuple[_Shared, torch.Tensor]] = []
-    for parameter, part in _parts(plan, flat):
-        wanted.append((_fitting(shared, parameter, part), part))
+    wanted = [(_fitting(shared, name, part), part) for name, part in _parts(plan, flat)]
     if len({id(each) for each, _ in wanted}) != len(wanted):
         raise UnfitError("the plan has two places for parameters that are one")
     for each, part in wanted:
         each.move(part.reshape(-1).view(torch.uint8))
-        moved.append(each)
-    _check_unshared(moved)
+    _check_unshared([each for each, _ in wanted])
     return sum(parameter.size for parameter in plan.parameters)
 
 
@@ -152,7 +148,7 @@ def leave(model: nn.Module, flat: torch.Tensor) -> None:
             each.move(torch.empty(each.size, dtype=torch.uint8, device=each.device))
 
 
-def part(model: nn.Module, storage: int) -> int:
+def move_out(model: nn.Module, storage: int) -> int:
     """Copy what looks at a storage of this identity elsewhere, so that its memory is given up.
 
     Return how many bytes that took; 0, and the model is as it was, where others hold the storage.

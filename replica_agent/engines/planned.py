@@ -18,7 +18,7 @@ import torch
 from cache_protocol.errors import CacheError
 from cache_protocol.plans import Key, Plan, dump_plan
 from cache_protocol.ranges import Span
-from replica_agent.engines.adopt import UnfitError, adopt, leave, part, place_in, strayed
+from replica_agent.engines.adopt import UnfitError, adopt, leave, move_out, place_in, strayed
 from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.registration import Through, registering
 from replica_agent.engines.storages import identity
@@ -136,7 +136,7 @@ class Planning:
         now = self._addresses()
         return [name for name, address in self._places.items() if now.get(name) != address]
 
-    def part(self) -> int:
+    def move_out(self) -> int:
         """Give adopted memory up of which the engine has no use any more, and return how much.
 
         That is so once it has made most parameters anew: what is left is copied elsewhere then.
@@ -149,7 +149,7 @@ class Planning:
             return 0
         given_up = self._flat.numel()
         storage, self._flat = identity(self._flat), None
-        return given_up if part(self._subject.model, storage) else 0
+        return given_up if move_out(self._subject.model, storage) else 0
 
     def settle(self) -> None:
         """Give the model memory that it can be fed into, whatever came before."""

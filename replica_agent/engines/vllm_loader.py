@@ -107,7 +107,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
             with self._deferred or nullcontext():
                 made: nn.Module = super().load_model(vllm_config, model_config, *args, **more)
             if self._adopted is not None and packs(vllm_config):
-                self._adopted.part()
+                self._adopted.move_out()
             self._finish()
         except BaseException as error:
             self._give_up(model_config, error)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cache_protocol.plans import ALIGNMENT, Key, Parameter, Plan
-from replica_agent.engines.adopt import UnfitError, adopt, part, place_in, strayed
+from replica_agent.engines.adopt import UnfitError, adopt, move_out, place_in, strayed
 from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.storages import identity
 
@@ -218,7 +218,7 @@ def test_what_is_left_is_copied_and_the_memory_goes():
     net, storage, held = adopted()
     before = {name: p.clone() for name, p in net.named_parameters()}
     net.fused.data = torch.empty(0)
-    small = part(net, storage)
+    small = move_out(net, storage)
     assert small == sum(form.size for form in FORMS if form.name != "fused")
     gc.collect()
     assert held() is None
@@ -230,7 +230,7 @@ def test_what_is_left_is_copied_and_the_memory_goes():
 def test_parameters_that_overlap_are_copied_together():
     net, storage, _ = adopted()
     net.rows = nn.Parameter(net.fused.data[10:20], requires_grad=False)
-    part(net, storage)
+    move_out(net, storage)
     net.fused.data.fill_(5.0)
     assert net.rows.sum() == 5 * 10 * 64
 
@@ -238,14 +238,14 @@ def test_parameters_that_overlap_are_copied_together():
 def test_memory_that_somebody_else_looks_at_stays():
     net, storage, held = adopted()
     net.aside = [net.fused.data[3]]
-    assert part(net, storage) == 0
+    assert move_out(net, storage) == 0
     assert held() is not None
     net.fused.data[3].fill_(6.0)
     assert net.aside[0].sum() == 6 * 64
 
 
 def test_of_a_model_that_adopted_nothing_nothing_is_copied():
-    assert part(Net(), identity(memory_of(plan_of()))) == 0
+    assert move_out(Net(), identity(memory_of(plan_of()))) == 0
 
 
 # Where the memory is there and holds nothing of use.

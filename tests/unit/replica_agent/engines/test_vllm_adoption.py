@@ -23,7 +23,7 @@ from replica_agent.handover.place import Origin, Place, write_place
 from replica_agent.handover.shared import Lent
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
-from tests.fakes.vllm_stand_in import DefaultModelLoader, ModelConfig, StandIn
+from tests.fakes.vllm_stand_in import BaseModelLoader, DefaultModelLoader, ModelConfig, StandIn
 
 SIZE, RANKS, LIMIT = 64, 2, 30.0
 FILE = "model.safetensors"
@@ -594,6 +594,18 @@ def test_memory_on_the_host_is_not_declared(vllm, tmp_path, node, plans):
         assert counted == 0
         assert looks_at_shard(vllm.loader().load_model(made, made.model_config)) == ADOPTED
         assert len(ended(here, 1)) == 1
+
+
+def test_a_vllm_that_cannot_count_others_memory_leaves_no_plan_for_devices(vllm, monkeypatch):
+    vllm.register()
+    from replica_agent.engines.vllm_adoption import why_not_planned  # noqa: PLC0415
+
+    config = ModelConfig("/llm")
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), device_type="cuda")
+    made = vllm.made(config, Sharded, device_config=on_gpu)
+    assert why_not_planned(made, config) is None
+    monkeypatch.delattr(BaseModelLoader, "get_external_weight_memory")
+    assert "0.32 does" in why_not_planned(made, config)
 
 
 def test_nothing_is_declared_of_a_model_of_nobodys(vllm, tmp_path):
