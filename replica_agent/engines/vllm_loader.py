@@ -175,7 +175,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         key = (place.socket, place.model)
         if key not in _kept:
             adopts = adopting_device(vllm_config, model_config) is not None
-            _kept[key] = _new_load(place, adopts=adopts)
+            _kept[key] = _new_load(place, vllm_config, adopts=adopts)
         return _kept[key]
 
     def _defer(self, vllm_config: Any, model_config: Any) -> Deferred | None:  # noqa: ANN401
@@ -307,8 +307,8 @@ def _end(load: Load) -> None:
     load.close()
 
 
-def _new_load(place: Place, *, adopts: bool = False) -> Load:
-    rank, peers = _ranks()
+def _new_load(place: Place, config: Any = None, *, adopts: bool = False) -> Load:  # noqa: ANN401
+    rank, peers = _ranks(config or _current_config())
     return Load(place, rank=rank, peers=peers, adopts=adopts)
 
 
@@ -364,15 +364,13 @@ def _check_plain(model: "nn.Module", model_config: Any) -> None:  # noqa: ANN401
         )
 
 
-def _ranks() -> tuple[int, int]:
+def _ranks(config: Any) -> tuple[int, int]:  # noqa: ANN401
     """Return this process' rank in the engine, and how many of this host load the same model."""
-    rank = _rank()
-    known = _current_config()
-    if known is None:
-        return rank, distributed.get_tensor_model_parallel_world_size()
-    parallel = known.parallel_config
-    ranks = getattr(parallel, "local_world_size", parallel.world_size)
-    return rank, ranks * max(1, getattr(parallel, "data_parallel_size_local", 1))
+    parallel = getattr(config, "parallel_config", None)
+    if parallel is None:
+        return _rank(), distributed.get_tensor_model_parallel_world_size()
+    ranks = getattr(parallel, "local_world_size", None) or parallel.world_size
+    return _rank(), ranks * max(1, getattr(parallel, "data_parallel_size_local", 1))
 
 
 def _rank() -> int:

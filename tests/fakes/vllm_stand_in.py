@@ -130,9 +130,8 @@ class StandIn:
 
     def made(self, model_config, build, **more):
         """Return a configuration for ``load_model``, whose model is what ``build`` returns."""
-        parallel = SimpleNamespace(
-            tensor_parallel_size=self.ranks, pipeline_parallel_size=1, enable_expert_parallel=False
-        )
+        ranks = {"tensor_parallel_size": self.ranks, "world_size": self.ranks}
+        parallel = SimpleNamespace(**ranks, pipeline_parallel_size=1, enable_expert_parallel=False)
         device = SimpleNamespace(device=torch.device("cpu"), device_type="cpu")
         fields = {"model_config": model_config, "build": build, "parallel_config": parallel}
         fields["process"] = lambda model: None  # what is done to weights after they are loaded

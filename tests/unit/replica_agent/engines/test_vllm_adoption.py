@@ -182,6 +182,7 @@ def test_the_next_boot_adopts_what_was_laid_out(vllm, tmp_path, node, plans, ran
         (consumer,) = ended(here, 1)
         assert consumer.outcome is Outcome.LOADED
         assert consumer.adopted == sum(p.size for p in plans[rank].parameters)
+        assert (consumer.rank, consumer.peers) == (rank, RANKS)
         assert here.server.remarks == ()
 
 
