@@ -37,6 +37,7 @@ MAX_RANKS = 1024
 # or of one tensor that is read a thousand times, would take hours.
 MIN_RUN = 64  # bytes; below it a trace keeps the tensor whole
 MAX_READS = 4  # times that a plan may read as much as all its files have
+MAX_REACH = 16  # times that its pieces may stretch over as much, what lies between runs included
 ALIGNMENT = 512  # bytes; what torch's own allocator gives a tensor on a device
 _SUFFIX = ".safetensors"
 _MAX_WORD = 200  # characters of a field of the key
@@ -94,6 +95,11 @@ class Piece(NamedTuple):
     runs: int
     pitch: int  # bytes from one run's beginning to the next one's, in the file
     stride: int  # the same, in the parameter
+
+    @property
+    def reach(self) -> int:
+        """Bytes of the file from the first run's beginning to the last one's end."""
+        return (self.runs - 1) * self.pitch + self.run
 
 
 class Kept(NamedTuple):
@@ -236,14 +242,23 @@ def _check(plan: Plan) -> None:
     sizes = [p.size for p in plan.parameters]
     for piece in plan.pieces:
         _check_piece(piece, plan, sizes)
-    read, there = sum(p.run * p.runs for p in plan.pieces), sum(f.size for f in plan.files)
-    if read > MAX_READS * there:
-        raise MalformedError(f"a plan reads {read} bytes of files that have {there}")
+    _check_cost(plan)
     for kept in plan.kept:
         if kept.file >= len(plan.files) or not (
             kept.begin <= kept.end <= plan.files[kept.file].size
         ):
             raise MalformedError("a plan keeps bytes that lie outside their file")
+
+
+def _check_cost(plan: Plan) -> None:
+    """Raise MalformedError where following ``plan`` would take longer than to read its files."""
+    there = sum(file.size for file in plan.files)
+    read = sum(piece.run * piece.runs for piece in plan.pieces)
+    reach = sum(piece.reach for piece in plan.pieces)
+    if read > MAX_READS * there:
+        raise MalformedError(f"a plan reads {read} bytes of files that have {there}")
+    if reach > MAX_REACH * there:
+        raise MalformedError(f"a plan's pieces stretch over {reach} bytes of files of {there}")
 
 
 def _check_piece(piece: Piece, plan: Plan, sizes: Sequence[int]) -> None:
@@ -255,7 +270,7 @@ def _check_piece(piece: Piece, plan: Plan, sizes: Sequence[int]) -> None:
     if piece.run < MIN_RUN:
         raise MalformedError(f"a piece of a plan has runs of {piece.run} bytes, not {MIN_RUN}")
     last = piece.runs - 1
-    if piece.begin + last * piece.pitch + piece.run > plan.files[piece.file].size:
+    if piece.begin + piece.reach > plan.files[piece.file].size:
         raise MalformedError(f"a piece of a plan ends outside {plan.files[piece.file].path}")
     if piece.place + last * piece.stride + piece.run > sizes[piece.parameter]:
         name = plan.parameters[piece.parameter].name

@@ -5,17 +5,20 @@
     writes    rank 0:  == == == ==                         the runs of its pieces, cut at the span
     kept      what no plan lays out, and somebody wants    stays where files are
 
-A write that begins or ends inside of a run is cut in at most three: the end of a run, whole runs,
-the beginning of one.
+Pieces are found by the stretches of the file that they lie in: whatever a plan says, a span is
+held against those of its own stretches alone. A piece that crosses an end of the span is cut in at
+most three writes: the end of a run, whole runs, the beginning of one.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 from cache_protocol.plans import Piece, Plan
 from cache_protocol.ranges import Span
+
+STRETCH = 8 * 2**20  # bytes
 
 
 class Write(NamedTuple):
@@ -43,20 +46,19 @@ class _Placed(NamedTuple):
 class _File(NamedTuple):
     """What is wanted of one file."""
 
-    pieces: list[_Placed]  # by where they begin
-    begins: list[int]
-    reach: list[int]  # the furthest end of any piece up to here
-    kept: list[Span]  # in order, apart
+    pieces: Mapping[int, Sequence[_Placed]]  # by each stretch that they lie in, in their order
+    kept: Sequence[Span]  # in order, apart
 
 
 class Scatter:
     """Where the bytes of one model's files go."""
 
-    def __init__(self, plans: Sequence[Plan], paths: Sequence[str]) -> None:
+    def __init__(self, plans: Sequence[Plan], paths: Sequence[str], stretch: int = STRETCH) -> None:
         """Follow ``plans``, one per rank, for the model's files ``paths``.
 
-        A file that no plan names is kept whole.
+        A file that no plan names is kept whole. ``stretch`` is of any size, in bytes.
         """
+        self._stretch = stretch
         index = {path: number for number, path in enumerate(paths)}
         pieces: Mapping[int, list[_Placed]] = {n: [] for n in range(len(paths))}
         kept: Mapping[int, list[Span]] = {n: [] for n in range(len(paths))}
@@ -68,18 +70,19 @@ class Scatter:
                 pieces[numbers[piece.file]].append(_placed(shard, plan, piece))
             for part in plan.kept:
                 kept[numbers[part.file]].append(Span(part.begin, part.end))
-        self._files = {n: _file(pieces[n], kept[n]) for n in self._planned}
+        self._files = {n: _file(pieces[n], kept[n], stretch) for n in self._planned}
 
     def writes(self, file: int, span: Span) -> Iterator[Write]:
         """Yield what of ``span`` goes into ranks' memories."""
         if file not in self._planned:
             return
-        wanted = self._files[file]
-        last = bisect_left(wanted.begins, span.end)
-        first = bisect_right(wanted.reach, span.begin)
-        for placed in wanted.pieces[first:last]:
-            if placed.end > span.begin:
-                yield from _cut(placed, span)
+        pieces, stretch = self._files[file].pieces, self._stretch
+        first = span.begin // stretch
+        for number in range(first, -(-span.end // stretch)):
+            for placed in pieces.get(number, ()):
+                seen = max(placed.begin // stretch, first) < number  # in a stretch before
+                if not seen and placed.begin < span.end and placed.end > span.begin:
+                    yield from _cut(placed, span)
 
     def kept(self, file: int, span: Span) -> Iterator[Span]:
         """Yield the parts of ``span`` that stay in the file, in order."""
@@ -94,17 +97,19 @@ class Scatter:
 
 
 def _placed(shard: int, plan: Plan, piece: Piece) -> _Placed:
-    end = piece.begin + (piece.runs - 1) * piece.pitch + piece.run
-    return _Placed(piece.begin, end, shard, plan.places[piece.parameter] + piece.place, piece)
+    place = plan.places[piece.parameter] + piece.place
+    return _Placed(piece.begin, piece.begin + piece.reach, shard, place, piece)
 
 
-def _file(pieces: list[_Placed], kept: list[Span]) -> _File:
-    pieces.sort(key=lambda placed: placed[:4])
-    reach = accumulate((placed.end for placed in pieces), max)
-    return _File(pieces, [placed.begin for placed in pieces], list(reach), _joined(kept))
+def _file(pieces: Sequence[_Placed], kept: Sequence[Span], stretch: int) -> _File:
+    stretches: dict[int, list[_Placed]] = defaultdict(list)
+    for placed in pieces:
+        for number in range(placed.begin // stretch, -(-placed.end // stretch)):
+            stretches[number].append(placed)
+    return _File(dict(stretches), _joined(kept))
 
 
-def _joined(spans: list[Span]) -> list[Span]:
+def _joined(spans: Sequence[Span]) -> list[Span]:
     joined: list[Span] = []
     for span in sorted(span for span in spans if span.size):
         if joined and span.begin <= joined[-1].end:

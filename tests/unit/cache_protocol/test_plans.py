@@ -11,6 +11,7 @@ from cache_protocol.plans import (
     ALIGNMENT,
     MAX_PLAN,
     MAX_RANKS,
+    MAX_REACH,
     MAX_READS,
     MIN_RUN,
     Kept,
@@ -285,6 +286,14 @@ def test_a_plan_that_reads_its_files_again_and_again_is_malformed():
     assert parse_plan(dump_plan(replace(PLAN, pieces=most))).pieces == most
     with pytest.raises(MalformedError, match="reads 17408 bytes of files that have 4096"):
         parse_plan(dump_plan(replace(PLAN, pieces=(*most, whole))))
+
+
+def test_a_plan_whose_pieces_stretch_over_its_files_again_and_again_is_malformed():
+    far = Piece(0, 0, 0, 0, 64, 2, 4096 - 64, 64)
+    most = (far,) * MAX_REACH
+    assert parse_plan(dump_plan(replace(PLAN, pieces=most))).pieces == most
+    with pytest.raises(MalformedError, match="stretch over 69632 bytes of files of 4096"):
+        parse_plan(dump_plan(replace(PLAN, pieces=(*most, far))))
 
 
 @pytest.mark.parametrize("kept", [Kept(1, 0, 1), Kept(0, 2, 1), Kept(0, 0, 4097)], ids=str)

@@ -76,10 +76,10 @@ def bytes_of(write: Write, span: Span) -> Iterator[tuple[int, int, int]]:
 
 
 @settings(max_examples=300)
-@given(cases())
-def test_every_byte_goes_where_it_is_wanted_once_however_the_file_is_cut(case):
+@given(cases(), st.integers(1, 64))
+def test_every_byte_goes_where_it_is_wanted_once_however_the_file_is_cut(case, stretch):
     ranks, spans = case
-    scatter = Scatter(ranks, [OTHER, FILE])
+    scatter = Scatter(ranks, [OTHER, FILE], stretch)
     written = Counter(
         each
         for span in spans
@@ -149,3 +149,13 @@ def test_memories_of_two_parameters_lie_apart():
     two = plan(16, [8, 8], [Piece(0, 8, 1, 0, 8, 1, 8, 8)], [])
     (write,) = Scatter([two], [FILE]).writes(0, Span(0, 16))
     assert write.place == two.places[1] >= 8
+
+
+def test_a_span_is_held_against_the_pieces_of_its_own_stretches_alone():
+    whole = Piece(0, 0, 0, 0, 2**20, 1, 2**20, 2**20)
+    short = [Piece(0, n * 64, 1, 0, 64, 1, 64, 64) for n in range(2**14)]
+    scatter = Scatter([plan(2**20, [2**20, 64], [whole, *short], [])], [FILE], stretch=64)
+    looked_at = list(scatter.writes(0, Span(2**20 - 64, 2**20)))
+    assert [write.run for write in looked_at] == [64, 64]
+    (found,) = scatter._files.values()
+    assert max(map(len, found.pieces.values())) == 2
