@@ -16,9 +16,10 @@ from replica_agent.boot.planned import Planned
 from replica_agent.boot.small import write_small_files
 from replica_agent.boot.ways import ORIGIN, Pulling, Trip
 from replica_agent.client import ControlClient
+from replica_agent.handover.consumers import Consumer
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
-from replica_agent.handover.server import Consumer, HandoverServer
+from replica_agent.handover.server import HandoverServer
 from replica_agent.report import Boot
 from replica_agent.transfer import Transfer
 

@@ -25,7 +25,7 @@ from replica_agent.boot.expected import Expected, UntoldError, choose, expected
 from replica_agent.boot.interpreter import engine_version
 from replica_agent.boot.options import Options
 from replica_agent.client import ControlClient
-from replica_agent.handover.server import Sent
+from replica_agent.handover.consumers import Sent
 
 if TYPE_CHECKING:
     from replica_agent.arenas.cuda.driver import Driver

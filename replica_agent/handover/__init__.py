@@ -10,6 +10,6 @@
         <─────────────────────────────── done: how it went, how long it waited
 
 Reading order: ``messages`` (what is said, pure) · ``lines`` (how it travels) · ``place`` (how an
-engine finds its agent) · ``shared`` (what is handed over) · ``client`` (in the engine's process) ·
-``server`` (in the agent).
+engine finds its agent) · ``shared`` and ``giving`` (what is handed over) · ``consumers`` (to
+whom) · ``client`` (in the engine's process) · ``server`` (in the agent).
 """

@@ -16,33 +16,27 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self, cast
+from typing import Self
 
 from cache_protocol.errors import CacheError, GenerationGoneError, MalformedError, to_problem
-from cache_protocol.plans import MAX_PLAN, checkpoint_digest
-from replica_agent.arenas.host import reopened, seal
+from cache_protocol.plans import MAX_PLAN
+from replica_agent.handover.consumers import Consumer, Sent, consumed, fared
+from replica_agent.handover.giving import arena_of, send_arrivals, send_memory
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
-    Arrived,
-    Done,
     Hello,
-    Layout,
     Outcome,
-    Placed,
     PlanPart,
-    arrived,
-    files,
-    layout,
     parse_done,
     parse_hello,
     parse_plan_part,
     parse_refused,
 )
-from replica_agent.handover.shared import LaidOut, Lent, SharedArena
+from replica_agent.handover.shared import LaidOut, Lent
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
 
@@ -51,30 +45,6 @@ CONSUMER = "handover consumer"  # the name of a thread that serves one
 BREATH = 0.1  # seconds without a look at consumers when there is no descriptor for one
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PULSE = 5.0  # seconds between two signs of life; consumers give an agent up after 30
-
-
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """One load of one model by one process, as far as it is known."""
-
-    model: str
-    pid: int
-    rank: int
-    peers: int  # processes of this host that were said to load the model
-    attached: float  # ``time.monotonic()``
-    waited: float = 0.0  # seconds, once it is done
-    seconds: float = 0.0  # of the whole load, once it is done
-    outcome: Outcome | None = None  # None while it loads
-    reason: str | None = None  # why it did not load from here
-    adopted: int = 0  # bytes of parameters that are the memory it was given
-
-
-class Sent(NamedTuple):
-    """A plan that a consumer sent, as it came."""
-
-    model: str
-    rank: int
-    document: bytes  # no more than MAX_PLAN; nobody has looked into it yet
 
 
 class HandoverServer:
@@ -240,7 +210,7 @@ class HandoverServer:
         """Give the memory; return the transfer to tell of, None where there is nothing to tell."""
         try:
             transfer, lent = self._memory(words)
-            _send_memory(transfer, words.model, lent, lines)
+            send_memory(transfer, words.model, lent, lines)
         except CacheError as error:
             with suppress(OSError):
                 lines.write({"failed": to_problem(error, 0)})
@@ -254,7 +224,7 @@ class HandoverServer:
         """Return the transfer whose memory is of use to a consumer, and its rank's shard in it."""
         while True:
             transfer = self._transfer(words.model)
-            arena = _arena(transfer, words.model)
+            arena = arena_of(transfer, words.model)
             if not isinstance(arena, LaidOut):
                 return transfer, None
             if words.adopts and (lent := arena.shard(words.rank)) is not None:
@@ -274,7 +244,7 @@ class HandoverServer:
         """Tell a consumer what has arrived, and how that ends."""
         with suppress(OSError):
             try:
-                _send_arrivals(transfer, model, lines)
+                send_arrivals(transfer, model, lines)
             except CacheError as error:
                 lines.write({"failed": to_problem(error, 0)})
             except ReplacedError:
@@ -301,7 +271,7 @@ class HandoverServer:
             else:
                 done = parse_done(message)
                 with self._changed:
-                    self._consumers[number] = _with(self._consumers[number], done)
+                    self._consumers[number] = fared(self._consumers[number], done)
                 return
 
     def _take_part(self, words: Hello, document: bytearray, part: PlanPart) -> None:
@@ -327,53 +297,6 @@ class HandoverServer:
             self._changed.notify_all()
 
 
-def consumed(models: Iterable[str], consumers: Iterable[Consumer]) -> bool:
-    """Return whether nobody loads now and every model has been loaded by all its processes."""
-    known = list(consumers)
-    if any(c.outcome is None for c in known):
-        return False
-    for model in models:
-        done = [c for c in known if c.model == model and c.outcome is not Outcome.GONE]
-        if len({c.pid for c in done}) < max((c.peers for c in done), default=1):
-            return False
-    return True
-
-
-def _send_memory(transfer: Transfer, model: str, lent: Lent | None, lines: Lines) -> None:
-    arena = _arena(transfer, model)
-    manifest = transfer.manifest
-    placed = [
-        Placed(file.path, place, file.size)
-        for file, place in zip(manifest.models[model].files, arena.places[:-1], strict=True)
-    ]
-    with _closing(lent), _read_only(arena) as fd:
-        digest = checkpoint_digest(manifest.models[model], manifest.generation)
-        shard = lent.words if lent else None
-        words = Layout(manifest.generation, os.fstat(fd).st_size, len(placed), digest, shard)
-        lines.write(layout(words), [fd, lent.fd] if lent else [fd])
-    for message in files(placed):
-        lines.write(message)
-
-
-def _send_arrivals(transfer: Transfer, model: str, lines: Lines) -> None:
-    seen, told = 0, set[Arrived]()
-    while parts := transfer.arrivals(model, seen):
-        seen += len(parts)
-        # A chunk may come again with other content. Whoever has it must not count it twice
-        # and learns of it from "rewritten".
-        news = [p for part in parts if (p := Arrived(*part)) not in told]
-        told.update(news)
-        for message in arrived(news):
-            lines.write(message)
-    seal(_arena(transfer, model).fd)
-    lines.write({"confirmed": True, "rewritten": transfer.models[model].rewritten})
-
-
-def _arena(transfer: Transfer, model: str) -> SharedArena:
-    """Return the memory of this very transfer: the next one may be about the same generation."""
-    return cast("SharedArena", transfer.arenas[model])
-
-
 def _replaced(model: str) -> GenerationGoneError:
     return GenerationGoneError(f"{model} was replaced; attach again")
 
@@ -392,24 +315,6 @@ def _started(target: Callable[..., None], *args: object) -> threading.Thread | N
 
 
 @contextmanager
-def _read_only(arena: SharedArena) -> Iterator[int]:
-    fd = reopened(lambda: arena.fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _closing(lent: Lent | None) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if lent is not None:
-            os.close(lent.fd)
-
-
-@contextmanager
 def _told(lines: Lines) -> Iterator[None]:
     """Tell the other side why it is refused, as far as it listens."""
     try:
@@ -417,17 +322,6 @@ def _told(lines: Lines) -> Iterator[None]:
     except CacheError as error:
         with suppress(OSError):
             lines.write({"failed": to_problem(error, 0)})
-
-
-def _with(consumer: Consumer, done: Done) -> Consumer:
-    return replace(
-        consumer,
-        waited=done.waited,
-        seconds=done.seconds,
-        outcome=done.outcome,
-        reason=done.reason,
-        adopted=done.adopted,
-    )
 
 
 def _private(directory: Path) -> None:

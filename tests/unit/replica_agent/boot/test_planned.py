@@ -17,7 +17,7 @@ from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
 from replica_agent.boot.planned import Planned, foresee
 from replica_agent.client import ControlClient
-from replica_agent.handover.server import Sent
+from replica_agent.handover.consumers import Sent
 from tests.fakes import planned
 from tests.fakes.boots import REPOSITORY, Booting
 from tests.fakes.cuda_driver import FakeDriver
