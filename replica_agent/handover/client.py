@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableError, from_problem
+from cache_protocol.plans import MAX_PLAN
 from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.handover.lines import Lines, address, check_peer
@@ -288,9 +289,10 @@ class Attached:
     def send_plan(self, document: bytes) -> None:
         """Give the agent a plan, as ``dump_plan`` makes it, to be kept for the next replica.
 
-        Before ``done``. An agent that is too old to know what it is, or has gone, is not told.
+        Before ``done``. An agent that is too old to know what it is, or has gone, is not told;
+        nor is one of a plan that it would not take.
         """
-        if self.checkpoint:
+        if self.checkpoint and len(document) <= MAX_PLAN:
             with suppress(OSError):
                 for message in plan_parts(document):
                     self._lines.write(message)

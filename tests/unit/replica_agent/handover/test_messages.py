@@ -145,6 +145,7 @@ def test_whatever_comes_is_a_message_or_malformed(junk):
         messages.parse_hello,
         messages.parse_layout,
         messages.parse_done,
+        messages.parse_plan_part,
         lambda m: messages.parse_files(m, 10),
         lambda m: messages.parse_arrived(m, [10]),
     ):
@@ -155,7 +156,7 @@ def test_whatever_comes_is_a_message_or_malformed(junk):
 
 def wraps(junk):
     junk = junk if junk not in ([], {}) else 1
-    return [json.dumps({key: junk}).encode() for key in ("done", "handover", "model")]
+    return [json.dumps({key: junk}).encode() for key in ("done", "handover", "model", "plan")]
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,17 @@ def test_an_agent_that_never_heard_of_plans_is_sent_none(node, plans):
         assert here.server.plans == ()
 
 
+def test_a_plan_that_the_agent_would_not_take_is_not_sent(node, monkeypatch):
+    monkeypatch.setattr("replica_agent.handover.client.MAX_PLAN", 1000)
+    with host(node) as here, attach(here.path, "llm") as attached:
+        attached.send_plan(b"x" * 1001)
+        attached.wait_confirmed()
+        attached.done(Outcome.LOADED, 1.0)
+        until_over(here.server)
+        assert here.server.plans == ()
+        assert here.server.consumers[0].outcome is Outcome.LOADED
+
+
 def test_a_plan_without_end_is_its_senders_end_only(node, plans, monkeypatch):
     monkeypatch.setattr("replica_agent.handover.server.MAX_PLAN", 1000)
     with host(node) as here, raw(here.path) as lines:
