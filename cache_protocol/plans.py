@@ -253,10 +253,9 @@ def _check(plan: Plan) -> None:
 def _check_cost(plan: Plan) -> None:
     """Raise MalformedError where following ``plan`` would take longer than to read its files."""
     there = sum(file.size for file in plan.files)
-    read = sum(piece.run * piece.runs for piece in plan.pieces)
     reach = sum(piece.reach for piece in plan.pieces)
-    if read > MAX_READS * there:
-        raise MalformedError(f"a plan reads {read} bytes of files that have {there}")
+    if plan.read > MAX_READS * there:
+        raise MalformedError(f"a plan reads {plan.read} bytes of files that have {there}")
     if reach > MAX_REACH * there:
         raise MalformedError(f"a plan's pieces stretch over {reach} bytes of files of {there}")
 

@@ -283,9 +283,10 @@ def test_a_piece_that_ends_at_the_very_end_is_lawful(edge: Piece):
 def test_a_plan_that_reads_its_files_again_and_again_is_malformed():
     whole = Piece(0, 0, 0, 0, 1024, 1, 1024, 1024)
     most = (whole,) * (4 * MAX_READS)
-    assert parse_plan(dump_plan(replace(PLAN, pieces=most))).pieces == most
-    with pytest.raises(MalformedError, match="reads 17408 bytes of files that have 4096"):
-        parse_plan(dump_plan(replace(PLAN, pieces=(*most, whole))))
+    assert parse_plan(dump_plan(replace(PLAN, pieces=most, kept=()))).pieces == most
+    for more in ({"pieces": (*most, whole)}, {"kept": (Kept(0, 0, 1024),)}):
+        with pytest.raises(MalformedError, match="reads 17408 bytes of files that have 4096"):
+            parse_plan(dump_plan(replace(PLAN, **{"pieces": most, "kept": (), **more})))
 
 
 def test_a_plan_whose_pieces_stretch_over_its_files_again_and_again_is_malformed():
