@@ -3,14 +3,16 @@
 It is often not ours: an engine has an environment of its own.
 """
 
+import re
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cache_protocol.errors import CacheError
 from replica_agent.engines.installed import vllm_version
 
+_PYTHON = re.compile(r"python[0-9.]*")
 _LINE = 4096  # bytes; more than any first line of a script has
 
 
@@ -41,7 +43,7 @@ def interpreter_of(command: Sequence[str]) -> str:
 def engine_version(command: Sequence[str]) -> str | None:
     """Return the version of the vLLM that COMMAND would run; None where that cannot be told."""
     try:
-        python = Path(interpreter_of(command))
+        python = Path(interpreter_of(_engine_in(command)))
     except (CacheError, OSError):  # who starts COMMAND says what is wrong with it
         return None
     if python.parent == Path(sys.executable).parent:
@@ -49,3 +51,12 @@ def engine_version(command: Sequence[str]) -> str | None:
     # The name as it is: in an environment it is a link to where nothing is installed.
     there = python.parent.parent.glob("lib/python3*/site-packages")
     return vllm_version([str(path) for path in there])
+
+
+def _engine_in(command: Sequence[str]) -> Sequence[str]:
+    """Return COMMAND from its engine on: what stands in ``sh -c "…"``, or behind ``numactl``."""
+    words = " ".join(command).split()
+    names = (PurePath(word).name for word in words)
+    found = (n for n, name in enumerate(names) if name == "vllm" or _PYTHON.fullmatch(name))
+    first = next(found, None)
+    return command if first is None else words[first:]

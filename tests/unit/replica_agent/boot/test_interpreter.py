@@ -29,6 +29,20 @@ def test_the_version_is_that_of_the_commands_own_environment(elsewhere, name):
     assert engine_version([str(elsewhere / name), "serve"]) == "0.31.0"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sh", "-c", "exec {bin}/vllm serve {{model}}"],
+        ["numactl", "--membind=0", "{bin}/python", "-m", "vllm.entrypoints.openai.api_server"],
+        ["env", "A=1", "{bin}/python3.12", "-m", "vllm"],
+    ],
+)
+def test_what_is_put_before_the_engine_does_not_hide_it(elsewhere, words):
+    (elsewhere / "python3.12").symlink_to(sys.executable)
+    command = [word.format(bin=elsewhere) for word in words]
+    assert engine_version(command) == "0.31.0"
+
+
 def test_a_script_runs_in_the_python_that_it_names(elsewhere):
     assert interpreter_of([str(elsewhere / "vllm")]) == str(elsewhere / "python")
 

@@ -145,6 +145,24 @@ def held(name):
     return [text for text in (*links, *maps) if name in text]
 
 
+def test_a_chunk_that_came_wrong_is_right_in_every_shard_once_it_is_confirmed(node, plans):
+    node.corrupt("llm", planned.PATH, 0, sends=1)
+    with host(node, plans=PLANS) as here:
+        for rank, plan in enumerate(plans):
+            with attach(here.path, "llm", rank=rank, peers=2, adopts=True) as attached:
+                assert adopted(attached, plan)
+
+
+def test_a_file_that_the_node_replaced_meanwhile_is_the_new_one_in_every_shard(node, plans):
+    other = planned.checkpoint(seed=1)
+    node.models["llm"][planned.PATH] = other
+    node.know_sha256 = False  # the manifest promises nothing that the change could break
+    node.before_verdict = lambda: node.models["llm"].update({planned.PATH: CONTENT})
+    with host(node, plans=PLANS) as here, attach(here.path, "llm", adopts=True) as attached:
+        assert adopted(attached, plans[0])
+        assert attached.rewritten
+
+
 # Of no use.
 
 
