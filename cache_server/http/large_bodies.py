@@ -17,8 +17,10 @@ from cache_protocol.plans import MAX_PLAN
 
 AT_ONCE = 4  # 128 MiB of bodies
 USUAL = 2**16  # bytes; a plan of a dense model has fewer, and takes 10 ms
-PATIENCE = 15.0  # seconds that one waits for its turn
 PACE = 2 * 2**20  # bytes per second of one tenant; to parse so many takes a fifth of a second
+# Seconds that one waits for its turn: longer than the largest has its tenant wait, shorter than
+# an agent waits for the answer.
+PATIENCE = MAX_PLAN / PACE + 4.0
 _PLAN = re.compile(r"/v1/pipelines/[^/]+/plans/[^/]+/[^/]+")
 
 
@@ -61,11 +63,13 @@ class LargeBodies:
                 f"tenant is dealt with at once, {PACE} bytes per second, and {AT_ONCE} of all; "
                 "come back"
             ) from error
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             yield
         finally:
             self._places.release()
-            asyncio.get_running_loop().call_later(size / PACE, turn.release)
+            loop.call_at(began + size / PACE, turn.release)  # at once where that has passed
 
     async def _take(self, turn: asyncio.Lock) -> None:
         await turn.acquire()

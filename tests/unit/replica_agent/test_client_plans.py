@@ -15,7 +15,8 @@ from cache_protocol.errors import (
 )
 from cache_protocol.plans import MAX_PLAN, Piece, Plan, checkpoint_digest, dump_plan
 from cache_server.core.access import Role
-from replica_agent.client import ControlClient
+from cache_server.http.large_bodies import PATIENCE
+from replica_agent.client import PLAN_TIMEOUT, ControlClient
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.node import FakeNode
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
@@ -126,3 +127,7 @@ def test_an_agent_starts_without_the_words_of_plans():
     code = "import sys, replica_agent.client; print('cache_protocol.plans' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_who_leaves_a_plan_waits_longer_than_a_node_has_it_wait_for_its_turn():
+    assert PLAN_TIMEOUT > PATIENCE

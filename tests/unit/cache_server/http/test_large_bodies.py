@@ -8,7 +8,7 @@ from fastapi import Request
 
 from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
-from cache_server.http.large_bodies import AT_ONCE, PACE, USUAL, LargeBodies, large_body
+from cache_server.http.large_bodies import AT_ONCE, PACE, PATIENCE, USUAL, LargeBodies, large_body
 
 PATH = "/v1/pipelines/voice/plans/m/" + "0" * 32
 LONG = 30.0  # seconds; nothing here takes them
@@ -90,6 +90,22 @@ def test_after_a_large_body_its_tenant_waits_as_long_as_the_pace_has_it():
             began = loop.time()
         async with bodies.turn("t", 0):
             assert loop.time() - began >= 0.05
+
+    asyncio.run(run())
+
+
+def test_who_comes_behind_the_largest_plan_waits_for_it_and_is_not_turned_away():
+    assert MAX_PLAN / PACE < PATIENCE
+
+
+def test_a_body_that_took_long_to_come_is_not_rested_from_a_second_time(monkeypatch):
+    async def run() -> None:
+        bodies, loop = LargeBodies(1.0), asyncio.get_running_loop()
+        clock = loop.time
+        async with bodies.turn("t", MAX_PLAN):
+            monkeypatch.setattr(loop, "time", lambda: clock() + MAX_PLAN / PACE)
+        async with bodies.turn("t", 0):
+            pass
 
     asyncio.run(run())
 
