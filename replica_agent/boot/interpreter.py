@@ -55,8 +55,9 @@ def engine_version(command: Sequence[str]) -> str | None:
 
 def _engine_in(command: Sequence[str]) -> Sequence[str]:
     """Return COMMAND from its engine on: what stands in ``sh -c "…"``, or behind ``numactl``."""
-    words = " ".join(command).split()
-    names = (PurePath(word).name for word in words)
-    found = (n for n, name in enumerate(names) if name == "vllm" or _PYTHON.fullmatch(name))
-    first = next(found, None)
-    return command if first is None else words[first:]
+    for words in (list(command), " ".join(command).split()):
+        for number, word in enumerate(words):
+            name = PurePath(word).name
+            if name == "vllm" or _PYTHON.fullmatch(name):
+                return words[number:]
+    return command
