@@ -6,7 +6,7 @@ Reading order: ``problems`` (which error is which status) · ``bodies`` (what ma
 nobody takes, bounded) · ``encrypted`` and ``sealed`` (TLS before them) · ``leaving`` (connections
 that are answered elsewhere) · ``tracing`` (a request's id) · ``timing`` (what is counted of its
 answer) · ``front`` (what pages add) · ``annex`` (what other protocols add) · ``door`` (what is
-looked at first) with ``large_bodies`` (what of it is larger) · ``pipelines``, ``policy``,
+looked at first) with ``plan_turns`` (plans, which may be larger) · ``pipelines``, ``policy``,
 ``replicas``, ``reading_plans``, ``boots``, ``tokens``, ``tickets``, ``metrics`` (the routes) ·
 ``scrubbing`` and ``boot_figures`` (what is shown of those) · ``streams``, ``recent``, ``events``
 (what goes on) · ``opening`` (what a reader can have now) · ``manifests`` (signed URLs for a

@@ -17,7 +17,7 @@ from cache_server.core.shares import LimitOf, Shares, no_limit
 from cache_server.http import problems
 from cache_server.http.annex import Annex
 from cache_server.http.front import Front
-from cache_server.http.large_bodies import LargeBodies, large_body
+from cache_server.http.plan_turns import PlanTurns, plan_body
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
 STRANGERS_BODY = 2**12  # bytes, where nobody has to be known: a form with a token
@@ -50,7 +50,7 @@ class Door:
         self._front = front
         self._shares = Shares("requests under way", connections_of)
         self._annexes = annexes
-        self._large = LargeBodies()
+        self._plans = PlanTurns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -94,11 +94,11 @@ class Door:
     async def _let_in(self, request: Request, receive: Receive, send: Send) -> None:
         if self._opens(request.scope["path"]):
             await self._answer(request, receive, send, STRANGERS_BODY)
-        elif (large := large_body(request)) is None:
+        elif (size := plan_body(request)) is None:
             await self._answer(request, receive, send, MAX_BODY)
         else:
             try:
-                async with self._large.turn(request.state.identity.tenant, large):
+                async with self._plans.turn(request.state.identity.tenant, size):
                     await self._answer(request, receive, send, MAX_PLAN)
             except BusyError as error:
                 await self._refusal(request, error)(request.scope, receive, send)

@@ -15,7 +15,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.plans import MAX_PLAN, Piece, Plan, checkpoint_digest, dump_plan
 from cache_server.core.access import Role
-from cache_server.http.large_bodies import PATIENCE
+from cache_server.http.plan_turns import PATIENCE
 from replica_agent.client import PLAN_TIMEOUT, ControlClient
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.node import FakeNode

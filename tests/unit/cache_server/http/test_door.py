@@ -3,7 +3,7 @@ import http.client
 import pytest
 
 from cache_protocol.plans import MAX_PLAN
-from cache_server.http import large_bodies
+from cache_server.http import plan_turns
 from cache_server.http.door import MAX_BODY
 from tests.fakes.control_plane import TOKEN
 
@@ -69,8 +69,8 @@ def test_a_plan_above_its_own_bound_is_413_before_it_has_come(api):
 
 
 def test_a_second_large_plan_of_a_tenant_is_asked_to_come_back(api, monkeypatch):
-    monkeypatch.setattr(large_bodies, "PACE", 1)
-    monkeypatch.setattr(large_bodies, "PATIENCE", 0.01)
+    monkeypatch.setattr(plan_turns, "PACE", 1)
+    monkeypatch.setattr(plan_turns, "PATIENCE", 0.01)
     first, second = (sent(api, b" " * (MAX_BODY + 1), path=PLAN) for _ in range(2))
     assert first.status == 404
     assert (second.status, second.json["code"]) == (429, "busy")

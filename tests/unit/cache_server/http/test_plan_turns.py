@@ -1,4 +1,4 @@
-"""Turns of large bodies: one of a tenant, a few of all, and at a pace."""
+"""Turns of plans: one of a tenant, a few of all, and at a pace."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -8,7 +8,7 @@ from fastapi import Request
 
 from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
-from cache_server.http.large_bodies import AT_ONCE, PACE, PATIENCE, USUAL, LargeBodies, large_body
+from cache_server.http.plan_turns import AT_ONCE, LEAST, PACE, PATIENCE, PlanTurns, plan_body
 
 PATH = "/v1/pipelines/voice/plans/m/" + "0" * 32
 LONG = 30.0  # seconds; nothing here takes them
@@ -23,27 +23,26 @@ def request(size: int | None, method: str = "PUT", path: str = PATH) -> Request:
 @pytest.mark.parametrize(
     ("sent", "size"),
     [
-        (request(USUAL), None),
-        (request(USUAL + 1), USUAL + 1),
+        (request(100), 100),
         (request(10 * MAX_PLAN), MAX_PLAN),
         (request(None), MAX_PLAN),
-        (request(2 * USUAL, "POST"), None),
-        (request(2 * USUAL, path="/v1/pipelines/voice"), None),
-        (request(2 * USUAL, path="/v1/pipelines/voice/plans/m"), None),
-        (request(2 * USUAL, path=f"{PATH}/more"), None),
+        (request(100, "POST"), None),
+        (request(100, path="/v1/pipelines/voice"), None),
+        (request(100, path="/v1/pipelines/voice/plans/m"), None),
+        (request(100, path=f"{PATH}/more"), None),
     ],
-    ids=["usual", "larger", "too large", "unknown", "other method", "other", "list", "below"],
+    ids=["small", "too large", "unknown", "other method", "other", "list", "below"],
 )
-def test_plans_alone_may_be_large(sent, size):
-    assert large_body(sent) == size
+def test_plans_of_any_size_and_nothing_else_take_turns(sent, size):
+    assert plan_body(sent) == size
 
 
 def test_one_of_a_tenant_has_its_turn_at_a_time():
     async def run() -> None:
-        bodies, order = LargeBodies(LONG), []
+        turns, order = PlanTurns(LONG), []
 
         async def one(name: str, until: asyncio.Event) -> None:
-            async with bodies.turn("t", 0):
+            async with turns.turn("t", 0):
                 order.append(f"{name} begins")
                 await until.wait()
                 order.append(f"{name} ends")
@@ -62,8 +61,8 @@ def test_one_of_a_tenant_has_its_turn_at_a_time():
 
 def test_tenants_do_not_wait_for_each_other():
     async def run() -> None:
-        bodies = LargeBodies(LONG)
-        async with bodies.turn("one", MAX_PLAN), bodies.turn("other", MAX_PLAN):
+        turns = PlanTurns(LONG)
+        async with turns.turn("one", MAX_PLAN), turns.turn("other", MAX_PLAN):
             pass
 
     asyncio.run(run())
@@ -71,25 +70,38 @@ def test_tenants_do_not_wait_for_each_other():
 
 def test_no_more_than_a_few_of_all_are_dealt_with_and_who_waits_too_long_is_told():
     async def run() -> None:
-        bodies = LargeBodies(0.01)
+        turns = PlanTurns(0.01)
         async with AsyncExitStack() as taken:
             for n in range(AT_ONCE):
-                await taken.enter_async_context(bodies.turn(f"t{n}", 0))
-            with pytest.raises(BusyError, match="no turn for a body of 7 bytes"):
-                await bodies.turn("late", 7).__aenter__()
-        async with bodies.turn("late", 7):  # and it lost nothing by having asked
+                await taken.enter_async_context(turns.turn(f"t{n}", 0))
+            with pytest.raises(BusyError, match="no turn for a plan of 7 bytes"):
+                await turns.turn("late", 7).__aenter__()
+        async with turns.turn("late", 7):  # and it lost nothing by having asked
             pass
 
     asyncio.run(run())
 
 
-def test_after_a_large_body_its_tenant_waits_as_long_as_the_pace_has_it():
+def test_after_a_large_plan_its_tenant_waits_as_long_as_the_pace_has_it():
     async def run() -> None:
-        bodies, loop = LargeBodies(LONG), asyncio.get_running_loop()
-        async with bodies.turn("t", PACE // 20):
-            began = loop.time()
-        async with bodies.turn("t", 0):
-            assert loop.time() - began >= 0.05
+        turns, loop = PlanTurns(LONG), asyncio.get_running_loop()
+        began = loop.time()
+        async with turns.turn("t", PACE // 20):
+            pass
+        async with turns.turn("t", 0):
+            assert loop.time() - began > 0.045
+
+    asyncio.run(run())
+
+
+def test_small_plans_rest_as_well():
+    async def run() -> None:
+        turns, loop = PlanTurns(LONG), asyncio.get_running_loop()
+        began = loop.time()
+        async with turns.turn("t", 0):
+            pass
+        async with turns.turn("t", 0):
+            assert loop.time() - began > 0.9 * (LEAST / PACE)
 
     asyncio.run(run())
 
@@ -98,13 +110,13 @@ def test_who_comes_behind_the_largest_plan_waits_for_it_and_is_not_turned_away()
     assert MAX_PLAN / PACE < PATIENCE
 
 
-def test_a_body_that_took_long_to_come_is_not_rested_from_a_second_time(monkeypatch):
+def test_a_plan_that_took_long_to_come_is_not_rested_from_a_second_time(monkeypatch):
     async def run() -> None:
-        bodies, loop = LargeBodies(1.0), asyncio.get_running_loop()
+        turns, loop = PlanTurns(1.0), asyncio.get_running_loop()
         clock = loop.time
-        async with bodies.turn("t", MAX_PLAN):
+        async with turns.turn("t", MAX_PLAN):
             monkeypatch.setattr(loop, "time", lambda: clock() + MAX_PLAN / PACE)
-        async with bodies.turn("t", 0):
+        async with turns.turn("t", 0):
             pass
 
     asyncio.run(run())
@@ -112,16 +124,16 @@ def test_a_body_that_took_long_to_come_is_not_rested_from_a_second_time(monkeypa
 
 def test_who_leaves_while_waiting_takes_no_turn_along():
     async def run() -> None:
-        bodies = LargeBodies(LONG)
+        turns = PlanTurns(LONG)
         async with AsyncExitStack() as taken:
             for n in range(AT_ONCE):
-                await taken.enter_async_context(bodies.turn(f"t{n}", 0))
-            leaving = asyncio.create_task(bodies.turn("late", 0).__aenter__())
+                await taken.enter_async_context(turns.turn(f"t{n}", 0))
+            leaving = asyncio.create_task(turns.turn("late", 0).__aenter__())
             await asyncio.sleep(0)
             leaving.cancel()
             await asyncio.wait([leaving])
             assert leaving.cancelled()
-        async with bodies.turn("late", 0):
+        async with turns.turn("late", 0):
             pass
 
     asyncio.run(run())

@@ -1,7 +1,8 @@
-"""Requests with a body far above the usual: a plan of an engine, and nothing else.
+"""Turns of plans that are left with the node, which may be far larger than any other body.
 
-To hold one takes memory and to parse one takes the interpreter, so they come one by one of each
-tenant and a few of all, at a pace: plans can wait, and replicas that ask for weights cannot.
+To hold one takes memory, to parse one takes the interpreter, and to keep one takes a thread and
+the disk. So they come one by one of each tenant and a few of all, at a pace, small ones as well:
+plans can wait, and replicas that ask for weights cannot.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
 
 AT_ONCE = 4  # 128 MiB of bodies
-USUAL = 2**16  # bytes; a plan of a dense model has fewer, and takes 10 ms
+LEAST = 2**16  # bytes that a smaller one counts as; to sync it takes as long as to parse so many
 PACE = 2 * 2**20  # bytes per second of one tenant; to parse so many takes a fifth of a second
 # Seconds that one waits for its turn: longer than the largest has its tenant wait, shorter than
 # an agent waits for the answer.
@@ -24,20 +25,19 @@ PATIENCE = MAX_PLAN / PACE + 4.0
 _PLAN = re.compile(r"/v1/pipelines/[^/]+/plans/[^/]+/[^/]+")
 
 
-def large_body(request: Request) -> int | None:
-    """Return how many bytes come with ``request``, where that is a plan above USUAL; else None.
+def plan_body(request: Request) -> int | None:
+    """Return how many bytes come with ``request``, where it leaves a plan; else None.
 
     Of a body that does not say so MAX_PLAN, which is the bound of all.
     """
     if request.method != "PUT" or not _PLAN.fullmatch(request.scope["path"]):
         return None
     announced = request.headers.get("content-length", "")
-    size = min(int(announced), MAX_PLAN) if announced.isdecimal() else MAX_PLAN
-    return size if size > USUAL else None
+    return min(int(announced), MAX_PLAN) if announced.isdecimal() else MAX_PLAN
 
 
-class LargeBodies:
-    """Turns of requests with large bodies."""
+class PlanTurns:
+    """Turns of requests that leave a plan."""
 
     def __init__(self, patience: float | None = None) -> None:
         """``patience`` is how many seconds one waits for its turn, PATIENCE by default."""
@@ -59,7 +59,7 @@ class LargeBodies:
                 await self._take(turn)
         except TimeoutError as error:
             raise BusyError(
-                f"no turn for a body of {size} bytes within {self._patience:.0f} s: one of a "
+                f"no turn for a plan of {size} bytes within {self._patience:.0f} s: one of a "
                 f"tenant is dealt with at once, {PACE} bytes per second, and {AT_ONCE} of all; "
                 "come back"
             ) from error
@@ -69,7 +69,8 @@ class LargeBodies:
             yield
         finally:
             self._places.release()
-            loop.call_at(began + size / PACE, turn.release)  # at once where that has passed
+            rested = began + max(size, LEAST) / PACE
+            loop.call_at(rested, turn.release)  # at once where that has passed
 
     async def _take(self, turn: asyncio.Lock) -> None:
         await turn.acquire()
