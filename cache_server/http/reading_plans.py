@@ -12,7 +12,7 @@ from cache_protocol.plans import dump_key
 from cache_server.http.access import Reader
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
-from cache_server.store.kept_plans import Record
+from cache_server.store.plan_index import Record
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BODY = {

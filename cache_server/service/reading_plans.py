@@ -23,7 +23,7 @@ from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelContent
 from cache_server.service.disk_watch import DiskWatch
 from cache_server.store.generation import Generation
-from cache_server.store.kept_plans import Record
+from cache_server.store.plan_index import Record
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 

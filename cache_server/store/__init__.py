@@ -10,7 +10,7 @@
     ROOT/trash/                 generations on their way out, emptied at start and after each
 
 Reading order: ``durable`` (writes that survive) · ``stored_file`` (one file, whole or filling) ·
-``kept_plans`` (what lies beside them for engines) · ``generation`` (its files, publication,
-removal) · ``root`` (the directory, one process') · ``private`` (whose it is, and who may look into
-it) · ``ticket_keys`` (what signs URLs).
+``kept_plans`` (what lies beside them for engines) with ``plan_index`` (which of it goes next) ·
+``generation`` (its files, publication, removal) · ``root`` (the directory, one process') ·
+``private`` (whose it is, and who may look into it) · ``ticket_keys`` (what signs URLs).
 """

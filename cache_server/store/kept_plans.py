@@ -17,16 +17,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from cache_protocol.errors import DiskError, MalformedError, PlanRefusedError
 from cache_protocol.plans import Key, dump_key, parse_key
 from cache_protocol.units import show_size
 from cache_server.store.durable import delete, disk_errors, open_to_read, write_bytes
+from cache_server.store.plan_index import Name, PlanIndex, Record
 
-MAX_PLANS = 64  # of one model: an engine of 8 ranks in 8 versions
 PART = 64  # plans take at most one such part of what their generation's files take
 LEAST_ROOM, MOST_ROOM = 2**20, 256 * 2**20  # bytes, however small or large those are
 _HALF = ".new"  # what ``write_bytes`` has not renamed yet
@@ -34,15 +32,6 @@ _HEAD = 2**15  # bytes; a line whose every character is escaped has fewer
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing of the file
 
 log = logging.getLogger(__name__)
-
-
-class Record(NamedTuple):
-    """What is known of a plan without its document."""
-
-    key: Key
-    fingerprint: str  # sha256 of the document, hex
-    size: int  # bytes of the document
-    stored: datetime  # UTC
 
 
 class _Spoiled(Exception):  # noqa: N818 - never leaves this file
@@ -57,8 +46,8 @@ class KeptPlans:
         self._directory = directory
         self.limit = min(MOST_ROOM, max(LEAST_ROOM, files // PART))  # bytes of all documents
         self._writing = threading.RLock()
-        self._turn = count(1)
-        self._used: dict[Path, int] = {}  # the higher, the later; since the start of the node
+        self._index = PlanIndex()
+        self._looked = False  # whether the index has what was there before
 
     def all(self, model: str) -> list[Record]:
         """Return what is kept for ``model``, in the order of keys' digests.
@@ -81,7 +70,7 @@ class KeptPlans:
             self._drop(path)
             return None
         if document is not None:
-            self._used[path] = next(self._turn)
+            self._index.use(_name(path))
         return document
 
     def write(self, model: str, key: Key, document: bytes, now: datetime) -> None:
@@ -104,11 +93,13 @@ class KeptPlans:
         record = Record(key, sha256(document).hexdigest(), len(document), now)
         path = self._path(model, key.digest)
         with self._writing:
-            if self._fingerprint(path) != record.fingerprint:
+            self._look()
+            there = _sound_head(path)
+            if there is None or there.fingerprint != record.fingerprint:
                 self._prepare(path.parent)
                 write_bytes(path, _line(record) + document)
-            self._used[path] = next(self._turn)
-            self._make_room(path)
+                there = record
+            self._note(_name(path), there)
 
     def _path(self, model: str, digest: str) -> Path:
         return self._directory / model / digest
@@ -122,22 +113,20 @@ class KeptPlans:
             for left in directory.glob(f"*{_HALF}"):
                 left.unlink()
 
-    def _make_room(self, newest: Path) -> None:
-        """Delete what was used the longest ago, but ``newest``, until the rest is within limits."""
-        kept = [*self._everything()]
-        kept.sort(key=lambda each: (self._used.get(each[0], 0), each[1].stored))
-        of_model = sum(path.parent == newest.parent for path, _ in kept)
-        size = sum(record.size for _, record in kept)
-        for path, record in kept:
-            beside = path.parent == newest.parent
-            if path != newest and (size > self.limit or (beside and of_model > MAX_PLANS)):
-                self._delete(path)
-                size -= record.size
-                of_model -= beside
+    def _look(self) -> None:
+        """Learn what was there when the node started; once, since every plan is opened for it."""
+        if not self._looked:
+            for directory in _entries(self._directory):
+                for path, record in self._records(directory):
+                    self._index.add(_name(path), record)
+            self._looked = True
 
-    def _everything(self) -> Iterator[tuple[Path, Record]]:
-        for directory in _entries(self._directory):
-            yield from self._records(directory)
+    def _note(self, newest: Name, record: Record) -> None:
+        """Count what was written as used, and delete what is beyond the limits then."""
+        self._index.add(newest, record)
+        self._index.use(newest)
+        for name in [*self._index.surplus(newest, self.limit)]:
+            self._delete(self._path(*name))
 
     def _records(self, directory: Path) -> Iterator[tuple[Path, Record]]:
         for path in _entries(directory):
@@ -148,13 +137,6 @@ class KeptPlans:
                 continue
             if record is not None:
                 yield path, record
-
-    def _fingerprint(self, path: Path) -> str | None:
-        try:
-            record = _head(path)
-        except _Spoiled:
-            return None
-        return None if record is None else record.fingerprint
 
     def _drop(self, path: Path) -> None:
         """Delete a plan that is not what was written, unless it has been replaced meanwhile."""
@@ -167,7 +149,11 @@ class KeptPlans:
 
     def _delete(self, path: Path) -> None:
         delete(path)
-        self._used.pop(path, None)
+        self._index.drop(_name(path))
+
+
+def _name(path: Path) -> Name:
+    return Name(path.parent.name, path.name)
 
 
 def _line(record: Record) -> bytes:
@@ -191,6 +177,14 @@ def _head(path: Path) -> Record | None:
     """Return what ``path`` says of its plan; None where there is none."""
     data = _content(path, _HEAD)
     return None if data is None else _record(path, data)
+
+
+def _sound_head(path: Path) -> Record | None:
+    """Return what ``path`` says of its plan; None where there is none, or none of use."""
+    try:
+        return _head(path)
+    except _Spoiled:
+        return None
 
 
 def _read(path: Path) -> bytes | None:

@@ -8,7 +8,8 @@ import pytest
 from cache_protocol.errors import DiskError, PlanRefusedError
 from cache_protocol.plans import Plan, dump_plan, parse_plan
 from cache_server.store import kept_plans
-from cache_server.store.kept_plans import LEAST_ROOM, MAX_PLANS, MOST_ROOM, KeptPlans, Record
+from cache_server.store.kept_plans import LEAST_ROOM, MOST_ROOM, KeptPlans
+from cache_server.store.plan_index import MAX_PLANS, Record
 from tests.fakes.plans import plan
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -118,6 +119,65 @@ def test_all_models_share_one_room(plans):
     keep(plans, PLAN, "llm", hours=2)
     keep(plans, PLAN, "tts", hours=3)
     assert [len(plans.all(model)) for model in ("asr", "llm", "tts")] == [0, 1, 1]
+
+
+def test_a_write_opens_no_other_plan_than_its_own_but_at_the_first(plans, generation, monkeypatch):
+    several = [plan(rank=rank, ranks=100) for rank in range(5)]
+    for each in several[:3]:
+        keep(plans, each)
+    again, opened = KeptPlans(generation / "plans", 0), []
+    counting(monkeypatch, opened)
+    keep(again, several[3])
+    assert len(opened) == 3  # its own is not there yet
+    opened.clear()
+    keep(again, several[4])
+    keep(again, several[0], hours=1)
+    assert opened == [several[0].key.digest]
+
+
+def counting(monkeypatch, opened: list[str]) -> None:
+    """Have the names of files that are opened to be read go to ``opened``."""
+    really = kept_plans.open_to_read
+
+    def open_to_read(path):
+        descriptor = really(path)
+        opened.append(path.name)
+        return descriptor
+
+    monkeypatch.setattr(kept_plans, "open_to_read", open_to_read)
+
+
+def test_what_was_there_before_a_restart_counts_and_goes_first(generation):
+    first = KeptPlans(generation / "plans", 0)
+    for rank in range(MAX_PLANS):
+        keep(first, plan(rank=rank, ranks=100), hours=MAX_PLANS - rank)
+    again = KeptPlans(generation / "plans", 0)
+    keep(again, plan(rank=99, ranks=100))
+    assert len(again.all("m")) == MAX_PLANS
+    assert plan(rank=MAX_PLANS - 1, ranks=100).key.digest not in digests(again)
+
+
+def test_what_rotted_no_longer_counts(plans, generation):
+    for rank in range(MAX_PLANS):
+        keep(plans, plan(rank=rank, ranks=100), hours=rank)
+    path = generation / "plans" / "m" / plan(rank=7, ranks=100).key.digest
+    path.write_bytes(b"rot")
+    assert plans.read("m", path.name) is None
+    keep(plans, plan(rank=99, ranks=100), hours=99)
+    assert len(plans.all("m")) == MAX_PLANS
+    assert plan(rank=0, ranks=100).key.digest in digests(plans)
+
+
+def test_a_look_that_failed_is_taken_again(plans, generation, monkeypatch):
+    keep(plans, PLAN, hours=1)
+    again = KeptPlans(generation / "plans", 0)
+    again.limit = len(dump_plan(PLAN))
+    monkeypatch.setattr(kept_plans, "open_to_read", refusing(errno.EMFILE))
+    with pytest.raises(DiskError):
+        keep(again, plan(rank=1))
+    monkeypatch.undo()
+    keep(again, plan(rank=1))
+    assert digests(again) == {plan(rank=1).key.digest}
 
 
 def test_a_plan_beyond_the_room_of_all_is_refused_with_both_numbers(plans):
