@@ -34,6 +34,7 @@ from replica_agent.engines.load import Load
 from replica_agent.engines.planned import Planning, Subject
 from replica_agent.engines.vllm_adoption import adopting_device, packs, why_not_planned
 from replica_agent.engines.vllm_plan import plan_key
+from replica_agent.handover.generations import MixedError
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Place, read_place
 
@@ -290,11 +291,18 @@ def _leave_plan(load: Load, planning: Planning | None) -> None:
 
 def _go_around(load: Load, place: Place, model_config: Any, error: Exception) -> None:  # noqa: ANN401
     """Bring the model from its origin to where vLLM's own loader looks; or raise ``error``."""
-    if place.fallback == "fail" or place.origin is None:
+    if place.fallback == "fail" or place.origin is None or not _is_right(place, error):
         raise error
     _log.warning("%s is loaded from its origin: %s", place.model, error)
     fetch(place.origin, Path(model_config.model))
     load.outcome, load.reason = Outcome.ORIGIN, str(error) or repr(error)
+
+
+def _is_right(place: Place, error: Exception) -> bool:
+    """Return whether the origin has what other ranks of the model have, if they have anything."""
+    if not isinstance(error, MixedError) or place.origin is None:
+        return True
+    return place.origin.revision is not None and place.generation == error.taken
 
 
 def _fail(load: Load, error: BaseException) -> None:

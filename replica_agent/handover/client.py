@@ -27,6 +27,7 @@ from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableE
 from cache_protocol.plans import MAX_PLAN
 from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
+from replica_agent.handover.generations import mixed_error
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
     Arrived,
@@ -422,7 +423,9 @@ def _unless_failed(message: dict[str, Any] | None) -> dict[str, Any]:
         raise HandoverError("the agent has gone")
     problem = message.get("failed")
     if problem is not None:
-        raise from_problem(problem) if isinstance(problem, dict) else CacheError(str(problem))
+        if not isinstance(problem, dict):
+            raise CacheError(str(problem))
+        raise mixed_error(problem) or from_problem(problem)
     return message
 
 

@@ -21,6 +21,7 @@ class Consumer:
     outcome: Outcome | None = None  # None while it loads
     reason: str | None = None  # why it did not load from here
     adopted: int = 0  # bytes of parameters that are the memory it was given
+    taken: str = ""  # the generation that it was told is confirmed
 
 
 class Sent(NamedTuple):

@@ -4,7 +4,7 @@ It only looks at the transfer.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -40,8 +40,10 @@ def send_memory(transfer: Transfer, model: str, lent: Lent | None, lines: Lines)
         lines.write(message)
 
 
-def send_arrivals(transfer: Transfer, model: str, lines: Lines) -> None:
+def send_arrivals(transfer: Transfer, model: str, lines: Lines, take: Callable[[], None]) -> None:
     """Tell a consumer what has arrived, until all of it is confirmed.
+
+    ``take`` is called before it is told that, and may raise what speaks against it.
 
     Raises:
         ReplacedError, CacheError: it will not be.
@@ -57,6 +59,7 @@ def send_arrivals(transfer: Transfer, model: str, lines: Lines) -> None:
         for message in arrived(news):
             lines.write(message)
     seal(arena_of(transfer, model).fd)
+    take()
     lines.write({"confirmed": True, "rewritten": transfer.models[model].rewritten})
 
 

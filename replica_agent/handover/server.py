@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cache_protocol.errors import CacheError, GenerationGoneError, MalformedError, to_problem
 from cache_protocol.plans import MAX_PLAN
 from replica_agent.handover.consumers import Consumer, Sent, consumed, fared
+from replica_agent.handover.generations import MixedError, check_one_generation, mixed_problem
 from replica_agent.handover.giving import arena_of, send_arrivals, send_memory
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
@@ -194,9 +196,9 @@ class HandoverServer:
                 pid = check_peer(sock).pid
                 words = parse_hello(lines.read() or {})
                 self._note(number, Consumer(words.model, pid, words.rank, words.peers, _now()))
-                transfer = self._hand_over(words, lines)
+                transfer = self._hand_over(number, words, lines)
                 if transfer is not None:
-                    teller = _started(self._tell, transfer, words.model, lines)
+                    teller = _started(self._tell, number, transfer, words.model, lines)
                 if transfer is None or teller is not None:
                     self._listen(number, words, transfer, lines)
         finally:
@@ -206,24 +208,25 @@ class HandoverServer:
                 teller.join()
             lines.close()
 
-    def _hand_over(self, words: Hello, lines: Lines) -> Transfer | None:
+    def _hand_over(self, number: int, words: Hello, lines: Lines) -> Transfer | None:
         """Give the memory; return the transfer to tell of, None where there is nothing to tell."""
         try:
-            transfer, lent = self._memory(words)
+            transfer, lent = self._memory(number, words)
             send_memory(transfer, words.model, lent, lines)
         except CacheError as error:
             with suppress(OSError):
-                lines.write({"failed": to_problem(error, 0)})
+                lines.write(_failed(error))
         except OSError:  # it wants no more: its last words are here, or it went
             return None
         else:
             return transfer
         return None
 
-    def _memory(self, words: Hello) -> tuple[Transfer, Lent | None]:
+    def _memory(self, number: int, words: Hello) -> tuple[Transfer, Lent | None]:
         """Return the transfer whose memory is of use to a consumer, and its rank's shard in it."""
         while True:
             transfer = self._transfer(words.model)
+            self._check(number, transfer)
             arena = arena_of(transfer, words.model)
             if not isinstance(arena, LaidOut):
                 return transfer, None
@@ -240,15 +243,27 @@ class HandoverServer:
             self._remarks.append(remark)
         self._pull.again(remark, transfer)
 
-    def _tell(self, transfer: Transfer, model: str, lines: Lines) -> None:
+    def _check(self, number: int, transfer: Transfer) -> None:
+        with self._changed:
+            consumer, generation = self._consumers[number], transfer.manifest.generation
+            check_one_generation(self._consumers.values(), consumer, generation, _alive)
+
+    def _take(self, number: int, transfer: Transfer) -> None:
+        """Note what a consumer is about to have for good: of two at once, one is refused."""
+        with self._changed:
+            self._check(number, transfer)
+            taken = replace(self._consumers[number], taken=transfer.manifest.generation)
+            self._consumers[number] = taken
+
+    def _tell(self, number: int, transfer: Transfer, model: str, lines: Lines) -> None:
         """Tell a consumer what has arrived, and how that ends."""
         with suppress(OSError):
             try:
-                send_arrivals(transfer, model, lines)
+                send_arrivals(transfer, model, lines, partial(self._take, number, transfer))
             except CacheError as error:
-                lines.write({"failed": to_problem(error, 0)})
+                lines.write(_failed(error))
             except ReplacedError:
-                lines.write({"failed": to_problem(_replaced(model), 0)})
+                lines.write(_failed(_replaced(model)))
 
     def _transfer(self, model: str) -> Transfer:
         """Return the transfer to look at; one that was replaced gives way to the next."""
@@ -321,7 +336,21 @@ def _told(lines: Lines) -> Iterator[None]:
         yield
     except CacheError as error:
         with suppress(OSError):
-            lines.write({"failed": to_problem(error, 0)})
+            lines.write(_failed(error))
+
+
+def _failed(error: CacheError) -> dict[str, Any]:
+    problem = mixed_problem(error) if isinstance(error, MixedError) else to_problem(error, 0)
+    return {"failed": problem}
+
+
+def _alive(pid: int) -> bool:
+    """Return whether there is such a process of our user; one that cannot be seen counts."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _private(directory: Path) -> None:

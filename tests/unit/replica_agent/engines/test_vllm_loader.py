@@ -15,6 +15,7 @@ from cache_protocol.errors import IntegrityError, MalformedError
 from replica_agent.core.schedule import EXTENT
 from replica_agent.engines.vllm import register
 from replica_agent.handover.client import HandoverError, attach
+from replica_agent.handover.generations import MixedError
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
 from tests.fakes.acting_agent import acting_agent
@@ -461,3 +462,16 @@ def test_a_place_that_is_no_place_is_refused(vllm, tmp_path):
     (tmp_path / ".warmline.json").write_text(json.dumps({"socket": 3}))
     with pytest.raises(MalformedError, match="form"):
         vllm.loader().load_weights(Model(WEIGHTS), ModelConfig(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("generation", "revision", "right"),
+    [("g1", "a" * 40, True), ("g2", "a" * 40, False), ("g1", None, False)],
+)
+def test_the_origin_is_gone_to_only_if_it_has_what_other_ranks_have(
+    vllm, generation, revision, right
+):
+    from replica_agent.engines import vllm_loader  # noqa: PLC0415 - after vLLM's stand-in
+
+    place = Place(Path(), "llm", "voice", generation, "origin", Origin("hf://a/b", revision))
+    assert vllm_loader._is_right(place, MixedError("rank 0 has g1", "g1")) is right
