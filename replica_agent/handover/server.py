@@ -23,7 +23,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from cache_protocol.errors import CacheError, GenerationGoneError, MalformedError, to_problem
+from cache_protocol.errors import (
+    CacheError,
+    CapacityError,
+    GenerationGoneError,
+    MalformedError,
+    to_problem,
+)
 from cache_protocol.plans import MAX_PLAN
 from replica_agent.handover.consumers import Consumer, Sent, consumed, fared
 from replica_agent.handover.generations import MixedError, check_one_generation, mixed_problem
@@ -216,8 +222,9 @@ class HandoverServer:
         except CacheError as error:
             with suppress(OSError):
                 lines.write(_failed(error))
-        except OSError:  # it wants no more: its last words are here, or it went
-            return None
+        except OSError as error:  # ours; or it wants no more: its last words are here, or it went
+            with suppress(OSError):
+                lines.write(_failed(CapacityError(f"the memory cannot be handed over: {error}")))
         else:
             return transfer
         return None

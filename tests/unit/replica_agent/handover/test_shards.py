@@ -1,5 +1,6 @@
 """Memory that is laid out for ranks, handed over; and what happens when it is of no use."""
 
+import errno
 import os
 import socket
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from cache_protocol.errors import GenerationGoneError, MalformedError
+from cache_protocol.errors import CapacityError, GenerationGoneError, MalformedError
 from cache_protocol.plans import MAX_PLAN, checkpoint_digest, dump_plan
 from replica_agent.core.schedule import EXTENT
 from replica_agent.handover.client import attach
@@ -272,6 +273,23 @@ def test_a_node_that_has_gone_meanwhile_is_said_to_who_attaches_again(node, plan
             attached.refuse("not what I read")
         with pytest.raises(MalformedError, match="it is broken"), attach(here.path, "llm") as again:
             again.wait_confirmed()
+
+
+@pytest.mark.parametrize("failing", ["shard", "reopened"])
+def test_an_agent_without_descriptors_says_so_to_who_attaches(node, monkeypatch, failing):
+    def exhausted(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    name = (
+        "arenas.laid_out.LaidOutArena.shard" if failing == "shard" else "handover.giving.reopened"
+    )
+    with host(node, plans=PLANS) as here:
+        with monkeypatch.context() as patch:
+            patch.setattr(f"replica_agent.{name}", exhausted)
+            with pytest.raises(CapacityError, match="Too many open files"):
+                attach(here.path, "llm", adopts=True, silence=3.0)
+        with attach(here.path, "llm", adopts=True) as attached:
+            attached.wait_confirmed()
 
 
 # Plans that engines send.
