@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Self
 
-from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.errors import CacheError, CapacityError, GenerationGoneError
 from cache_protocol.manifest import CACHE, Manifest
 from replica_agent.client import LISTING_TIMEOUT, ControlClient
 from replica_agent.crew import LOOK, Crew
@@ -114,20 +114,22 @@ class Pull:
                 self._changed.wait()
             return self._transfer
 
-    def again(self, reason: str, of: Transfer) -> None:
+    def again(self, reason: str, of: Transfer) -> bool:
         """Bring everything once more, from the manifest on, into arenas that are opened anew.
 
-        Also when the pull is over. Those who wait for ``of`` learn that another follows it. Nothing
-        happens when that is so already, or the pull has failed or was closed.
+        Also when the pull is over. Those who wait for ``of`` learn that another follows it. Return
+        whether one does because of this call: not when that was so already, or the pull has failed
+        or was closed.
         """
         with self._changed:
             if of is not self._transfer or of.replaced or self._stopped.is_set():
-                return
-            if self._over and self._failure is None:
-                thread = self._thread()
-                thread.start()  # it finds nothing to note before we let go of the lock
-                self._coordinator, self._over = thread, False
+                return False
+            if self._failure is not None:
+                return False
+            if self._over:
+                self._begin_anew()
             of.withdraw(reason)
+            return of.replaced and self._failure is None
 
     @property
     def current(self) -> Transfer | None:
@@ -169,6 +171,17 @@ class Pull:
         _close(self._arenas)
         if not self._over:  # never started
             self._failure, self._over = CacheError("the pull was closed before its start"), True
+
+    def _begin_anew(self) -> None:
+        """Start a thread once more, under the lock; what prevents that is the pull's failure."""
+        thread = self._thread()
+        try:
+            thread.start()  # it finds nothing to note before we let go of the lock
+        except RuntimeError as error:
+            self._failure = CapacityError(f"nothing can be brought again: {error}")
+            self._changed.notify_all()
+        else:
+            self._coordinator, self._over = thread, False
 
     def _thread(self) -> threading.Thread:
         return threading.Thread(target=self._run, name="pull", daemon=True)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from cache_protocol.errors import CacheError, GenerationGoneError
+from cache_protocol.errors import CacheError, CapacityError, GenerationGoneError
 from replica_agent.arenas.host import HostMemory
 from replica_agent.client import ControlClient
 from replica_agent.core.schedule import EXTENT
@@ -104,6 +104,28 @@ def test_a_node_that_has_gone_meanwhile_fails_the_pull(pull, node):
         pull.transfer(after=first)
     with pytest.raises(GenerationGoneError, match="not here any more"):
         pull.wait(LIMIT)
+
+
+def test_without_a_thread_to_bring_it_the_pull_has_failed(pull, monkeypatch):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    pull.wait()
+    first = pull.transfer()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert not pull.again("of no use", first)
+    for wait in (lambda: pull.transfer(after=first), lambda: pull.wait(LIMIT)):
+        with pytest.raises(CapacityError, match="can't start new thread"):
+            wait()
+
+
+def test_who_asks_is_told_whether_another_follows(pull, node):
+    pull.wait()
+    first = pull.transfer()
+    assert pull.again("of no use", first)
+    assert not pull.again("of no use", first)
+    assert pull.wait(LIMIT)
 
 
 def test_after_close_nothing_begins(pull, node):
