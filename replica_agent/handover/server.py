@@ -242,13 +242,14 @@ class HandoverServer:
             what = "no plan is about it" if words.adopts else "it takes no memory that is laid out"
             self._bring_again(transfer, words, what)
             if not transfer.replaced:
+                self._pull.wait(0)  # raises what ended it, if anything did
                 raise GenerationGoneError("the pull was closed; nothing is left to load")
 
     def _bring_again(self, transfer: Transfer, words: Hello, reason: str) -> None:
         remark = f"rank {words.rank} of {words.model}: {reason}; brought again as plain files"
-        with self._changed:
-            self._remarks.append(remark)
-        self._pull.again(remark, transfer)
+        if self._pull.again(remark, transfer):
+            with self._changed:
+                self._remarks.append(remark)
 
     def _check(self, number: int, transfer: Transfer) -> None:
         with self._changed:
@@ -288,6 +289,8 @@ class HandoverServer:
             if "plan" in message:
                 self._take_part(words, document, parse_plan_part(message))
             elif "refused" in message and transfer is not None:
+                if not isinstance(arena_of(transfer, words.model), LaidOut):
+                    raise MalformedError(f"{words.model} was refused that comes as plain files")
                 self._bring_again(transfer, words, parse_refused(message))
                 raise _replaced(words.model)
             else:

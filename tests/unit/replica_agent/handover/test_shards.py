@@ -15,7 +15,7 @@ from cache_protocol.plans import MAX_PLAN, checkpoint_digest, dump_plan
 from replica_agent.core.schedule import EXTENT
 from replica_agent.handover.client import attach
 from replica_agent.handover.lines import Lines
-from replica_agent.handover.messages import Hello, Outcome, hello, plan_parts
+from replica_agent.handover.messages import Hello, Outcome, hello, plan_parts, refused
 from tests.fakes import planned
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
@@ -273,6 +273,36 @@ def test_a_node_that_has_gone_meanwhile_is_said_to_who_attaches_again(node, plan
             attached.refuse("not what I read")
         with pytest.raises(MalformedError, match="it is broken"), attach(here.path, "llm") as again:
             again.wait_confirmed()
+
+
+def test_plain_files_cannot_be_refused(node):
+    with host(node) as here, attach(here.path, "llm") as attached:
+        attached.wait_confirmed()
+        attached._lines.write(refused("not what I read"))
+        with pytest.raises(MalformedError, match="plain files"):
+            attached._next()
+        assert not here.pull.transfer().replaced
+        assert here.server.remarks == ()
+
+
+def test_of_ranks_that_refuse_the_same_one_is_remarked(node):
+    with host(node, plans=PLANS) as here:
+        ranks = [attach(here.path, "llm", rank=rank, adopts=True) for rank in range(2)]
+        for attached in ranks:
+            attached.wait_confirmed()
+        for attached in ranks:
+            with attached:
+                attached.refuse("not what I read")
+        assert len(here.server.remarks) == 1
+
+
+def test_who_comes_to_a_pull_that_failed_hears_why():
+    with half_way() as (here, _):
+        here.pull.transfer().fail(MalformedError("it is broken"))
+        with pytest.raises(MalformedError, match="it is broken"):
+            here.pull.wait(LIMIT)
+        with pytest.raises(MalformedError, match="it is broken"):
+            attach(here.path, "llm")
 
 
 @pytest.mark.parametrize("failing", ["shard", "reopened"])
