@@ -217,17 +217,27 @@ class HandoverServer:
     def _hand_over(self, number: int, words: Hello, lines: Lines) -> Transfer | None:
         """Give the memory; return the transfer to tell of, None where there is nothing to tell."""
         try:
-            transfer, lent = self._memory(number, words)
-            send_memory(transfer, words.model, lent, lines)
+            return self._give(number, words, lines)
         except CacheError as error:
             with suppress(OSError):
                 lines.write(_failed(error))
         except OSError as error:  # ours; or it wants no more: its last words are here, or it went
             with suppress(OSError):
                 lines.write(_failed(CapacityError(f"the memory cannot be handed over: {error}")))
-        else:
-            return transfer
         return None
+
+    def _give(self, number: int, words: Hello, lines: Lines) -> Transfer:
+        """Give what there is; memory that another rank has replaced meanwhile gives way."""
+        while True:
+            transfer = self._transfer(words.model)
+            try:
+                transfer, lent = self._memory(number, words)
+                send_memory(transfer, words.model, lent, lines)
+            except GenerationGoneError:  # before the first word: its arena was closed
+                if not transfer.replaced:
+                    raise
+            else:
+                return transfer
 
     def _memory(self, number: int, words: Hello) -> tuple[Transfer, Lent | None]:
         """Return the transfer whose memory is of use to a consumer, and its rank's shard in it."""

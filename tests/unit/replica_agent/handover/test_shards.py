@@ -156,7 +156,7 @@ def test_a_chunk_that_came_wrong_is_right_in_every_shard_once_it_is_confirmed(no
 
 def test_a_file_that_the_node_replaced_meanwhile_is_the_new_one_in_every_shard(node, plans):
     other = planned.checkpoint(seed=1)
-    node.models["llm"][planned.PATH] = other
+    node.models["llm"] = {planned.PATH: other}  # alone: its verdict is the first
     node.know_sha256 = False  # the manifest promises nothing that the change could break
     node.before_verdict = lambda: node.models["llm"].update({planned.PATH: CONTENT})
     with host(node, plans=PLANS) as here, attach(here.path, "llm", adopts=True) as attached:
@@ -273,6 +273,23 @@ def test_a_node_that_has_gone_meanwhile_is_said_to_who_attaches_again(node, plan
             attached.refuse("not what I read")
         with pytest.raises(MalformedError, match="it is broken"), attach(here.path, "llm") as again:
             again.wait_confirmed()
+
+
+@pytest.mark.parametrize("name", ["arenas.laid_out.LaidOutArena.shard", "handover.giving.reopened"])
+def test_memory_that_is_replaced_while_it_is_given_gives_way_to_the_next(node, monkeypatch, name):
+    with host(node, plans=PLANS) as here:
+        here.pull.wait()
+
+        def replaced(*_):
+            patch.undo()
+            here.pull.again("another rank refuses", here.pull.transfer())
+            raise GenerationGoneError("the memory was given up")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"replica_agent.{name}", replaced)
+            with attach(here.path, "llm", adopts=True) as attached:
+                assert attached.shard is None
+                assert is_whole(attached)
 
 
 def test_plain_files_cannot_be_refused(node):
