@@ -1,8 +1,10 @@
 """Hypothesis profiles of the suite: ``repo`` on a laptop, ``ci`` where ``CI`` is set.
 
-What needs a GPU is left out, and said to be, unless ``-m gpu`` asks for it. With
-``--no-loadscope-reorder`` the folders that take longest come first: of several processes none is
-left with one of theirs at the end while the others stand idle.
+What needs a GPU is left out, and said to be, unless ``-m gpu`` asks for it. Then nothing else is
+even imported: a host with a GPU may have torch and pytest, and none of the server's libraries.
+
+With ``--no-loadscope-reorder`` the folders that take longest come first: of several processes none
+is left with one of theirs at the end while the others stand idle.
 """
 
 import os
@@ -29,6 +31,19 @@ settings.load_profile("ci" if os.environ.get("CI") else "repo")
 
 _LEFT_OUT = pytest.StashKey[int]()
 _LONGEST = ("engines", "browser", "faults", "integration")  # folders, by the time of a file
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing but tests that need a GPU where only those are asked for."""
+    if config.option.markexpr.strip() != "gpu" or _needs_a_gpu(collection_path):
+        return None  # others may ignore it
+    return True
+
+
+def _needs_a_gpu(path: Path) -> bool:
+    """Return whether a file, or one in a folder, says so. Its text is read: it may not load."""
+    files = [path] if path.is_file() else path.rglob("test_*.py")
+    return any("mark.gpu" in file.read_text() for file in files)
 
 
 @pytest.hookimpl(trylast=True)  # others put files in an order of theirs
@@ -74,6 +89,6 @@ def pytest_terminal_summary(
     if config.stash.get(_LEFT_OUT, 0):
         terminalreporter.write_line(
             f"!! NO GPU: {config.stash[_LEFT_OUT]} tests that need one were left out; on a host "
-            "with one: scripts/test -m gpu",
+            "with one: python3 -m pytest -m gpu",
             yellow=True,
         )
