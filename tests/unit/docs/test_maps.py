@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PROGRAMS = ("cache_protocol", "cache_server", "replica_agent", "demo")
+PROGRAMS = ("cache_protocol", "cache_server", "replica_agent", "demo", "benchmarks")
 MAPS = [
     init for program in PROGRAMS for init in sorted((REPOSITORY / program).rglob("__init__.py"))
 ]
