@@ -56,6 +56,9 @@ class FilesWay(Pulling):
         """Implement ``Way``: small files stay, an engine may read them at any time."""
         self._files.drop(lambda path, size: not is_small(path, size))
 
+    def settle(self) -> None:
+        """Implement ``Way``: nothing of ours is on a device."""
+
     def close(self) -> None:
         """Implement ``Way``."""
         self.pulling.close()

@@ -91,9 +91,14 @@ class MemoryWay(Pulling):
             self._server.close()
         self._memory.forget()
 
+    def settle(self) -> None:
+        """Implement ``Way``: an engine that measures ends when it sees room come back."""
+        self._planned.release()
+
     def close(self) -> None:
         """Implement ``Way``."""
         self.release()
+        self._planned.release()
 
     def leave(self) -> Iterator[str]:
         """Implement ``Way``: the engine's own plans, for the next replica."""

@@ -58,6 +58,9 @@ class OriginWay:
     def release(self) -> None:
         """Implement ``Way``: there is no memory of ours."""
 
+    def settle(self) -> None:
+        """Implement ``Way``: nothing of ours is on a device."""
+
     def close(self) -> None:
         """Implement ``Way``."""
         if self._room is not None:

@@ -60,7 +60,7 @@ class Planned:
         self._ask = ask
         self._version = version
         self._load = load
-        self._devices: RankDevices | None = None  # kept: they stay open as long
+        self._devices: RankDevices | None = None  # of all models; open until ``release``
 
     @property
     def notes(self) -> Sequence[str]:
@@ -84,8 +84,19 @@ class Planned:
                 name: self._choice(_Asking(client, manifest, name, deadline), wanted)
                 for name in manifest.models
             }
+        except CacheError:
+            self.release()
+            raise
         finally:
             client.close()
+
+    def release(self) -> None:
+        """Let go of devices: an open one has a context there, of hundreds of megabytes.
+
+        Not while an engine may be measuring what is free there.
+        """
+        if self._devices is not None:
+            self._devices.let_go()
 
     def _wanted(self) -> Sequence[Expected]:
         """Return what the engine could be, the likeliest first; raises UntoldError."""
@@ -130,7 +141,9 @@ class Planned:
 
         device = self._options.device
         word = "cuda" if device == "auto" else device
-        devices = RankDevices(word, self._options.lanes, self._load or load_driver)
+        devices = self._devices or RankDevices(
+            word, self._options.lanes, self._load or load_driver
+        )
         self._devices = devices
         reason = devices.unusable([key.rank for key in found])
         if reason is not None:

@@ -134,7 +134,9 @@ class _Boot:
                 taken = True
             if not self._record.told and self._ready(taken=taken, in_place=way.in_place):
                 self._note_ready(way, started)
-                taken = taken or self._health is not None
+                if self._health is not None:  # else ready means no more than taken
+                    taken = True
+                    way.settle()
             if taken and not self._trip.options.keep:
                 way.release()
             if self._record.told and way.in_place and self._health is None:

@@ -4,7 +4,7 @@
     by_origin    around the cache, when neither works
 
 A way is started, prepares directories for COMMAND, is asked whether the engine has taken its
-weights, gives them up, and is closed.
+weights, gives them up, settles once the engine is ready, and is closed.
 """
 
 import threading
@@ -87,6 +87,10 @@ class Way(Protocol):
 
     def release(self) -> None:
         """Give the weights up; what an engine looks at stays valid for it."""
+        ...
+
+    def settle(self) -> None:
+        """Give up what had to stay until the engine was ready; it has measured its memory now."""
         ...
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ ask the arena for its bytes back.
 
 Once all is confirmed we need the devices no more, since descriptors keep the memory, and let go
 of them: an open device has a context there, of hundreds of megabytes. An engine that has attached
-by then may be measuring what is free, and takes it for a mistake when that grows. So it is before
-the first one attaches, or not before the boot ends.
+by then may be measuring what is free, and takes it for a mistake when that grows. So we do it
+before the first one attaches; else it is the owner's to do, when the engine is ready.
 """
 
 import errno

@@ -26,7 +26,7 @@ from replica_agent.core.devices import rank_device
 class RankDevices:
     """Makes the arenas of one boot on the devices that ``word`` gives to ranks.
 
-    Keeps them open as long as it lives, or until an arena needs them no more.
+    Keeps them open until ``let_go``, which an arena calls that needs them no more.
     """
 
     def __init__(self, word: str, lanes: int, load: Callable[[], Driver] = load_driver) -> None:

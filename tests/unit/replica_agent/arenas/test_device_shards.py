@@ -299,7 +299,7 @@ def test_once_all_is_confirmed_the_devices_are_let_go_of_and_the_memory_is_there
         assert are_laid_out(arena_of(pull), driver)
 
 
-def test_with_an_engine_attached_before_that_devices_stay_open_as_long_as_the_boot(driver):
+def test_with_an_engine_attached_before_that_devices_stay_open_until_who_asked_lets_go(driver):
     with FakeNode({"llm": MODEL}) as node:
         gate = node.gate("llm", planned.PATH, 1)
         with pulling(node, driver) as (pull, _, ranks):
@@ -308,7 +308,8 @@ def test_with_an_engine_attached_before_that_devices_stay_open_as_long_as_the_bo
             pull.wait()
         gc.collect()
         assert driver.open_devices == 2
-        del ranks
+        ranks.let_go()
+        assert driver.open_devices == 0
 
 
 def test_errors_of_opening_are_errors_of_ours(driver):

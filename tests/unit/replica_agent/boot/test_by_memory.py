@@ -1,0 +1,118 @@
+"""When a boot that hands weights over gives its devices back, over the fake driver."""
+
+import gc
+import sys
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from cache_protocol.plans import dump_plan
+from replica_agent.arenas.cuda import bindings
+from replica_agent.boot.by_memory import MemoryWay
+from replica_agent.boot.home import Home
+from replica_agent.boot.options import Options
+from replica_agent.boot.record import Record
+from replica_agent.boot.ways import Trip
+from replica_agent.handover.client import attach
+from replica_agent.handover.messages import Outcome
+from replica_agent.handover.place import read_place
+from replica_agent.settings import Settings
+from tests.fakes import planned
+from tests.fakes.cuda_driver import FakeDriver
+from tests.fakes.node import FakeNode, opened
+
+CONTENT = planned.checkpoint()
+PLANS = planned.plans(CONTENT, device="cuda")
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    made = FakeDriver(devices=3)
+    monkeypatch.setattr(bindings, "load_driver", lambda: made)
+    yield made
+    gc.collect()
+    made.check_clean()
+
+
+@pytest.fixture
+def node():
+    with FakeNode({"llm": {"config.json": b"{}", planned.PATH: CONTENT}}) as node:
+        for plan in PLANS:
+            node.plans["llm", plan.key.digest] = dump_plan(plan)
+        yield node
+
+
+@pytest.fixture
+def way(node, driver):
+    """Return the way of a boot of two ranks, on devices 0 and 2."""
+    with TemporaryDirectory(prefix="warmline-") as name, ExitStack() as cleanup:
+        directory = Path(name)  # not pytest's: too long for a socket
+        home = Home(directory / "homes", "voice")
+        cleanup.callback(home.close)
+        command = (
+            engine_in(directory),
+            "serve",
+            "{model}",
+            "--load-format",
+            "warmline",
+            "-tp",
+            "2",
+        )
+        options = Options("voice", command, device="cuda:0,2", lanes=1)
+        settings = Settings(node.url, state_dir=directory / "state")
+        way = MemoryWay(Trip(options, settings, home, Record(time.monotonic(), datetime.now(UTC))))
+        cleanup.callback(way.close)
+        yield way
+
+
+def engine_in(directory: Path) -> str:
+    """Return the program of a vLLM in an environment of its own."""
+    there = directory / "lib/python3.11/site-packages/vllm-0.32.0.dist-info"
+    there.mkdir(parents=True)
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
+    program = directory / "bin/vllm"
+    program.parent.mkdir()
+    (program.parent / "python").symlink_to(sys.executable)
+    program.write_text(f"#!{program.parent}/python\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def adopt(socket, gate):
+    """Take both ranks' shards while weights are under way, as an engine does."""
+    with (
+        attach(socket, "llm", rank=0, peers=2, adopts=True) as one,
+        attach(socket, "llm", rank=1, peers=2, adopts=True) as other,
+    ):
+        gate.set()
+        for attached in (one, other):
+            attached.wait_confirmed()
+            attached.done(Outcome.LOADED, 1.0, adopted=attached.shard.size)
+
+
+def refuse(socket, gate):
+    """Have plain files instead, of which each rank reads what it wants."""
+    with attach(socket, "llm", rank=0, peers=2, adopts=True) as attached:
+        attached.refuse("not what I read")
+    gate.set()
+    for rank in range(2):
+        with attach(socket, "llm", rank=rank, peers=2, adopts=True) as attached:
+            attached.wait_confirmed()
+            attached.done(Outcome.LOADED, 1.0)
+
+
+@pytest.mark.parametrize("load", [adopt, refuse])
+def test_devices_stay_open_when_memory_is_given_up_and_not_when_the_engine_is_ready(
+    node, driver, way, load
+):
+    with opened(node.gate("llm", planned.PATH, 1)) as gate:
+        load(read_place(way.prepare()["llm"]).socket, gate)
+    way.release()
+    gc.collect()
+    assert driver.open_devices == 2  # it may be measuring what is free there
+    way.settle()
+    assert driver.open_devices == 0
