@@ -290,10 +290,14 @@ class Transfer:
             self.fail(error)
 
     def lose(self, error: ArenaLostError) -> None:
-        """End the transfer because an arena failed: the next one uses another."""
+        """End the transfer because an arena failed: the next one uses another.
+
+        Of ``error`` only the words are kept: it refers to the threads' frames, and through them to
+        memory that the next arena may need.
+        """
         with self._changed:
             if not self.over:
-                self.lost = error
+                self.lost = ArenaLostError(*error.args)
             self._changed.notify_all()
 
     def withdraw(self, reason: str) -> None:

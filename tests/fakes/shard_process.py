@@ -79,7 +79,7 @@ def main(role, kind, number):
         if role == "share":
             held = share(kind)
             socket.send_fds(other, [b"\n"], [held.descriptor])
-            held.close()
+            os.close(held.take())  # the mapping stays
         else:
             _, (descriptor,), _, _ = socket.recv_fds(other, 1, 1)
             held = adopt(kind, descriptor)

@@ -10,6 +10,7 @@ import logging
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -77,6 +78,7 @@ class _Device:
             DriverError: the device is busy (another process has it for itself), or sick.
         """
         self._cuda = cuda
+        self._call = partial(_called, cuda)  # not bound to us: what is given it would keep us open
         (self._handle,) = self._call("cuDeviceGet", index)
         (name,) = self._call("cuDeviceGetName", _LONGEST_NAME, self._handle)
         text = name.split(b"\0", 1)[0].decode(errors="replace")
@@ -240,8 +242,9 @@ class _Device:
         finally:
             self._call("cuCtxPopCurrent")
 
-    def _call(self, name: str, *arguments: object) -> tuple[Any, ...]:
-        return _checked(self._cuda, name, getattr(self._cuda, name)(*arguments))
+
+def _called(cuda: Any, name: str, *arguments: object) -> tuple[Any, ...]:  # noqa: ANN401 - as above
+    return _checked(cuda, name, getattr(cuda, name)(*arguments))
 
 
 def _checked(cuda: Any, call: str, answer: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ANN401

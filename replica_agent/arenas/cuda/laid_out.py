@@ -123,7 +123,7 @@ class DeviceShards(HostArena):
             with self._lending:
                 if self._lent:
                     return
-                self._shards = []
+                self._unmap()
             self._owner.let_go()
 
     def shard(self, rank: int) -> Lent | None:
@@ -166,9 +166,16 @@ class DeviceShards(HostArena):
 
     def _give_up(self) -> None:
         with self._lending:
-            descriptors, self._descriptors, self._shards = self._descriptors, [], []
+            descriptors, self._descriptors = self._descriptors, []
+            self._unmap()
         for descriptor in descriptors:
             os.close(descriptor)
+
+    def _unmap(self) -> None:
+        """Give our mappings up, with ``_lending`` held and no copy on its way."""
+        shards, self._shards = self._shards, []
+        for shard in shards:
+            shard.close()
 
 
 def _copy(memory: SharedMemory, write: Write, slot: memoryview, stream: int) -> None:
@@ -185,11 +192,22 @@ def _copy(memory: SharedMemory, write: Write, slot: memoryview, stream: int) -> 
 def _shared(devices: Sequence[Device], sizes: Sequence[int]) -> list[SharedMemory]:
     """Return memory on each device; they make and clear it side by side."""
     with ThreadPoolExecutor(len(devices)) as pool:
-        made = [pool.submit(SharedMemory, *each) for each in zip(devices, sizes, strict=True)]
-    failed = next((error for each in made if (error := each.exception()) is not None), None)
-    memories = [each.result() for each in made if each.exception() is None]
-    if failed is None:
-        return memories
-    for memory in memories:
-        memory.close()
-    raise failed
+        made = list(pool.map(_tried, devices, sizes))
+    memories = [each for each in made if isinstance(each, SharedMemory)]
+    failed = [each for each in made if not isinstance(each, SharedMemory)]
+    if failed:
+        for memory in memories:
+            memory.close()
+        raise type(failed[0])(*failed[0].args)
+    return memories
+
+
+def _tried(device: Device, size: int) -> SharedMemory | DriverError | OSError:
+    """Return the error without its frames, and who gets it raises it anew.
+
+    A frame that refers to an error that refers to the frame would keep devices open.
+    """
+    try:
+        return SharedMemory(device, size)
+    except (DriverError, OSError) as error:
+        return error.with_traceback(None)

@@ -44,6 +44,10 @@ class Copy:
         self.events = events
         self.done = not events
 
+    def forget(self) -> None:
+        """Refer to devices no longer, which are open as long: nobody waits for events any more."""
+        self.events = ()
+
 
 class Slot:
     """One chunk's worth of pinned memory."""
@@ -148,6 +152,7 @@ class Ring:
                 with self._naming(device):
                     device.wait(event)
             copy.done = True
+            copy.forget()
         finally:
             with self._changed:
                 self._waiting -= 1
@@ -215,6 +220,9 @@ class Ring:
             _try(device, device.close_event, event)
         self._streams, self._events = [], []
         self.devices = ()
+        for slot in self._flying:
+            if slot.copy is not None:
+                slot.copy.forget()
         self._free.clear()
         self._flying.clear()
         self._of_thread = _OfThread()

@@ -22,7 +22,8 @@ class SharedMemory:
         self.device = device
         self.size = max(size, 1)
         self.address, self.descriptor = device.share(self.size)
-        weakref.finalize(self, give_back, device, device.unmap, self.address).atexit = False
+        self._unmap = weakref.finalize(self, give_back, device, device.unmap, self.address)
+        self._unmap.atexit = False
         try:
             device.clear(self.address, self.size)
         except DriverError:
@@ -35,9 +36,14 @@ class SharedMemory:
         return descriptor
 
     def close(self) -> None:
-        """Close the descriptor unless somebody took it: nobody else can have the memory then."""
+        """Unmap the memory, and close the descriptor unless somebody took it.
+
+        Not left to the end of the last reference: an error keeps what it was raised over, and that
+        would be the memory that its fallback wants.
+        """
         if (descriptor := self.take()) >= 0:
             os.close(descriptor)
+        self._unmap()  # the first time
 
 
 class AdoptedMemory:

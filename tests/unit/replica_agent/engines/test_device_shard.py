@@ -70,12 +70,10 @@ def test_memory_goes_with_the_last_who_has_it_also_with_one_that_died(kind):
     with running("adopt", kind) as (process, other):
         memory = share(kind)
         socket.send_fds(other, [b"\n"], [memory.descriptor])
-        memory.close()
         assert process.stdout.readline() == b"ready\n"
         both = [os.getpid(), process.pid]
         assert kind == "cuda" or users(both) == set(both)
-        del memory
-        gc.collect()
+        memory.close()
         assert kind == "cuda" or users(both) == {process.pid}
         process.kill()
         process.wait()
