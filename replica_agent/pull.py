@@ -129,7 +129,7 @@ class Pull:
             if self._over:
                 self._begin_anew()
             of.withdraw(reason)
-            return of.replaced and self._failure is None
+            return self._has_successor(of)
 
     @property
     def current(self) -> Transfer | None:
@@ -171,6 +171,9 @@ class Pull:
         _close(self._arenas)
         if not self._over:  # never started
             self._failure, self._over = CacheError("the pull was closed before its start"), True
+
+    def _has_successor(self, of: Transfer) -> bool:
+        return of.replaced and self._failure is None
 
     def _begin_anew(self) -> None:
         """Start a thread once more, under the lock; what prevents that is the pull's failure."""
