@@ -204,9 +204,14 @@ class ControlClient:
         """
         from cache_protocol.plans import dump_plan  # noqa: PLC0415 - no start waits for it
 
-        path = routes.plan(check_pipeline(pipeline), check_model(model), plan.key.digest)
-        body = dump_plan(plan)
-        self._call("PUT", path, PLAN_TIMEOUT, MAX_PROBLEM, body=body).unless_refused()
+        self.put_document(pipeline, model, plan.key.digest, dump_plan(plan))
+
+    def put_document(
+        self, pipeline: str, model: str, digest: str, body: bytes, timeout: float = PLAN_TIMEOUT
+    ) -> None:
+        """Do as ``put_plan`` with a plan as it travels, and the digest of its key."""
+        path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
+        self._call("PUT", path, timeout, MAX_PROBLEM, body=body).unless_refused()
 
     def close(self) -> None:
         """End every call that waits; later calls raise ServerUnreachableError."""

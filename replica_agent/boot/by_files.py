@@ -52,6 +52,9 @@ class FilesWay(Pulling):
         """Implement ``Way``: nothing was learned."""
         return ()
 
+    def hasten(self) -> None:
+        """Implement ``Way``: nothing takes long."""
+
     def release(self) -> None:
         """Implement ``Way``: small files stay, an engine may read them at any time."""
         self._files.drop(lambda path, size: not is_small(path, size))

@@ -12,6 +12,7 @@ from cache_protocol.formats import hazard
 from cache_protocol.manifest import CACHE, Manifest, Model
 from cache_protocol.units import show_size
 from replica_agent.arenas.by_plan import LaidOutMemory
+from replica_agent.boot.leaving import Leaving
 from replica_agent.boot.planned import Planned
 from replica_agent.boot.small import write_small_files
 from replica_agent.boot.ways import ORIGIN, Pulling, Trip
@@ -33,7 +34,9 @@ class MemoryWay(Pulling):
 
     def __init__(self, trip: Trip) -> None:
         """Start the pull."""
-        self._planned = Planned(trip.options, partial(ControlClient.of, trip.settings))
+        ask = partial(ControlClient.of, trip.settings)
+        self._planned = Planned(trip.options, ask)
+        self._leaving = Leaving(ask)
         self._memory = LaidOutMemory(
             trip.settings.memory_limit, trip.disk_for, self._planned.choose
         )
@@ -105,7 +108,11 @@ class MemoryWay(Pulling):
         sent = self._server.plans if self._server else ()
         transfer = self.pulling.current
         if sent and transfer is not None and transfer.manifest.source == CACHE:
-            yield from self._planned.leave(sent, transfer.manifest)
+            yield from self._leaving.leave(sent, transfer.manifest)
+
+    def hasten(self) -> None:
+        """Implement ``Way``."""
+        self._leaving.close()
 
     def _write(self) -> tuple[Transfer, dict[str, Path]]:
         while True:

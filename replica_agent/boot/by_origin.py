@@ -55,6 +55,9 @@ class OriginWay:
         """Implement ``Way``: nothing was learned."""
         return ()
 
+    def hasten(self) -> None:
+        """Implement ``Way``: nothing takes long."""
+
     def release(self) -> None:
         """Implement ``Way``: there is no memory of ours."""
 

@@ -1,4 +1,4 @@
-"""How an engine's weights are laid out before it exists, and what is learned for the next one.
+"""How an engine's weights are laid out before it exists.
 
     COMMAND, version ─> what plans could hold ─> the node's plans, of all ranks ─> laid out
          anything missing, slow or wrong at any step ─────────────────────────> plain files
@@ -8,7 +8,7 @@ that is wrong costs time and nothing else: the engine compares it with what it r
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cache_protocol.errors import CacheError, MalformedError
@@ -18,14 +18,12 @@ from cache_protocol.plans import (
     Plan,
     check_files,
     checkpoint_digest,
-    parse_plan,
 )
 from replica_agent.arenas.by_plan import HOST, Choice, Layer
 from replica_agent.boot.expected import Expected, UntoldError, choose, expected
 from replica_agent.boot.interpreter import engine_version
 from replica_agent.boot.options import Options
 from replica_agent.client import ControlClient
-from replica_agent.handover.consumers import Sent
 
 if TYPE_CHECKING:
     from replica_agent.arenas.cuda.driver import Driver
@@ -141,28 +139,12 @@ class Planned:
 
         device = self._options.device
         word = "cuda" if device == "auto" else device
-        devices = self._devices or RankDevices(
-            word, self._options.lanes, self._load or load_driver
-        )
+        devices = self._devices or RankDevices(word, self._options.lanes, self._load or load_driver)
         self._devices = devices
         reason = devices.unusable([key.rank for key in found])
         if reason is not None:
             raise UntoldError(reason)
         return devices.layer
-
-    def leave(self, sent: Sequence[Sent], manifest: Manifest) -> Iterator[str]:
-        """Give the node the plans that engines ``sent``; yield what prevents that."""
-        client = self._ask()
-        try:
-            for model, rank, document in sent:
-                try:
-                    plan = parse_plan(document)
-                    check_files(plan, _files(manifest.models[model]))
-                    client.put_plan(manifest.pipeline, model, plan)
-                except CacheError as error:
-                    yield f"the plan of rank {rank} of {model} was not left with the node: {error}"
-        finally:
-            client.close()
 
 
 def foresee(keys: Sequence[Key], command: Sequence[str]) -> str:

@@ -120,11 +120,19 @@ class _Boot:
             code = self._supervisor.wait()
         finally:
             self._ended.set()
+            way.hasten()
             follower.join()
         self._record.once(lambda: self._tell_the_end(way, started, code))
         return code
 
     def _follow(self, way: Way, started: float) -> None:
+        """Follow the engine, and then leave what was learned of it, in nobody's way."""
+        self._watch(way, started)
+        if not self._ended.is_set():
+            for trouble in way.leave():
+                _say(trouble)
+
+    def _watch(self, way: Way, started: float) -> None:
         """Watch the engine until it has its weights and is ready; give the weights up."""
         taken = False
         while not self._ended.is_set() and not (taken and self._record.told):
@@ -191,8 +199,6 @@ class _Boot:
             ControlClient.of(settings).post_boot(fields)
         except CacheError as error:
             _say(f"the report cannot be posted: {error}")
-        for trouble in way.leave():
-            _say(trouble)
 
     def _note_circumstances(self) -> None:
         home = self._trip.home

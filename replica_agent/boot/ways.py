@@ -82,7 +82,14 @@ class Way(Protocol):
         ...
 
     def leave(self) -> Iterable[str]:
-        """Leave with the node what helps the next replica; yield what prevents that."""
+        """Leave with the node what helps the next replica; yield what prevents that.
+
+        After ``release``: it may take a while, and nobody waits for it.
+        """
+        ...
+
+    def hasten(self) -> None:
+        """End ``leave``, from another thread: COMMAND has ended, and its exit code waits."""
         ...
 
     def release(self) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from replica_agent.handover.messages import Done, Outcome
 
@@ -22,14 +21,6 @@ class Consumer:
     reason: str | None = None  # why it did not load from here
     adopted: int = 0  # bytes of parameters that are the memory it was given
     taken: str = ""  # the generation that it was told is confirmed
-
-
-class Sent(NamedTuple):
-    """A plan that a consumer sent, as it came."""
-
-    model: str
-    rank: int
-    document: bytes  # no more than MAX_PLAN; nobody has looked into it yet
 
 
 def consumed(models: Iterable[str], consumers: Iterable[Consumer]) -> bool:

@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,20 +30,19 @@ from cache_protocol.errors import (
     MalformedError,
     to_problem,
 )
-from cache_protocol.plans import MAX_PLAN
-from replica_agent.handover.consumers import Consumer, Sent, consumed, fared
+from replica_agent.handover.consumers import Consumer, consumed, fared
 from replica_agent.handover.generations import MixedError, check_one_generation, mixed_problem
 from replica_agent.handover.giving import arena_of, send_arrivals, send_memory
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
     Hello,
     Outcome,
-    PlanPart,
     parse_done,
     parse_hello,
     parse_plan_part,
     parse_refused,
 )
+from replica_agent.handover.sent import Incoming, Plans, Sent, Source
 from replica_agent.handover.shared import LaidOut, Lent
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
@@ -73,7 +72,7 @@ class HandoverServer:
         self._pull = pull
         self._changed = threading.Condition()
         self._consumers: dict[int, Consumer] = {}
-        self._plans: dict[tuple[str, int], bytes] = {}  # by model and rank
+        self._plans = Plans()
         self._remarks: list[str] = []
         self._lines: dict[int, Lines] = {}
         self._threads: list[threading.Thread] = []
@@ -104,8 +103,7 @@ class HandoverServer:
     @property
     def plans(self) -> tuple[Sent, ...]:
         """What consumers have said they read; the last word of each rank."""
-        with self._changed:
-            return tuple(Sent(*key, document) for key, document in self._plans.items())
+        return self._plans.all
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -294,29 +292,30 @@ class HandoverServer:
 
     def _listen(self, number: int, words: Hello, transfer: Transfer | None, lines: Lines) -> None:
         """Take note of what a consumer says, up to its last words."""
-        document = bytearray()
-        while (message := lines.read()) is not None:
-            if "plan" in message:
-                self._take_part(words, document, parse_plan_part(message))
-            elif "refused" in message and transfer is not None:
-                if not isinstance(arena_of(transfer, words.model), LaidOut):
-                    raise MalformedError(f"{words.model} was refused that comes as plain files")
-                self._bring_again(transfer, words, parse_refused(message))
-                raise _replaced(words.model)
-            else:
-                done = parse_done(message)
-                with self._changed:
-                    self._consumers[number] = fared(self._consumers[number], done)
-                return
+        with ExitStack() as stack:
+            incoming: Incoming | None = None
+            if transfer is not None:
+                incoming = Incoming(self._plans, _source(words, transfer))
+                stack.callback(incoming.close)
+            while (message := lines.read()) is not None:
+                if "plan" in message:
+                    part = parse_plan_part(message)
+                    if incoming is not None:
+                        incoming.add(part)
+                elif "refused" in message and transfer is not None:
+                    self._take_back(words, transfer, parse_refused(message))
+                else:
+                    done = parse_done(message)
+                    with self._changed:
+                        self._consumers[number] = fared(self._consumers[number], done)
+                    return
 
-    def _take_part(self, words: Hello, document: bytearray, part: PlanPart) -> None:
-        document += part.text.encode()
-        if len(document) > MAX_PLAN:
-            raise MalformedError(f"a plan of more than {MAX_PLAN} bytes")
-        if part.last:
-            with self._changed:
-                self._plans[words.model, words.rank] = bytes(document)
-            document.clear()
+    def _take_back(self, words: Hello, transfer: Transfer, reason: str) -> None:
+        """Act on a refusal; raises what its sender is told."""
+        if not isinstance(arena_of(transfer, words.model), LaidOut):
+            raise MalformedError(f"{words.model} was refused that comes as plain files")
+        self._bring_again(transfer, words, reason)
+        raise _replaced(words.model)
 
     def _note(self, number: int, consumer: Consumer) -> None:
         with self._changed:
@@ -330,6 +329,11 @@ class HandoverServer:
             if consumer is not None and consumer.outcome is None:
                 self._consumers[number] = replace(consumer, outcome=Outcome.GONE)
             self._changed.notify_all()
+
+
+def _source(words: Hello, transfer: Transfer) -> Source:
+    manifest = transfer.manifest
+    return Source(words.model, words.rank, manifest.models[words.model], manifest.generation)
 
 
 def _replaced(model: str) -> GenerationGoneError:

@@ -55,7 +55,7 @@ class Faults:
     manifest: bytes | None = None  # instead of the real one
     manifest_error: tuple | None = None  # (status, CacheError)
     plans: bytes | None = None  # instead of a list of them
-    plans_gate: threading.Event | None = None  # they are listed when it opens
+    plans_gate: threading.Event | None = None  # they are listed, and taken, when it opens
 
 
 class FakeNode:
@@ -316,6 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         *_, model, digest = self.path.split("/")
         document = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.node.faults.plans_gate is not None:
+            self.node.faults.plans_gate.wait()
         with self.node.lock:
             self.node.plans[model, digest] = document
         self._answer(204, b"")

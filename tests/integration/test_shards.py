@@ -16,7 +16,7 @@ from replica_agent.core.schedule import EXTENT
 from replica_agent.settings import Settings
 from tests.fakes import planned
 from tests.fakes.agent_process import agent_process
-from tests.fakes.boots import REPOSITORY, Booting
+from tests.fakes.boots import REPOSITORY, Booting, until
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 from tests.fakes.rank_process import rank_process, says
@@ -110,10 +110,13 @@ def test_what_one_boot_leaves_with_the_node_the_next_one_follows(node, pipeline,
             handover=True, engine=engine, env=environment,
         )  # fmt: skip
         with started:
+            if "--stay" in engine:
+                until(lambda: client.plans(pipeline, "m"))
+                started.signal(signal.SIGTERM)
             assert started.finished() == 0, started.log.read_text()
         return started
 
-    boot("--adopts", "--send-plan", document)
+    boot("--adopts", "--send-plan", document, "--stay")
     assert client.plans(pipeline, "m") == [plan.key]
     second = boot("--adopts")
     laid_out = hashlib.sha256(planned.laid_out(files[planned.PATH], plan)).hexdigest()

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -10,16 +11,15 @@ from functools import partial
 import pytest
 
 from cache_protocol.errors import CacheError, MalformedError
-from cache_protocol.plans import PlannedFile, dump_plan, parse_plan
+from cache_protocol.plans import PlannedFile, dump_plan
 from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.driver import DriverError
 from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
 from replica_agent.boot.planned import Planned, foresee
 from replica_agent.client import ControlClient
-from replica_agent.handover.consumers import Sent
 from tests.fakes import planned
-from tests.fakes.boots import REPOSITORY, Booting
+from tests.fakes.boots import REPOSITORY, Booting, until
 from tests.fakes.cuda_driver import FakeDriver
 from tests.fakes.node import FakeNode
 
@@ -161,22 +161,6 @@ def key_of(plan):
     return document[document.index(b"{", 1) : document.index(b"}") + 1]
 
 
-def test_plans_that_engines_sent_are_left_with_the_node(node):
-    sent = [Sent("llm", plan.key.rank, dump_plan(plan)) for plan in PLANS]
-    assert list(chooser(node).leave(sent, node.manifest())) == []
-    assert [parse_plan(document) for document in node.plans.values()] == PLANS
-
-
-def test_what_is_no_plan_of_the_model_is_not_left_and_said(node):
-    other = planned.plans(planned.checkpoint(layers=1))[0]
-    sent = [Sent("llm", 0, b"{}"), Sent("llm", 1, dump_plan(other)), Sent("llm", 2, b"")]
-    said = list(chooser(node).leave(sent, node.manifest()))
-    assert [text.split(" was not")[0] for text in said] == [
-        f"the plan of rank {rank} of llm" for rank in range(3)
-    ]
-    assert node.plans == {}
-
-
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -218,7 +202,9 @@ def booting(node, tmp_path):
 def test_a_boot_leaves_its_plan_and_the_next_one_follows_it(node, booting, tmp_path):
     document = tmp_path / "plan.json"
     document.write_bytes(dump_plan(ALONE))
-    with booting("--adopts", "--send-plan", document) as boot:
+    with booting("--adopts", "--send-plan", document, "--stay") as boot:
+        until(lambda: node.plans)
+        boot.signal(signal.SIGTERM)
         assert boot.finished() == 0
     assert "plans for 0 of 1 ranks" in "; ".join(boot.report()["notes"])
     with booting("--adopts") as boot:

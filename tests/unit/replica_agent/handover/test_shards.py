@@ -350,12 +350,52 @@ def test_a_plan_is_kept_as_it_was_sent(node, plans, monkeypatch):
         attached.wait_confirmed()
         attached.done(Outcome.LOADED, 1.0)
         until_over(here.server)
-        assert here.server.plans == (("llm", 1, document),)
+        (sent,) = here.server.plans
+        assert (sent.model, sent.rank, sent.document) == ("llm", 1, document)
+        assert sent.digest == plans[1].key.digest
 
 
 def until_over(server):
     with server._changed:
         assert server._changed.wait_for(lambda: all(c.outcome for c in server.consumers), LIMIT)
+
+
+def forged(document):
+    """Return what is no plan of rank 1 of the model, in one way each."""
+    other = planned.plans(planned.checkpoint(layers=1))[1]
+    return [b"{}", b"", dump_plan(PLANS["llm"][0]), dump_plan(other), document[:-1]]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_what_is_no_plan_of_the_rank_is_dropped_and_ends_no_load(node, plans, number):
+    with host(node) as here, attach(here.path, "llm", rank=1, peers=2) as attached:
+        attached.send_plan(forged(dump_plan(plans[1]))[number])
+        attached.wait_confirmed()
+        attached.done(Outcome.LOADED, 1.0)
+        until_over(here.server)
+        assert here.server.plans == ()
+        assert here.server.consumers[0].outcome is Outcome.LOADED
+
+
+def test_plans_of_all_consumers_together_have_a_bound(node, plans, monkeypatch):
+    document = dump_plan(plans[0])
+    monkeypatch.setattr("replica_agent.handover.sent.MAX_HELD", len(document) + 10)
+    with host(node) as here:
+        for rank in (0, 1, 0):  # the second finds no room, the third neither: the first is kept
+            with attach(here.path, "llm", rank=rank, peers=2) as attached:
+                attached.send_plan(dump_plan(plans[rank]))
+                attached.done(Outcome.LOADED, 1.0)
+                until_over(here.server)
+        assert [sent.rank for sent in here.server.plans] == [0]
+        assert here.server._plans._held == len(document)
+
+
+def test_what_never_ended_is_held_no_longer_than_its_sender(node, monkeypatch):
+    with host(node) as here:
+        with attach(here.path, "llm") as attached:
+            attached._lines.write({"plan": {"text": "x" * 1000, "last": False}})
+        until_over(here.server)
+        assert here.server._plans._held == 0
 
 
 def test_an_agent_that_never_heard_of_plans_is_sent_none(node, plans):
@@ -379,7 +419,7 @@ def test_a_plan_that_the_agent_would_not_take_is_not_sent(node, monkeypatch):
 
 
 def test_a_plan_without_end_is_its_senders_end_only(node, plans, monkeypatch):
-    monkeypatch.setattr("replica_agent.handover.server.MAX_PLAN", 1000)
+    monkeypatch.setattr("replica_agent.handover.sent.MAX_PLAN", 1000)
     with host(node) as here, raw(here.path) as lines:
         lines.write(hello(Hello("llm")))
         for message in plan_parts(b"x" * 1001):
@@ -391,9 +431,9 @@ def test_a_plan_without_end_is_its_senders_end_only(node, plans, monkeypatch):
 
 
 def test_the_bound_of_a_plan_is_that_of_its_form():
-    from replica_agent.handover import server  # noqa: PLC0415 - to look at one name
+    from replica_agent.handover import sent  # noqa: PLC0415 - to look at one name
 
-    assert server.MAX_PLAN == MAX_PLAN
+    assert sent.MAX_PLAN == MAX_PLAN
 
 
 @contextmanager

@@ -1,0 +1,104 @@
+"""What engines sent, on its way to the node after a boot."""
+
+import threading
+from functools import partial
+
+import pytest
+
+from cache_protocol.errors import BusyError, PlanRefusedError, ServerUnreachableError
+from cache_protocol.plans import dump_plan, parse_plan
+from replica_agent.boot import leaving
+from replica_agent.boot.leaving import Leaving
+from replica_agent.client import ControlClient
+from replica_agent.handover.sent import Sent
+from tests.fakes import planned
+from tests.fakes.boots import until
+from tests.fakes.node import FakeNode
+
+CONTENT = planned.checkpoint()
+PLANS = planned.plans(CONTENT)
+LIMIT = 20.0  # seconds; nothing here takes one
+
+
+@pytest.fixture
+def node():
+    with FakeNode({"llm": {planned.PATH: CONTENT}}) as node:
+        yield node
+
+
+@pytest.fixture
+def plans(node):
+    return [Sent("llm", p.key.rank, node.generation_id, p.key.digest, dump_plan(p)) for p in PLANS]
+
+
+class Refusing:
+    """A client whose node says the errors that are given, one a call, and then takes all."""
+
+    def __init__(self, *errors):
+        self.errors, self.asked = list(errors), []
+        self.close = lambda: None
+
+    def put_document(self, *call):
+        self.asked.append(call)
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+def left(client, plans, node):
+    return list(Leaving(lambda: client).leave(plans, node.manifest()))
+
+
+def test_plans_that_engines_sent_are_left_with_the_node(node, plans):
+    client = ControlClient(node.url)
+    assert left(client, plans, node) == []
+    assert [parse_plan(document) for document in node.plans.values()] == PLANS
+
+
+def test_plans_of_another_generation_are_not_left(node, plans):
+    before = [plans[0]._replace(generation="f" * 32, model="gone"), plans[1]]
+    client = Refusing()
+    (said,) = left(client, before, node)
+    assert "generation ffff" in said
+    assert len(client.asked) == 1
+
+
+def test_a_node_that_is_busy_is_asked_once_more(node, plans, monkeypatch):
+    monkeypatch.setattr(leaving, "PAUSE", 0.0)
+    client = Refusing(BusyError("others first"))
+    assert left(client, plans, node) == []
+    assert len(client.asked) == 3
+
+
+def test_a_node_that_is_silent_is_asked_for_no_further_rank(node, plans):
+    client = Refusing(ServerUnreachableError("no answer"))
+    (said,) = left(client, plans, node)
+    assert said.endswith("nor were 1 more: no answer")
+    assert len(client.asked) == 1
+
+
+def test_what_the_node_does_not_take_keeps_no_other_rank_from_it(node, plans):
+    client = Refusing(PlanRefusedError("too large"))
+    (said,) = left(client, plans, node)
+    assert said == "the plan of rank 0 of llm was not left with the node: too large"
+    assert len(client.asked) == 2
+
+
+def test_all_plans_together_have_one_deadline(node, plans, monkeypatch):
+    monkeypatch.setattr(leaving, "PATIENCE", -1.0)
+    client = Refusing()
+    (said,) = left(client, plans, node)
+    assert "took too long" in said
+    assert client.asked == []
+
+
+def test_whoever_leaves_ends_at_once_when_he_is_told_to(node, plans):
+    going = Leaving(partial(ControlClient, node.url))
+    node.faults.plans_gate = threading.Event()
+    said = []
+    thread = threading.Thread(target=lambda: said.extend(going.leave(plans, node.manifest())))
+    thread.start()
+    until(lambda: any("plans" in seen.path for seen in node.seen), LIMIT)
+    going.close()
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    assert "nor were 1 more" in said[0]
