@@ -3,6 +3,8 @@
     driver = FakeDriver(memory=2**30)
     driver.fail("copy_in", after=3)                     # the fourth copy from here on
     driver.hold()                                       # nothing completes until ``let_go``
+    driver.hold(0)                                      # nothing of the first device
+    driver.complete(1)                                  # all that is queued on the second, now
     ... DeviceMemory(…, load=lambda: driver) ...
     driver.check_clean()
 
@@ -49,8 +51,10 @@ class FakeDriver:
         self.graveyard = []  # freed memory stays mapped: who reads it sees FREED, and lives
         self._faults = {}  # call -> [calls left before it, error, for good]
         self._sick = {}  # index -> error
-        self._gate = threading.Event()
-        self._gate.set()
+        self.stuck = [threading.Event() for _ in range(devices)]  # somebody waits for it, held
+        self._gates = [threading.Event() for _ in range(devices)]
+        self._device_of = {}  # stream -> index
+        self.let_go()
 
     # Orders.
 
@@ -58,12 +62,20 @@ class FakeDriver:
         """Have ``call`` fail; with ``for_good`` every later call on its device fails as well."""
         self._faults[call] = [after, error, for_good]
 
-    def hold(self):
-        """Have no copy complete."""
-        self._gate.clear()
+    def hold(self, *indices):
+        """Have no copy of these devices complete, or of none; ``complete`` does it still."""
+        for index in indices or range(self.devices):
+            self._gates[index].clear()
 
     def let_go(self):
-        self._gate.set()
+        for gate in self._gates:
+            gate.set()
+
+    def complete(self, index):
+        """Have a device do now what is queued on it, though nobody waits for it."""
+        with self.lock:
+            for stream in [number for number, on in self._device_of.items() if on == index]:
+                self.run(stream)
 
     # What is left.
 
@@ -112,8 +124,36 @@ class FakeDriver:
                 self._sick[index] = fault[1]
             raise _error(call, fault[1])
 
-    def wait_for_gate(self):
-        self._gate.wait()
+    def wait_for_gate(self, index):
+        if not self._gates[index].is_set():
+            self.stuck[index].set()
+        self._gates[index].wait()
+
+    def add_stream(self, index):
+        with self.lock:
+            number = next(self.numbers)
+            self.streams[number] = deque()
+            self._device_of[number] = index
+        return number
+
+    def drop_stream(self, number):
+        with self.lock:
+            assert not self.streams[number], "a stream is closed while work is queued in it"
+            del self.streams[number], self._device_of[number]
+
+    def run(self, stream, until=None):
+        """Run what is queued, up to an event."""
+        queue = self.streams.get(stream, ())
+        if until is not None and until not in queue:
+            return
+        while queue:
+            what = queue.popleft()
+            if callable(what):
+                what()
+            else:
+                self.events[what] = None
+                if what == until:
+                    return
 
     def closed(self):
         with self.lock:
@@ -225,22 +265,17 @@ class FakeDevice:
 
     def open_stream(self):
         self._called("open_stream")
-        with self.driver.lock:
-            number = next(self.driver.numbers)
-            self.driver.streams[number] = deque()
-        return number
+        return self.driver.add_stream(self.index)
 
     def drain(self, stream):
         self._called("drain")
-        self.driver.wait_for_gate()
+        self.driver.wait_for_gate(self.index)
         with self.driver.lock:
-            self._run(stream)
+            self.driver.run(stream)
 
     def close_stream(self, stream):
         self._called("close_stream")
-        with self.driver.lock:
-            assert not self.driver.streams[stream], "a stream is closed while work is queued in it"
-            del self.driver.streams[stream]
+        self.driver.drop_stream(stream)
 
     def open_event(self):
         self._called("open_event")
@@ -289,28 +324,14 @@ class FakeDevice:
 
     def wait(self, event):
         self._called("wait")
-        self.driver.wait_for_gate()
+        self.driver.wait_for_gate(self.index)
         with self.driver.lock:
             stream = self.driver.events[event]
             if stream is not None:
-                self._run(stream, event)
+                self.driver.run(stream, event)
 
     def _called(self, call):
         self.driver.called(call, self.index)
-
-    def _run(self, stream, until=None):
-        """Run what is queued, up to an event."""
-        queue = self.driver.streams.get(stream, ())
-        if until is not None and until not in queue:
-            return
-        while queue:
-            what = queue.popleft()
-            if callable(what):
-                what()
-            else:
-                self.driver.events[what] = None
-                if what == until:
-                    return
 
     def _check_pinned(self, data, size):
         begin, pins = _address(data), self.driver.pins.items()
