@@ -49,8 +49,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--device",
         default="auto",
         type=_device,
-        metavar="auto|cpu|cuda:0,1",
-        help="where an engine's ranks have their weights, in this order; what cannot be laid out "
+        metavar="auto|cpu|cuda|cuda:0,1",
+        help="where an engine's ranks have their weights: cuda:0,1 names a GPU for each rank, cuda "
+        "is GPU n for rank n, auto is cuda where there is a GPU, else cpu; what cannot be laid out "
         "there comes in host memory [%(default)s]",
     )
     parser.add_argument(
