@@ -116,3 +116,10 @@ def test_devices_stay_open_when_memory_is_given_up_and_not_when_the_engine_is_re
     assert driver.open_devices == 2  # it may be measuring what is free there
     way.settle()
     assert driver.open_devices == 0
+
+
+def test_a_way_that_is_closed_leaves_no_device_open(driver, way):
+    way.prepare()
+    way.close()
+    gc.collect()
+    assert driver.open_devices == 0

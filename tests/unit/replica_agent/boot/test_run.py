@@ -32,6 +32,9 @@ class Way:
     def leave(self):
         return ()
 
+    def hasten(self):
+        pass
+
     def release(self):
         self.seen.append("release")
 
