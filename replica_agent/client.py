@@ -47,6 +47,13 @@ _JSON = {"Content-Type": "application/json"}
 _GONE = (404, 410)  # what a node says of a lease that has ended
 
 
+class Listed(NamedTuple):
+    """A plan that the node keeps."""
+
+    key: "Key"
+    size: int  # bytes of its document
+
+
 class ControlClient:
     """The control plane of one node. Safe for threads."""
 
@@ -169,13 +176,19 @@ class ControlClient:
             MalformedError: the answer is none.
             CacheError: what the node said instead, or nobody answers.
         """
+        return [each.key for each in self.listed_plans(pipeline, model, timeout)]
+
+    def listed_plans(
+        self, pipeline: str, model: str, timeout: float = CALL_TIMEOUT
+    ) -> "list[Listed]":
+        """Do as ``plans``, and return with each key how many bytes its plan has."""
         from cache_protocol.plans import parse_key  # noqa: PLC0415 - no start waits for it
 
         path = routes.plans(check_pipeline(pipeline), check_model(model))
         fields = _problem(self._call("GET", path, timeout, MAX_LIST).unless_refused())
         try:
-            return [parse_key(each["key"]) for each in fields["plans"]]
-        except (LookupError, TypeError) as error:
+            return [Listed(parse_key(p["key"]), int(p["bytes"])) for p in fields["plans"]]
+        except (LookupError, TypeError, ValueError) as error:
             raise MalformedError(f"{self._server} did not list plans") from error
 
     def plan(self, pipeline: str, model: str, digest: str, timeout: float = CALL_TIMEOUT) -> "Plan":
@@ -186,13 +199,21 @@ class ControlClient:
             MalformedError: the answer is no plan, or that of another key.
             CacheError: as ``plans``.
         """
-        from cache_protocol.plans import MAX_PLAN, parse_plan  # noqa: PLC0415 - no start waits for it
+        from cache_protocol.plans import parse_plan  # noqa: PLC0415 - no start waits for it
 
-        path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
-        plan = parse_plan(self._call("GET", path, timeout, MAX_PLAN).unless_refused())
+        plan = parse_plan(self.plan_document(pipeline, model, digest, timeout))
         if plan.key.digest != digest:
             raise MalformedError(f"asked for plan {digest}, got {plan.key.digest}")
         return plan
+
+    def plan_document(
+        self, pipeline: str, model: str, digest: str, timeout: float = CALL_TIMEOUT
+    ) -> bytes:
+        """Return a plan as it came; nobody has looked into it. Raises as ``plan``."""
+        from cache_protocol.plans import MAX_PLAN  # noqa: PLC0415 - no start waits for it
+
+        path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
+        return self._call("GET", path, timeout, MAX_PLAN).unless_refused()
 
     def put_plan(self, pipeline: str, model: str, plan: "Plan") -> None:
         """Leave ``plan`` with the node, in the place of another of the same key.

@@ -28,6 +28,7 @@ class Layer:
     make: Callable[[str, Model, Sequence[Plan]], HostArena]
     room: Callable[[Model, Sequence[Plan]], int]  # bytes of the host's memory
     device: str = "cpu"  # as reports have it
+    let_go: Callable[[], None] = lambda: None  # of what was opened to find room there
 
 
 HOST = Layer(LaidOutArena, room_for)
@@ -76,6 +77,7 @@ class LaidOutMemory(HostMemory):
 
     def _laid_out(self, manifest: Manifest) -> Mapping[str, HostArena] | None:
         """Return arenas of which one is laid out at least; None where none is."""
+        choices: Mapping[str, Choice] = {}
         try:
             choices = self._chosen(manifest)
             known = {name: choice for name, choice in choices.items() if choice.plans}
@@ -86,6 +88,8 @@ class LaidOutMemory(HostMemory):
             check_room(need, self._limit)
             arenas = self._open(manifest, lambda name, model: _made(name, model, known.get(name)))
         except (CacheError, OSError) as error:
+            for choice in choices.values():
+                choice.layer.let_go()
             self.notes.append(f"weights come as plain files: {error}")
             return None
         self.notes += [f"{name}: {choice.why}" for name, choice in known.items()]

@@ -7,19 +7,14 @@ It costs a question or two to the node, and nothing where COMMAND starts no engi
 that is wrong costs time and nothing else: the engine compares it with what it reads.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from cache_protocol.errors import CacheError, MalformedError
-from cache_protocol.manifest import Manifest, Model
-from cache_protocol.plans import (
-    Key,
-    Plan,
-    check_files,
-    checkpoint_digest,
-)
+from cache_protocol.errors import CacheError
+from cache_protocol.manifest import Manifest
+from cache_protocol.plans import Key
 from replica_agent.arenas.by_plan import HOST, Choice, Layer
+from replica_agent.boot.asking import Asking, Patience
 from replica_agent.boot.expected import Expected, UntoldError, choose, expected
 from replica_agent.boot.interpreter import engine_version
 from replica_agent.boot.options import Options
@@ -29,10 +24,6 @@ if TYPE_CHECKING:
     from replica_agent.arenas.cuda.driver import Driver
     from replica_agent.arenas.cuda.ranks import RankDevices
 
-PATIENCE = 1.0  # seconds for all that is asked of the node; plain files cost less than waiting
-# And what a hundredth of the pull takes at 10 Gbit/s: a model of 500 GB has 40 000 pieces a rank.
-_SHARE = 0.01 / 1.25e9  # seconds a byte
-_SUFFIX = ".safetensors"
 _KINDS = {"cpu": ("cpu",), "auto": ("cuda", "cpu")}  # of devices to look for plans of, in order
 
 
@@ -76,10 +67,10 @@ class Planned:
         except UntoldError as why:  # then nobody is asked
             return {name: _plain(why) for name in manifest.models}
         client = self._ask()
-        deadline = time.monotonic() + PATIENCE + manifest.size * _SHARE
+        patience = Patience(manifest.size)
         try:
             return {
-                name: self._choice(_Asking(client, manifest, name, deadline), wanted)
+                name: self._choice(Asking(client, manifest, name, patience), wanted)
                 for name in manifest.models
             }
         except CacheError:
@@ -102,33 +93,21 @@ class Planned:
         kinds = _KINDS.get(device, ("cuda",))
         return [expected(self._options.command, version, kind) for kind in kinds]
 
-    def _choice(self, asking: "_Asking", wanted: Sequence[Expected]) -> Choice:
-        try:
-            found, layer = self._found(asking.keys(), asking.checkpoint, wanted)
-        except UntoldError as why:
-            return _plain(why)
-        plans = [asking.plan(key) for key in found]
-        where = "in host memory" if layer is HOST else f"on {layer.device}"
-        text = f"laid out {where} as {_reader(found[0])} reads it"
-        return Choice(plans, text, layer)
-
-    def _found(
-        self, keys: Sequence[Key], checkpoint: str, wanted: Sequence[Expected]
-    ) -> tuple[Sequence[Key], Layer]:
-        """Return the keys of all ranks, and where their memory is to be.
-
-        Raises:
-            UntoldError: there are none of use; it says why for each kind of device.
-        """
+    def _choice(self, asking: Asking, wanted: Sequence[Expected]) -> Choice:
+        listed = {each.key: each for each in asking.listed()}
         reasons: list[str] = []
         for each in wanted:
             try:
-                found = choose(keys, checkpoint, each)
+                found = choose(list(listed), asking.checkpoint, each)
                 _check_plain(found)
-                return found, self._layer(found)
+                plans = asking.plans([listed[key] for key in found])
+                layer = self._layer(found)  # last: a device that is open for nothing has a context
             except UntoldError as error:
                 reasons.append(f"{error}, on {each.device}")
-        raise UntoldError("; ".join(reasons))
+            else:
+                where = "in host memory" if layer is HOST else f"on {layer.device}"
+                return Choice(plans, f"laid out {where} as {_reader(found[0])} reads it", layer)
+        return _plain("; ".join(reasons))
 
     def _layer(self, found: Sequence[Key]) -> Layer:
         if found[0].device == "cpu":
@@ -170,40 +149,7 @@ def _reader(key: Key) -> str:
     return f"{key.engine} {key.version} ({key.layout})"
 
 
-class _Asking(NamedTuple):
-    """What is asked about one model, until a deadline."""
-
-    client: ControlClient
-    manifest: Manifest
-    name: str
-    deadline: float  # ``time.monotonic()``
-
-    @property
-    def model(self) -> Model:
-        return self.manifest.models[self.name]
-
-    @property
-    def checkpoint(self) -> str:
-        return checkpoint_digest(self.model, self.manifest.generation)
-
-    def keys(self) -> list[Key]:
-        return self.client.plans(self.manifest.pipeline, self.name, self._left())
-
-    def plan(self, key: Key) -> Plan:
-        pipeline = self.manifest.pipeline
-        plan = self.client.plan(pipeline, self.name, key.digest, self._left())
-        _check(plan, key, self.model)
-        return plan
-
-    def _left(self) -> float:
-        """Return the seconds that are left; CacheError where there are none."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise CacheError(f"the plans took more than {PATIENCE:.0f} s and 1 % of a pull to come")
-        return left
-
-
-def _plain(why: UntoldError) -> Choice:
+def _plain(why: object) -> Choice:
     return Choice((), f"plain files: {why}")
 
 
@@ -211,20 +157,3 @@ def _check_plain(found: Sequence[Key]) -> None:
     """Raise UntoldError for weights that the engine rebuilds: it cannot adopt them."""
     if found[0].quantisation:
         raise UntoldError(f"the engine rebuilds weights for {found[0].quantisation}")
-
-
-def _check(plan: Plan, key: Key, model: Model) -> None:
-    """Raise MalformedError unless ``plan`` can be followed.
-
-    It may be forged. What an engine reads before it compares plans must come whole.
-    """
-    check_files(plan, _files(model))
-    if plan.key != key:
-        raise MalformedError("the node gave the plan of another key")
-    for file in plan.files:
-        if not file.path.endswith(_SUFFIX):
-            raise MalformedError(f"a plan is about {file.path}, which holds no weights")
-
-
-def _files(model: Model) -> list[tuple[str, int]]:
-    return [(file.path, file.size) for file in model.files]

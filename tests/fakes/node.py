@@ -305,7 +305,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.node.faults.plans_gate is not None:
             self.node.faults.plans_gate.wait()
         if digest is None:
-            listed = [{"digest": d, "key": json.loads(kept[d])["key"]} for d in kept]
+            listed = [
+                {"digest": d, "key": json.loads(plan)["key"], "bytes": len(plan)}
+                for d, plan in kept.items()
+            ]
             self._answer(200, self.node.faults.plans or json.dumps({"plans": listed}).encode())
         elif digest in kept:
             self._answer(200, kept[digest])

@@ -38,7 +38,7 @@ class RankDevices:
             load: starts the driver.
         """
         self.notes: list[str] = []  # what an operator should know
-        self.layer = Layer(self.make, self.room, word)
+        self.layer = Layer(self.make, self.room, word, self.let_go)
         self._word = word
         self._slots = SLOTS * lanes
         self._devices = Devices(load)

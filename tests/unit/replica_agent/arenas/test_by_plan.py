@@ -5,7 +5,7 @@ import pytest
 
 from cache_protocol.errors import CacheError, CapacityError
 from cache_protocol.manifest import PASS_THROUGH, File, Lease, Manifest, Model
-from replica_agent.arenas.by_plan import Choice, LaidOutMemory
+from replica_agent.arenas.by_plan import Choice, LaidOutMemory, Layer
 from replica_agent.arenas.host import HostArena
 from replica_agent.arenas.laid_out import LaidOutArena, room_for
 from tests.fakes import planned
@@ -90,3 +90,11 @@ def test_memory_that_does_not_come_back_is_not_waited_for_without_end(monkeypatc
     monkeypatch.setattr("replica_agent.arenas.room.memory_limit", lambda root: next(answers, 1000))
     with pytest.raises(CapacityError, match="1000 bytes"):
         opened(lambda _: {"llm": CHOICE}, limit=None, times=2)
+
+
+def test_what_was_opened_to_find_room_is_let_go_of_where_there_is_none():
+    let_go = []
+    layer = Layer(LaidOutArena, lambda *_: 2**50, let_go=lambda: let_go.append(1))
+    kinds, _ = opened(lambda _: {"llm": CHOICE._replace(layer=layer)})
+    assert kinds == PLAIN
+    assert let_go == [1]

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from cache_protocol.errors import CacheError, MalformedError
 from cache_protocol.plans import PlannedFile, dump_plan
 from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.driver import DriverError
+from replica_agent.boot import asking
 from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
 from replica_agent.boot.planned import Planned, foresee
@@ -122,7 +124,7 @@ def test_auto_follows_the_plans_of_an_engine_on_the_cpu_where_there_are_no_other
 
 
 def test_a_node_that_is_slow_with_plans_is_not_waited_for(node, monkeypatch):
-    monkeypatch.setattr(choosing, "PATIENCE", 0.1)
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
     node.faults.plans_gate = threading.Event()
     began = time.monotonic()
     with pytest.raises(CacheError):
@@ -132,9 +134,53 @@ def test_a_node_that_is_slow_with_plans_is_not_waited_for(node, monkeypatch):
 
 def test_time_that_runs_out_between_two_questions_ends_them(node, monkeypatch):
     keep(node, *PLANS)
-    monkeypatch.setattr(choosing, "PATIENCE", -1.0)
-    with pytest.raises(CacheError, match="1 % of a pull"):
+    monkeypatch.setattr(asking, "PATIENCE", -1.0)
+    with pytest.raises(CacheError, match="list and send plans"):
         chosen(node)
+
+
+def test_time_to_read_plans_is_not_the_nodes(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    patience = asking.Patience(0)
+    for _ in range(3):
+        with patience.question():
+            now[0] += 0.25
+        now[0] += 10.0  # ours
+    with patience.question() as left:
+        assert left == asking.PATIENCE - 0.75
+
+
+def test_plans_that_take_too_long_to_read_are_not_asked_for(node, monkeypatch):
+    keep(node, *PLANS)
+    size = sum(len(dump_plan(plan)) for plan in PLANS)
+    monkeypatch.setattr(asking, "MAX_READ", size - 1)
+    choice = chosen(node)
+    assert not choice.plans
+    assert f"the plans of 2 ranks have {size} bytes" in choice.why
+    assert not any(plan.key.digest in seen.path for plan in PLANS for seen in node.seen)
+
+
+def test_a_plan_larger_than_the_node_lists_is_not_read(node):
+    keep(node, *PLANS)
+    node.faults.plans = b'{"plans": [%s]}' % b", ".join(
+        b'{"key": %s, "bytes": 9}' % key_of(plan) for plan in PLANS
+    )
+    with pytest.raises(MalformedError, match="not 9 as the node lists"):
+        chosen(node)
+
+
+def test_no_device_is_opened_for_plans_that_cannot_be_followed(node):
+    plans = planned.plans(CONTENT, device="cuda")
+    keep(node, *plans)
+    node.plans["llm", plans[1].key.digest] = dump_plan(plans[0])
+    node.faults.plans = b'{"plans": [%s]}' % b", ".join(
+        b'{"key": %s, "bytes": 99999}' % key_of(plan) for plan in plans
+    )
+    opened = []
+    with pytest.raises(MalformedError):
+        chosen(node, device="cuda", load=lambda: opened.append(1) or FakeDriver(devices=2))
+    assert opened == []
 
 
 @pytest.mark.parametrize("path", ["other.safetensors", "config.json"])
@@ -150,7 +196,7 @@ def test_the_plan_of_another_key_is_refused(node):
     keep(node, *PLANS)
     node.plans["llm", PLANS[0].key.digest] = dump_plan(PLANS[1])
     node.faults.plans = b'{"plans": [%s]}' % b", ".join(
-        b'{"key": %s}' % key for key in (key_of(PLANS[0]), key_of(PLANS[1]))
+        b'{"key": %s, "bytes": 99999}' % key for key in (key_of(PLANS[0]), key_of(PLANS[1]))
     )
     with pytest.raises(MalformedError):
         chosen(node)
