@@ -18,7 +18,9 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from cache_protocol.errors import CacheError
+from cache_protocol.errors import CacheError, GenerationGoneError
+from replica_agent.arenas.cuda.bindings import load_driver
+from replica_agent.arenas.cuda.shared import AdoptedMemory
 from replica_agent.handover.client import attach
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import read_place
@@ -65,24 +67,48 @@ def _take(say, model, options):
             with attach(place.socket, place.model, adopts=True) as attached:
                 say(event="refuses", shard=attached.shard is not None)
                 attached.refuse(options.refuse)
-        with attach(place.socket, place.model, adopts=options.adopts) as attached:
-            say(event="attached", model=place.model)
-            if options.send_plan:
-                attached.send_plan(options.send_plan.read_bytes())
-            got = _given(attached)
-            attached.wait_confirmed()
-            adopted = attached.shard.size if attached.shard else 0
-            attached.done(Outcome.LOADED, time.monotonic() - began, adopted=adopted)
+        try:
+            got = _attached(say, place, options, began)
+        except GenerationGoneError:
+            if not options.adopts:
+                raise
+            got = _attached(say, place, options, began)  # its shard was void
         say(event="loaded", way="handover", model=place.model, got=got)
     except CacheError as error:
         say(event="failed", model=place.model, code=error.code, detail=str(error))
 
 
+def _attached(say, place, options, began):
+    with attach(place.socket, place.model, adopts=options.adopts) as attached:
+        say(event="attached", model=place.model)
+        if options.send_plan:
+            attached.send_plan(options.send_plan.read_bytes())
+        got = _given(attached)
+        attached.wait_confirmed()
+        adopted = attached.shard.size if attached.shard else 0
+        attached.done(Outcome.LOADED, time.monotonic() - began, adopted=adopted)
+    return got
+
+
 def _given(attached):
-    if attached.shard is None:
+    shard = attached.shard
+    if shard is None:
         return {f.path: _sha256(attached.read(f.path)) for f in attached.files}
     attached.wait_confirmed()
-    return {"shard": _sha256(attached.shard.map()), "plan": attached.shard.plan}
+    if shard.device:
+        return {"shard": _sha256(_copied(shard)), "plan": shard.plan, "device": shard.device}
+    return {"shard": _sha256(shard.map()), "plan": shard.plan}
+
+
+def _copied(shard):
+    """Return what is in a shard on a device, which this process maps as an engine does."""
+    driver, descriptor = load_driver(), shard.take()
+    device = driver.open(driver.find(shard.device))
+    memory = AdoptedMemory(device, descriptor, shard.size)
+    os.close(descriptor)
+    content = bytearray(shard.size)
+    device.copy_out(memoryview(content), memory.address)
+    return content
 
 
 def _names(model):

@@ -1,6 +1,7 @@
 """Tensors on CUDA devices, over the fake driver: its memory is the host's, its rules are not."""
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from replica_agent.arenas.cuda.dlpack import Bytes
 from replica_agent.arenas.host import PAGE
 from tests.fakes.cuda_driver import FakeDriver
 from tests.fakes.lender import Lender
+from tests.fakes.libcuda import compiled
 from tests.fakes.node import FakeNode
 from tests.fakes.on_devices import on_devices
 
@@ -381,26 +383,47 @@ def test_a_word_that_is_no_device_is_an_error_at_once(word):
 # What a process has to do with it.
 
 
-def in_a_child(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def in_a_child(code, **environment):
+    env = {**os.environ, **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout.strip()
 
 
-def test_neither_the_driver_nor_torch_is_imported_until_somebody_needs_them(saved):
-    code = """if True:
-        import sys
-        from replica_agent import open_pipeline
-        with open_pipeline("voice", server=sys.argv[1], device={device!r}) as pipeline:
-            pipeline.wait()
-        print(sorted({{"torch", "cuda.bindings", "numpy"}} & set(sys.modules)))
-    """
+IMPORTED = """if True:
+    import gc, sys
+    from replica_agent import open_pipeline
+    with open_pipeline("voice", server="{url}", device="{device}") as pipeline:
+        pipeline.wait()
+        notes = pipeline.report().get("notes", [])
+    del pipeline
+    gc.collect()
+    print(sorted({{"torch", "cuda.bindings", "numpy"}} & set(sys.modules)), len(notes))
+"""
+
+
+def test_neither_the_driver_nor_torch_is_imported_for_host_memory(saved):
+    with FakeNode({"llm": saved}) as node:
+        assert in_a_child(IMPORTED.format(url=node.url, device="cpu")) == "[] 0"
+
+
+def test_torch_is_not_imported_for_bytes_on_a_device(saved, tmp_path):
+    where = str(compiled(tmp_path))
+    with FakeNode({"llm": saved}) as node:
+        code = IMPORTED.format(url=node.url, device="cuda:0")
+        said = in_a_child(code, LD_LIBRARY_PATH=where)
+    assert "cuda.bindings" in said
+    assert "torch" not in said
+    assert said.endswith(" 0")  # notes: the device was used
+
+
+def test_torch_is_not_imported_where_no_device_is_either():
     with FakeNode({"llm": {"config.json": b"{}"}}) as node:
-        code = code.replace("sys.argv[1]", repr(node.url))
-        on_cpu = in_a_child(code.format(device="cpu"))
-        on_device = in_a_child(code.format(device="cuda:0"))
-    assert on_cpu == "[]"
-    assert "torch" not in on_device
+        code = IMPORTED.format(url=node.url, device="cuda:0")
+        said = in_a_child(code, CUDA_VISIBLE_DEVICES="")
+    assert "torch" not in said
 
 
 def test_a_process_ends_well_while_tensors_still_use_device_memory():

@@ -4,7 +4,6 @@ The stand-in is compiled here, and every test is a process of its own that finds
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +11,11 @@ from textwrap import dedent, indent
 
 import pytest
 
+from tests.fakes.libcuda import compiled
 from tests.fakes.node import FakeNode
 
-SOURCE = Path(__file__).parents[3] / "fakes/libcuda.c"
 PROGRAM = """
-import gc, os, threading
+import gc, os, threading, weakref
 from replica_agent.arenas.cuda.allocation import pinned
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
@@ -33,15 +32,7 @@ def main():
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    compiler = shutil.which("cc")
-    if compiler is None:
-        if os.environ.get("CI"):
-            pytest.fail("no C compiler for the stand-in of libcuda: apt-get install gcc libc6-dev")
-        pytest.skip("no C compiler for the stand-in of libcuda")
-    where = tmp_path_factory.mktemp("libcuda")
-    target = where / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", target, SOURCE, "-ldl"], check=True)
-    return where
+    return compiled(tmp_path_factory.mktemp("libcuda"))
 
 
 def child(library, code, **environment):
@@ -75,6 +66,19 @@ def test_bytes_go_to_a_device_and_back_and_everything_is_given_back(library):
     (line,) = child(library, code)
     uuid = "GPU-00000000-0000-0000-0000-000000000001"
     assert line == f"2 cuda:1 (Stand-in 1, {uuid}) (2, 1) ({2**30}, {2**30}) b'hello'"
+
+
+def test_a_device_that_nobody_refers_to_is_closed_without_a_collection(library):
+    code = """
+    gc.disable()
+    device = load_driver().open(0)
+    device.unmap(device.share(10)[0])
+    gone = threading.Event()
+    weakref.finalize(device, gone.set)
+    del device
+    print(gone.is_set())
+    """
+    assert child(library, code) == ["True"]
 
 
 @pytest.mark.parametrize("stride", [64, 2**20 + 1])  # and more than a call of the stand-in takes
@@ -243,7 +247,7 @@ def test_the_contract_of_arenas_holds_over_the_real_bindings(library):
         text=True,
         check=False,
         env={**os.environ, "LD_LIBRARY_PATH": str(library)},
-        cwd=SOURCE.parents[2],
+        cwd=Path(__file__).parents[4],
     )
     assert done.returncode == 0, done.stdout
     assert "6 passed" in done.stdout
