@@ -12,6 +12,7 @@ memfd's place; it ends with its last descriptor as well.
 import fcntl
 import mmap
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,7 @@ class HostArena:
         """
         self.places = place_files([f.size for f in model.files])
         self._sizes = [f.size for f in model.files]
+        self._closing = threading.Lock()  # what is sealed must not be another's number by then
         size = -(-max(self.places[-1], 1) // HUGE) * HUGE
         self.fd = _memory(name) if disk is None else _file(disk)
         try:
@@ -83,6 +85,11 @@ class HostArena:
     def confirm(self, file: int) -> None:
         """Nothing is left to do: memory needs no closing act."""
 
+    def seal(self) -> None:
+        """Keep everybody from writing to what is confirmed; nothing happens once it is closed."""
+        with self._closing:
+            seal(self.fd)
+
     def view(self, file: int) -> memoryview:
         """Return the bytes of a file; they stay valid as long as the view, or one of it, lives."""
         base = self.places[file]
@@ -96,9 +103,10 @@ class HostArena:
 
     def close(self) -> None:
         """Close the descriptor; the memory goes with the last view of it."""
-        fd, self.fd = self.fd, -1  # in this order: a number that is closed is another's soon
-        if fd >= 0:
-            os.close(fd)
+        with self._closing:
+            fd, self.fd = self.fd, -1  # in this order: a number that is closed is another's soon
+            if fd >= 0:
+                os.close(fd)
 
 
 def reopened(number: Callable[[], int]) -> int:

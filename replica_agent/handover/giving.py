@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from cache_protocol.plans import checkpoint_digest
-from replica_agent.arenas.host import reopened, seal
+from replica_agent.arenas.host import reopened
 from replica_agent.handover.lines import Lines
 from replica_agent.handover.messages import Arrived, Layout, Placed, arrived, files, layout
 from replica_agent.handover.shared import Lent, SharedArena
@@ -58,7 +58,7 @@ def send_arrivals(transfer: Transfer, model: str, lines: Lines, take: Callable[[
         told.update(news)
         for message in arrived(news):
             lines.write(message)
-    seal(arena_of(transfer, model).fd)
+    arena_of(transfer, model).seal()
     take()
     lines.write({"confirmed": True, "rewritten": transfer.models[model].rewritten})
 

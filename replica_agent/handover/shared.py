@@ -18,6 +18,10 @@ class SharedArena(Protocol):
         """Where each file begins, in the order of the manifest, and where the last one ends."""
         ...
 
+    def seal(self) -> None:
+        """Keep everybody from writing to what is confirmed, while another thread may close it."""
+        ...
+
 
 class Lent(NamedTuple):
     """A rank's memory, as it is handed over."""

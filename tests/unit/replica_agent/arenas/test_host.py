@@ -64,3 +64,16 @@ def test_files_begin_at_pages_and_never_overlap(sizes):
     places = place_files(sizes)
     assert all(place % PAGE == 0 for place in places)
     assert all(a + n <= b for a, n, b in zip(places, sizes, places[1:], strict=False))
+
+
+def test_a_number_is_not_closed_while_it_is_sealed(monkeypatch):
+    arena = HostArena("x", model(10))
+    held = []
+    monkeypatch.setattr(
+        "replica_agent.arenas.host.seal", lambda fd: held.append((fd, arena._closing.locked()))
+    )
+    fd = arena.fd
+    arena.seal()
+    arena.close()
+    arena.seal()
+    assert held == [(fd, True), (-1, True)]
