@@ -61,16 +61,19 @@ class LaidOutMemory(HostMemory):
         self.device = "cpu"  # where what is laid out is
         self._choose = choose
         self._asked = False
+        self._laid = ""  # the generation that was laid out
 
     def open_arenas(self, manifest: Manifest) -> Mapping[str, HostArena]:
         """Make an arena per model; raises as ``HostMemory`` does."""
         if self._asked:
+            self._note_again(manifest)
             self._arenas = {}
             _await_room(manifest, self._limit)
         else:
             self._asked = True
             arenas = self._laid_out(manifest)
             if arenas is not None:
+                self._laid = manifest.generation
                 return arenas
         self.device = "cpu"
         return super().open_arenas(manifest)
@@ -95,6 +98,15 @@ class LaidOutMemory(HostMemory):
         self.notes += [f"{name}: {choice.why}" for name, choice in known.items()]
         self.device = next(iter(known.values())).layer.device
         return arenas
+
+    def _note_again(self, manifest: Manifest) -> None:
+        """Say once why what was laid out does not stay."""
+        if self._laid:
+            moved = f"the node moved on to generation {manifest.generation}"
+            same = "what was laid out was refused, or its device was lost"
+            why = same if manifest.generation == self._laid else moved
+            self.notes.append(f"brought again as plain files: {why}")
+            self._laid = ""
 
     def _chosen(self, manifest: Manifest) -> Mapping[str, Choice]:
         if manifest.source == PASS_THROUGH:  # whole files are held against the origin's digests

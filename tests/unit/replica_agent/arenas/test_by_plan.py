@@ -98,3 +98,15 @@ def test_what_was_opened_to_find_room_is_let_go_of_where_there_is_none():
     kinds, _ = opened(lambda _: {"llm": CHOICE._replace(layer=layer)})
     assert kinds == PLAIN
     assert let_go == [1]
+
+
+@pytest.mark.parametrize(("number", "why"), [(0, "refused, or its device"), (1, "moved on to")])
+def test_why_what_was_laid_out_did_not_stay_is_said_once(number, why):
+    memory = LaidOutMemory(2**30, lambda _: None, lambda _: {"llm": CHOICE})
+    memory.open_arenas(MANIFEST)
+    for _ in range(2):
+        memory.open_arenas(replace(MANIFEST, generation=f"{number:032x}"))
+    memory.forget()
+    (note,) = memory.notes[1:]
+    assert note.startswith("brought again as plain files: ")
+    assert why in note
