@@ -136,6 +136,7 @@ class MemoryWay(Pulling):
     def _note_outcome(self, known: tuple[Consumer, ...]) -> None:
         record = self._trip.record
         record.notes += _adopted(known)
+        record.notes += copied(known)
         for consumer in known:
             why = f"{consumer.model}: {consumer.reason or 'no reason was given'}"
             if consumer.outcome is Outcome.ORIGIN:
@@ -157,6 +158,11 @@ def _adopted(known: Iterable[Consumer]) -> Iterator[str]:
     for model, size in sizes.items():
         if size:
             yield f"{model}: {show_size(size)} of parameters are where they arrived, without a copy"
+
+
+def copied(known: Iterable[Consumer]) -> Iterable[str]:
+    """Return for each model out of which memory its GPUs copied, as far as that was told."""
+    return dict.fromkeys(f"{each.model}: {each.copied}" for each in known if each.copied)
 
 
 def _origin(model: Model) -> Origin:

@@ -54,6 +54,7 @@ class Load:
         self.outcome = Outcome.LOADED  # unless the engine went another way
         self.reason: str | None = None  # why it did
         self.adopted = 0  # bytes of parameters that are the agent's memory
+        self.copied: str | None = None  # where a GPU copied: out of which memory
         self.refused: str | None = None  # why memory that was laid out is not used
         self._attached: Attached | None = None
         self._failure: Exception | None = None  # of an attempt to attach
@@ -148,7 +149,9 @@ class Load:
         """Tell the agent, if it is there, how the load ended; it may give its memory up then."""
         if self._attached is not None:
             seconds = time.monotonic() - self._began
-            self._attached.done(self.outcome, seconds, self.reason, self.adopted)
+            self._attached.done(
+                self.outcome, seconds, self.reason, adopted=self.adopted, copied=self.copied
+            )
 
     def close(self) -> None:
         """Hang up, and give up the memory that no tensor looks at."""
@@ -220,6 +223,8 @@ class Load:
             attached.wait_confirmed()
             if early and attached.rewritten:
                 _give(feed, through(attached.tensors(wanted)))
+        if planning is not None:
+            self.copied = planning.copied
 
     def _refuse(self, error: Exception, planning: Planning | None = None) -> None:
         """Tell the agent that it has to bring plain files."""

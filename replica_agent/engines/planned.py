@@ -10,7 +10,7 @@ layout or forged has another fingerprint. Knows torch and no engine.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from cache_protocol.plans import Key, Plan, dump_plan
 from cache_protocol.ranges import Span
 from replica_agent.engines.adopt import UnfitError, adopt, leave, move_out, place_in, strayed
 from replica_agent.engines.deferred import Deferred
-from replica_agent.engines.registration import Through, registering
+from replica_agent.engines.registration import Through, as_they_come, not_pinned, registering
 from replica_agent.engines.storages import identity
 from replica_agent.engines.trace import Traced, TracedFile, trace
 from replica_agent.handover.client import Attached, Headed, Shard
@@ -57,6 +57,7 @@ class Planning:
         self._flat: torch.Tensor | None = None  # its memory
         self._declared = False  # and whether the engine counts on it
         self._places: dict[str, int] = {}  # address by parameter
+        self.copied: str | None = None  # where a GPU copied: out of which memory
 
     @property
     def document(self) -> bytes | None:
@@ -115,9 +116,22 @@ class Planning:
         They are pinned meanwhile, where the model is known to write to none of them.
         """
         device = next((p.device for p in self._subject.model.parameters()), torch.device("cpu"))
-        if self._traced is None or not self._traced.reads_only:
-            device = torch.device("cpu")
-        return registering(*attached.memory, device)
+        why = self._why_not_pinned()
+        if why is None:
+            return registering(*attached.memory, device, tell=self._note)
+        if device.type == "cuda":
+            self._note(not_pinned(why))
+        return nullcontext(as_they_come)
+
+    def _why_not_pinned(self) -> str | None:
+        if self._traced is None:
+            return "files' headers came too late for a trace"
+        if not self._traced.reads_only:
+            return "this load writes to the tensors that it is given"
+        return None
+
+    def _note(self, copied: str) -> None:
+        self.copied = copied
 
     def check(self) -> None:
         """Return if every parameter that was adopted is where it was put; else RefusedError."""

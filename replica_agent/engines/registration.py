@@ -24,6 +24,7 @@ from contextlib import contextmanager
 
 import torch
 
+from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import Device, Driver, DriverError
 from replica_agent.engines.ahead import Ahead
@@ -45,6 +46,7 @@ def registering(
     memory: memoryview,
     device: torch.device,
     load: Callable[[], Driver] = load_driver,
+    tell: Callable[[str], None] = _log.info,
 ) -> Iterator[Through]:
     """Yield what weights go through to be pinned; nothing is pinned any more at the end.
 
@@ -53,27 +55,49 @@ def registering(
         memory: its mapping in this process, of which tensors are views.
         device: that they are copied to. Only those of CUDA gain anything.
         load: starts the driver.
+        tell: hears, for a device of CUDA, how much was pinned, or why nothing was.
     """
-    pins = _pins(descriptor, memory, device, load)
-    if pins is None:
-        yield lambda weights: weights
+    if device.type != "cuda":
+        yield as_they_come
+        return
+    try:
+        pins = _pins(descriptor, memory, device, load)
+    except _NotPinnedError as why:
+        tell(not_pinned(str(why)))
+        yield as_they_come
         return
     try:
         yield pins.through
     finally:
+        words = pins.words()
         pins.close()
+        tell(words)
+
+
+def as_they_come(weights: Weights) -> Weights:
+    """Return ``weights``: what they go through where nothing is pinned."""
+    return weights
+
+
+def not_pinned(why: str) -> str:
+    """Return what is told of a load that copies from memory that is not pinned."""
+    return f"copied from memory that is not pinned: {why}"
+
+
+class _NotPinnedError(Exception):
+    """Why nothing can be."""
 
 
 def _pins(
     descriptor: int, memory: memoryview, device: torch.device, load: Callable[[], Driver]
-) -> "Pins | None":
-    if device.type != "cuda" or not _stays(descriptor):
-        return None
+) -> "Pins":
+    if not _stays(descriptor):
+        raise _NotPinnedError("it is files on a disk")
     try:
         return Pins(load().open(device.index or 0), descriptor, memory)
     except DriverError as error:
         _log.warning("weights are copied from memory that is not pinned: %s", error)
-        return None
+        raise _NotPinnedError(str(error)) from None  # the error would keep the device open
 
 
 class Pins:
@@ -86,7 +110,7 @@ class Pins:
         self._begin = _address(memory)
         self._end = self._begin + len(memory)
         self._pieces: list[memoryview] = []
-        self._refused = False
+        self._refused: str | None = None  # what the driver said
         self._refusing = threading.Lock()
 
     def through(self, weights: Weights) -> Weights:
@@ -100,13 +124,24 @@ class Pins:
         Safe for threads.
         """
         inside = self._begin <= tensor.data_ptr() and _end(tensor) <= self._end
-        if not inside or tensor.nbytes < LEAST or len(self._pieces) >= MOST or self._refused:
+        if (
+            not inside
+            or tensor.nbytes < LEAST
+            or len(self._pieces) >= MOST
+            or self._refused is not None
+        ):
             return tensor
         try:
             return self._over_a_piece(tensor)
         except (DriverError, OSError) as error:
             self._refuse(error)
             return tensor
+
+    def words(self) -> str:
+        """Return how much is pinned, or why nothing is."""
+        if self._pieces:
+            return f"{show_size(sum(map(len, self._pieces)))} were copied from pinned memory"
+        return not_pinned(self._refused or "no tensor was large enough, or there in time")
 
     def close(self) -> None:
         """Unpin everything, once no copy reads it any more."""
@@ -132,7 +167,7 @@ class Pins:
 
     def _refuse(self, error: Exception) -> None:
         with self._refusing:
-            first, self._refused = not self._refused, True
+            first, self._refused = self._refused is None, str(error)
         if first:
             _log.warning("weights are copied from memory that is not pinned: %s", error)
 

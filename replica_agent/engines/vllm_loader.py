@@ -32,6 +32,7 @@ from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.detour import fetch
 from replica_agent.engines.load import Load
 from replica_agent.engines.planned import Planning, Subject
+from replica_agent.engines.registration import not_pinned
 from replica_agent.engines.vllm_adoption import adopting_device, packs, why_not_planned
 from replica_agent.engines.vllm_plan import plan_key
 from replica_agent.handover.generations import MixedError
@@ -219,6 +220,8 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
     ) -> Planning | None:
         """Load from the agent, else from the origin; return the plans that were made."""
         planning = self._planning(model, model_config)
+        if planning is None and any(p.is_cuda for p in model.parameters()):
+            load.copied = not_pinned("this load is not traced")
         if planning is None and self._deferred is not None:
             self._deferred.end()
         try:

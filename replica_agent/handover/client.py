@@ -312,14 +312,21 @@ class Attached:
                 self._next()
 
     def done(
-        self, outcome: Outcome, seconds: float, reason: str | None = None, adopted: int = 0
+        self,
+        outcome: Outcome,
+        seconds: float,
+        reason: str | None = None,
+        *,
+        adopted: int = 0,
+        copied: str | None = None,
     ) -> None:
         """Say how the load went, if anybody is there to hear it; nothing more is wanted.
 
-        ``adopted`` is how many bytes of parameters are the shard's own memory.
+        ``adopted`` is how many bytes of parameters are the shard's own memory; ``copied`` says out
+        of which memory a GPU copied the rest.
         """
         with suppress(OSError):
-            self._lines.write(done(Done(outcome, self.waited, seconds, reason, adopted)))
+            self._lines.write(done(Done(outcome, self.waited, seconds, reason, adopted, copied)))
 
     def close(self) -> None:
         """Hang up and give the memory up; what tensors look at stays valid."""

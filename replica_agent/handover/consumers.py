@@ -20,6 +20,7 @@ class Consumer:
     outcome: Outcome | None = None  # None while it loads
     reason: str | None = None  # why it did not load from here
     adopted: int = 0  # bytes of parameters that are the memory it was given
+    copied: str | None = None  # where a GPU copied: out of which memory
     taken: str = ""  # the generation that it was told is confirmed
 
 
@@ -44,4 +45,5 @@ def fared(consumer: Consumer, done: Done) -> Consumer:
         outcome=done.outcome,
         reason=done.reason,
         adopted=done.adopted,
+        copied=done.copied,
     )

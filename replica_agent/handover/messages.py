@@ -11,7 +11,7 @@
     engine  {"plan": {"text": "…", "last": false}}          what it reads, for the next replica
     engine  {"refused": "…"}                                the shard is not what it reads
     engine  {"done": {"outcome": "loaded", "waited": 0.2, "seconds": 1.9, "reason": null,
-                      "adopted": 0}}
+                      "adopted": 0, "copied": null}}
 
 Pure: values in, bytes out, and back. Both ends belong to one user and may still be of two
 versions, so that everything is checked before it is used.
@@ -98,6 +98,7 @@ class Done(NamedTuple):
     seconds: float  # of the whole load
     reason: str | None = None  # why it was not loaded from here
     adopted: int = 0  # bytes of parameters that are the shard's own memory
+    copied: str | None = None  # in words, where a GPU copied: out of which memory
 
 
 class PlanPart(NamedTuple):
@@ -210,13 +211,14 @@ def parse_done(message: dict[str, Any]) -> Done:
     """Return how a consumer fared; MalformedError when that is not what it says."""
     try:
         words = message["done"]
-        reason = words.get("reason")
+        reason, copied = words.get("reason"), words.get("copied")
         return Done(
             Outcome(words["outcome"]),
             float(words["waited"]),
             float(words["seconds"]),
             None if reason is None else str(reason),
             _count(words.get("adopted", 0)),
+            None if copied is None else str(copied),
         )
     except _WRONG_FORM as error:
         raise MalformedError("a consumer's last words have the wrong form") from error

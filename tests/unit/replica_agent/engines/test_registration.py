@@ -3,16 +3,18 @@
 import gc
 import mmap
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
 from replica_agent.arenas.host import sealed_memory
-from replica_agent.engines import planned
-from replica_agent.engines.registration import LEAST, Pins, registering
+from replica_agent.engines import planned, registration
+from replica_agent.engines.registration import LEAST, Pins, not_pinned, registering
 from replica_agent.engines.trace import Traced
 from tests.fakes.cuda_driver import FakeDriver
 
@@ -157,15 +159,62 @@ def test_a_device_copies_out_of_pinned_pieces(handed):
     pins.close()
 
 
-@pytest.mark.parametrize(("reads_only", "expected"), [(True, "cuda"), (False, "cpu")])
-def test_only_what_a_load_does_not_write_to_is_pinned(monkeypatch, handed, reads_only, expected):
+def told_by(descriptor, memory, device, load, weights):
+    """Return what is told of a load of ``weights``."""
+    told = []
+    with registering(descriptor, memory, device, load, told.append) as through:
+        list(through(iter(weights)))
+    return told
+
+
+def test_how_much_was_pinned_is_told(driver, handed, monkeypatch):
+    fd, memory, weights = handed
+    monkeypatch.setattr(registration, "Ahead", InTime)
+    (words,) = told_by(fd, memory, CUDA, lambda: driver, weights)
+    large = sum(tensor.nbytes for _, tensor in weights if tensor.nbytes >= LEAST)
+    assert words == f"{show_size(large)} were copied from pinned memory"
+
+
+class InTime:
+    """Instead of what looks ahead: every tensor is looked at before it is asked for."""
+
+    def __init__(self, items, improve, **_):
+        self._items = map(improve, items)
+
+    def running(self):
+        return nullcontext(self._items)
+
+
+def test_why_nothing_was_pinned_is_told(driver, handed, tmp_path, caplog):
+    fd, memory, weights = handed
+    small = weights[:1]
+    assert told_by(fd, memory, torch.device("cpu"), lambda: driver, weights) == []
+    (words,) = told_by(fd, memory, CUDA, lambda: driver, small)
+    assert words.endswith("no tensor was large enough, or there in time")
+    with (tmp_path / "arena").open("w+b") as file:
+        (words,) = told_by(file.fileno(), memory, CUDA, lambda: driver, weights)
+    assert words == "copied from memory that is not pinned: it is files on a disk"
+    driver.fail("open", error="CUDA_ERROR_NOT_SUPPORTED")
+    (words,) = told_by(fd, memory, CUDA, lambda: driver, weights)
+    assert "CUDA_ERROR_NOT_SUPPORTED" in words
+    caplog.clear()  # it keeps the error, which keeps the device
+
+
+@pytest.mark.parametrize(
+    ("traced", "copied"),
+    [
+        (Traced(None, "", reads_only=True), None),
+        (Traced(None, "", reads_only=False), "this load writes to the tensors that it is given"),
+        (None, "files' headers came too late for a trace"),
+    ],
+)
+def test_only_what_a_load_does_not_write_to_is_pinned(monkeypatch, handed, traced, copied):
     asked = []
-    monkeypatch.setattr(planned, "registering", lambda *given: asked.append(given))
+    monkeypatch.setattr(planned, "registering", lambda *given, **_: asked.append(given))
     model = SimpleNamespace(parameters=lambda: iter([SimpleNamespace(device=CUDA)]))
     planning = planned.Planning(planned.Subject(model, None, None))
-    planning._traced = Traced(None, "", reads_only=reads_only)
+    planning._traced = traced
     fd, memory, _ = handed
     planning.pinning(SimpleNamespace(memory=(fd, memory)))
-    ((*given, device),) = asked
-    assert given == [fd, memory]
-    assert device.type == expected
+    assert asked == ([] if copied else [(fd, memory, CUDA)])
+    assert planning.copied == (copied and not_pinned(copied))

@@ -127,7 +127,7 @@ def test_neighbours_travel_as_one():
 
 @pytest.mark.parametrize("reason", [None, "it was late"])
 def test_done_comes_back(reason):
-    words = Done(Outcome.ORIGIN, 0.5, 2.0, reason)
+    words = Done(Outcome.ORIGIN, 0.5, 2.0, reason, 7, reason)
     assert messages.parse_done(sent(messages.done(words))) == words
 
 
