@@ -113,6 +113,8 @@ ADOPTED = {"embedding", "gate_up", "down"}
 @pytest.fixture
 def vllm(monkeypatch):
     monkeypatch.setattr(vllm_plan, "vllm_version", lambda: "0.32.0")
+    # On a busy machine headers may take half a second: a plan would be missing now and then.
+    monkeypatch.setattr("replica_agent.engines.load.PATIENCE", LIMIT)
     return StandIn(monkeypatch)
 
 
