@@ -113,7 +113,7 @@ def refuse(socket, gate):
 
 
 @pytest.mark.parametrize("load", [adopt, refuse])
-def test_devices_stay_open_when_memory_is_given_up_and_not_when_the_engine_is_ready(
+def test_devices_are_given_back_when_the_engine_is_ready(
     driver, way, gate, load
 ):
     load(read_place(way.prepare()["llm"]).socket, gate)
