@@ -113,9 +113,7 @@ def refuse(socket, gate):
 
 
 @pytest.mark.parametrize("load", [adopt, refuse])
-def test_devices_are_given_back_when_the_engine_is_ready(
-    driver, way, gate, load
-):
+def test_devices_are_given_back_when_the_engine_is_ready(driver, way, gate, load):
     load(read_place(way.prepare()["llm"]).socket, gate)
     way.release()
     gc.collect()
