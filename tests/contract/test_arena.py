@@ -80,7 +80,8 @@ def laid_out(tmp_path, layer=HOST, driver=None):
     yield adapter
     memory.forget()
     adapter.memory = None
-    assert memory.notes in ([], ["llm: "])
+    # Of a generation after the first, plain files; of the first one no complaint.
+    assert all(note == "llm: " or note.startswith("brought again") for note in memory.notes)
 
 
 def disk(tmp_path):

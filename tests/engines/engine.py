@@ -9,6 +9,7 @@ from replica_agent.handover.place import Origin, Place, write_place
 from tests.fakes.node import FakeNode
 
 WEIGHTS = ".safetensors"
+LIMIT = 60.0  # seconds in which a process that has nothing more to do ends
 
 
 def environment(**more):
@@ -39,10 +40,13 @@ class Engine:
         return self
 
     def __exit__(self, *_):
-        self._process.stdin.close()
+        self._process.stdin.close()  # which it ends by, with all that it has started
         self._process.stdout.close()
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def start(self, **order):
         """Begin to run an engine; ``finish`` has to follow."""

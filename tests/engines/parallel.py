@@ -62,10 +62,11 @@ def main():
             "adopted": llm.collective_rpc(adopted),
             "tokens": [list(each.outputs[0].token_ids) for each in done],
         }
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
         llm.llm_engine.engine_core.shutdown()
         del llm, done
+        # Now, since who hears it may end us: the ranks would stay behind.
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

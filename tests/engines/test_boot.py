@@ -9,6 +9,7 @@ from http.client import HTTPConnection
 import pytest
 
 from benchmarks.node import REPOSITORY, clean_environment, free_port, running_node
+from tests.engines.prompts import PROMPTS, TOKENS
 from tests.fakes.boots import Booting
 
 _TRANSFORMERS = """
@@ -74,29 +75,30 @@ def test_the_doctor_finds_our_plug_in_where_the_command_would_run(node, tmp_path
 
 
 def completion(port):
-    """Ask an engine for two tokens; return its answer's text."""
+    """Return what an engine makes of the first prompt, as token ids."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    words = {"model": "tiny", "prompt": "w1 w2 w3", "max_tokens": 4, "temperature": 0}
+    words = {"model": "tiny", "prompt": PROMPTS[0], "max_tokens": TOKENS, "temperature": 0}
+    words |= {"ignore_eos": True, "return_token_ids": True}
     try:
         body = json.dumps(words)
         connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())["choices"][0]["text"]
+        return json.loads(connection.getresponse().read())["choices"][0]["token_ids"]
     finally:
         connection.close()
 
 
 def serve(node, scratch, vllm_python, *, server=None, extra=(), flags=()):
-    """Boot ``vllm serve``; return its report and what it answered."""
+    """Boot ``vllm serve``; return its report and the tokens that it answered with."""
     port = free_port()
     command = ["vllm", "serve", "{model}", "--load-format", "warmline", f"--port={port}", *extra]
     command += ["--served-model-name=tiny", "--enforce-eager", "--dtype=bfloat16"]
     with booting(node, scratch, vllm_python, *flags, command=command, server=server) as boot:
         report = boot.report(100)
         assert report["ok"], boot.words()
-        text = completion(port)
+        tokens = completion(port)
         boot.process.terminate()
         assert boot.finished() == 0
-    return report, text
+    return report, tokens
 
 
 @pytest.mark.slow
@@ -104,17 +106,21 @@ def serve(node, scratch, vllm_python, *, server=None, extra=(), flags=()):
 def test_vllm_serves_the_same_with_a_hand_over_with_a_plan_and_without_a_cache(
     node, tiny, tmp_path, vllm_python
 ):
-    handed, text = serve(node, tmp_path / "a", vllm_python, flags=["--warm-up"])
+    handed, tokens = serve(node, tmp_path / "a", vllm_python, flags=["--warm-up"])
     assert handed["source"] == "cache"
+    assert handed["verified_bytes"] == sum(path.stat().st_size for path in tiny.iterdir())
     names = {p["name"] for p in handed["phases"]}
-    assert names >= {"engine-import", "weight-wait", "load", "warm-up", "first-token"}
+    assert names >= {"manifest", "pull", "engine-import", "weight-wait", "load"}
+    assert names >= {"warm-up", "first-token"}
     adopted, same = serve(node, tmp_path / "c", vllm_python)
     assert any("laid out in host memory as vllm" in note for note in adopted["notes"])
     assert any("without a copy" in note for note in adopted["notes"]), adopted["notes"]
-    assert same == text
+    assert same == tokens
+    # From the origin the weights come with vLLM's default loader.
     dead = f"http://127.0.0.1:{free_port()}"
-    around, again = serve(
+    around, usual = serve(
         node, tmp_path / "b", vllm_python, server=dead, flags=[f"--origin=llm=file://{tiny}"]
     )
     assert around["source"] == "origin"
-    assert text == again
+    assert "does not answer" in around["reason"]
+    assert tokens == usual

@@ -1,24 +1,15 @@
-"""Tier three: real vLLM as people run it, in processes of its own."""
+"""Tier three: real vLLM with ranks in processes of their own."""
 
-import json
 import os
-import socket
-import subprocess
-from contextlib import contextmanager
-from http.client import HTTPConnection
 
 import pytest
 
-from benchmarks.node import REPOSITORY
 from cache_protocol.plans import parse_plan
 from replica_agent.handover.messages import Outcome
-from tests.engines.engine import Engine, environment, prepare, served
-from tests.engines.prompts import PROMPTS, TOKENS
+from tests.engines.engine import Engine, prepare, served
 from tests.fakes.handover import host
-from tests.integration.programs import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-LIMIT = 300.0  # seconds in which a server on a busy machine comes up
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks want two cores")
@@ -51,100 +42,3 @@ def booted(here, tiny, directory):
 
 def pulled(node):
     return sum(seen.span.size for seen in node.requests("files") if seen.span)
-
-
-@contextmanager
-def serving(vllm_python, server, tmp_path, *flags):
-    """Boot ``vllm serve`` of the model ``llm``; yield the process and its port."""
-    port = _free_port()
-    boot = [vllm_python, "-m", "replica_agent", "boot", "--pipeline", "voice", *flags, "--"]
-    engine = [vllm_python.parent / "vllm", "serve", "{llm}", "--load-format", "warmline"]
-    options = "--enforce-eager --max-model-len 64 --max-num-seqs 4 --max-num-batched-tokens 64"
-    env = environment(
-        REPLICA_AGENT_SERVER=server,
-        REPLICA_AGENT_STATE_DIR=str(tmp_path / "state"),
-        PATH=f"{vllm_python.parent}:{os.environ['PATH']}",
-    )
-    log = tmp_path / "log"
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            [*boot, *engine, *options.split(), "--port", str(port), "--served-model-name", "llm"],
-            cwd=REPOSITORY,
-            env=env,
-            stdout=output,
-            stderr=output,
-        ) as process,
-    ):
-        try:
-            yield process, port, log
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def completion(port):
-    """Return what the served model makes of the first prompt, as token ids."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    body = {
-        "model": "llm",
-        "prompt": PROMPTS[0],
-        "max_tokens": TOKENS,
-        "temperature": 0,
-        "ignore_eos": True,
-        "return_token_ids": True,
-    }
-    try:
-        connection.request(
-            "POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"}
-        )
-        answer = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    return answer["choices"][0]["token_ids"]
-
-
-def report(process, path, log):
-    """Wait for the report of a boot and return it."""
-
-    def there():
-        assert process.poll() is None, log.read_text()[-4000:]
-        return path.exists() and path.read_text().endswith("}\n")
-
-    until(there, LIMIT)
-    return json.loads(path.read_text())
-
-
-def test_a_served_model_answers_as_it_does_with_the_default_loader(
-    vllm_python, usual, tiny, tmp_path
-):
-    told = tmp_path / "report.json"
-    with (
-        served(tiny) as node,
-        serving(vllm_python, node.url, tmp_path, "--report", told) as (process, port, log),
-    ):
-        boot = report(process, told, log)
-        assert completion(port) == usual["tokens"][0]
-    assert boot["ok"]
-    assert boot["source"] == "cache"
-    assert {"manifest", "pull", "engine-import", "load"} <= {p["name"] for p in boot["phases"]}
-    assert boot["verified_bytes"] == sum(len(c) for c in node.models["llm"].values())
-
-
-def test_with_the_server_dead_a_served_model_answers_from_its_origin(
-    vllm_python, usual, tiny, tmp_path
-):
-    told = tmp_path / "report.json"
-    flags = ("--report", told, "--origin", f"llm=file://{tiny}")
-    dead = f"http://127.0.0.1:{_free_port()}"
-    with serving(vllm_python, dead, tmp_path, *flags) as (process, port, log):
-        boot = report(process, told, log)
-        assert completion(port) == usual["tokens"][0]
-    assert boot["source"] == "origin"
-    assert "does not answer" in boot["reason"]

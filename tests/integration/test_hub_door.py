@@ -162,9 +162,8 @@ def test_a_client_that_gives_up_on_a_hub_that_stalls_in_a_file_comes_back_for_th
 def arrived(cache: Path) -> int:
     """Return the size of the largest file that is still being downloaded to ``cache``."""
     sizes = [0]
-    for path in cache.rglob("*.incomplete"):
-        with suppress(FileNotFoundError):  # it became whole
-            sizes.append(path.stat().st_size)
+    with suppress(FileNotFoundError):  # it became whole, or a directory went while it was looked at
+        sizes.extend(path.stat().st_size for path in cache.rglob("*.incomplete"))
     return max(sizes)
 
 
