@@ -86,7 +86,7 @@ def step(net, tensor, kind, how, region, number, corner):
         place.zero_()
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(_loads)
 def test_a_plan_of_any_load_is_right_or_there_is_none(load):
     def take(net, name, tensor):
