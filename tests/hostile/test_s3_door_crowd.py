@@ -17,10 +17,10 @@ def test_of_those_that_show_no_key_the_oldest_goes_and_others_are_answered(tmp_p
         crowd = [ports.connect() for _ in range(3 * FEW)]
         for stranger in crowd:
             stranger.get("/s3/none")
+        assert all(stranger.ended() for stranger in crowd[:FEW])  # before others come: none is busy
         with ports.connect() as replica, ports.connect() as caller:
             assert replica.get("/s3/a", "X-Tenant: blue").body == b"weights"
             assert caller.get("/healthz").status == 200
-        assert all(stranger.ended() for stranger in crowd[:FEW])
         for stranger in crowd:
             stranger.sock.close()
 
