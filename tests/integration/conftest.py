@@ -30,12 +30,19 @@ def _no_child_survives() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     before = _children()
     yield
-    assert _children() <= before
+    assert {pid: _words(pid) for pid in _children() - before} == {}
 
 
 def _children() -> set[str]:
     tasks = Path("/proc/self/task").iterdir()
     return {pid for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def _words(pid: str) -> str:
+    """Return what says which process is left: its state, and its command where it has one."""
+    process = Path("/proc", pid)
+    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return f"{(process / 'stat').read_text()} {command}"
 
 
 @contextmanager
