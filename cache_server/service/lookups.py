@@ -47,13 +47,12 @@ class Lookups:
     def ask(self, slot: Slot) -> None:
         """Have ``slot`` resolved as its turn comes; returns at once.
 
-        Raises:
-            BusyError: it is its turn, and the system has no thread left.
+        What cannot begin then, since the system has no thread left, is left to the first request.
         """
         tenant = slot.registration.key.tenant
         with self._lock:
             if self._may_begin(tenant):
-                self._begin(slot)
+                self._try(slot)
             else:
                 self._waiting.setdefault(tenant, deque()).append(slot)
 

@@ -1,13 +1,16 @@
 """What is registered: pipelines come, change their models, and are pinned.
 
 The database is written first, so that a crash leaves a registration without files, never files
-without a registration.
+without a registration. What is written there is known at once: nothing that can fail stands
+between.
 """
 
+import logging
 import threading  # noqa: TC003 - as everywhere else in the service
 from collections.abc import Callable
 from dataclasses import replace
 
+from cache_protocol.errors import CacheError
 from cache_server.catalogue.registry import Key, Registration, Registry
 from cache_server.core.content import Content, ModelContent, ModelSpec
 from cache_server.core.shares import check_share
@@ -19,7 +22,9 @@ from cache_server.service.filling import Filling
 from cache_server.service.inventory import Inventory
 from cache_server.service.lookups import Lookups
 from cache_server.service.registrations import check_registration
-from cache_server.service.slot import Slot, end_work
+from cache_server.service.slot import LastError, Slot, end_work
+
+log = logging.getLogger(__name__)
 
 
 class Pipelines:
@@ -78,8 +83,9 @@ class Pipelines:
         counts until somebody else changes a model.
 
         The origins are asked at once, in the background, which fixes moving revisions; of what is
-        new they are not, where the caller has just ``found`` out what they have. Content that was
-        resolved from other models is given up. ``warm`` has it filled at once, too.
+        new they are not, where the caller has just ``found`` out what they have. Where that fails,
+        the first request asks again. Content that was resolved from other models is given up.
+        ``warm`` has it filled at once, too.
 
         Raises:
             MalformedError: an id, name or source that cannot be one.
@@ -146,12 +152,19 @@ class Pipelines:
         self._check_count(key.tenant)
         self._disk.check()
         self._registry.put(registration, self._clocks.now())
-        slot = Slot(registration, loaded=True)
+        slot = self._inventory.slots[key] = Slot(registration, loaded=True)
         if found is None:
             self._lookups.ask(slot)
         else:
-            self._filling.take(slot, Content(key.tenant, key.id, found, registration.spec))
-        self._inventory.slots[key] = slot
+            self._take(slot, Content(key.tenant, key.id, found, registration.spec))
+
+    def _take(self, slot: Slot, content: Content) -> None:
+        """Keep what was found for the first request, which asks again where the disk refuses."""
+        try:
+            self._filling.take(slot, content)
+        except CacheError as error:
+            slot.last_error = LastError(error, self._clocks.now())
+            log.warning("what it consists of is not kept: %s", error, extra=slot.named)
 
     def _check_count(self, tenant: str) -> None:
         if (limit := self._quotas(tenant).pipelines) is not None:
@@ -161,16 +174,16 @@ class Pipelines:
     def _change(self, old: Slot, registration: Registration) -> bool:
         """Take a changed registration; return whether the slot had to be replaced by a new one."""
         was = old.registration
+        self._inventory.load(old)
         if registration != was:
             self._disk.check()
             self._registry.put(registration, self._clocks.now())
-        self._inventory.load(old)
         if registration.spec == was.spec:
             old.registration = registration
             return False
         slot = Slot(registration, loaded=True, asked=old.asked, replaces=old)
-        self._lookups.ask(slot)  # first: if it cannot begin, nobody waits for the old one's end
         self._inventory.slots[registration.key] = slot
+        self._lookups.ask(slot)
         return True
 
     def _retire(self, slot: Slot) -> None:
