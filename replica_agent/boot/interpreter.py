@@ -3,10 +3,11 @@
 It is often not ours: an engine has an environment of its own.
 """
 
+import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from cache_protocol.errors import CacheError
@@ -35,9 +36,8 @@ def interpreter_of(command: Sequence[str]) -> str:
     program = program_of(command)
     with Path(program).open("rb") as file:
         first = file.readline(_LINE)
-    if first.startswith(b"#!") and b"python" in first:
-        return first[2:].decode().split()[0]
-    return program if "python" in Path(program).name else sys.executable
+    named = _named(os.fsdecode(first[2:])) if first.startswith(b"#!") else None
+    return named or (program if "python" in Path(program).name else sys.executable)
 
 
 def engine_version(command: Sequence[str]) -> str | None:
@@ -48,9 +48,33 @@ def engine_version(command: Sequence[str]) -> str | None:
         return None
     if python.parent == Path(sys.executable).parent:
         return vllm_version()
+    return vllm_version([str(path) for path in _packages_of(python)])
+
+
+def _named(line: str) -> str | None:
+    """Return the Python that the first line of a script names; None where it names none.
+
+    Raises:
+        CacheError: ``env`` would not find it.
+    """
+    words = line.split()
+    if not words or PurePath(words[0]).name != "env":
+        return words[0] if words and "python" in words[0] else None
+    for word in words[1:]:  # options and assignments come before it
+        name = word.removeprefix("-S")
+        if _PYTHON.fullmatch(PurePath(name).name):
+            return program_of([name])
+    return None
+
+
+def _packages_of(python: Path) -> Iterator[Path]:
+    """Yield where that Python has its packages."""
     # The name as it is: in an environment it is a link to where nothing is installed.
-    there = python.parent.parent.glob("lib/python3*/site-packages")
-    return vllm_version([str(path) for path in there])
+    prefix = python.parent.parent
+    yield from prefix.glob("lib/python3*/site-packages")
+    # Of Debian's own Python, where what pip installs is apart. Source: its site.py
+    yield from prefix.glob("local/lib/python3*/dist-packages")
+    yield from prefix.glob("lib/python3*/dist-packages")
 
 
 def _engine_in(command: Sequence[str]) -> Sequence[str]:
