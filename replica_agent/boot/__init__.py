@@ -9,6 +9,6 @@ Reading order: ``options`` · ``command`` (what COMMAND says of the engine) · `
 ``interpreter`` (where COMMAND runs) · ``expected`` (which plans could hold, pure) · ``asking`` and
 ``planned`` (which are there) · ``leaving`` (what is learned for the next replica) · ``ways``,
 ``by_memory``, ``by_files``, ``by_origin`` (how weights reach an engine) · ``supervisor`` (COMMAND
-as a child) · ``watch`` (is it ready) · ``record`` (what the report
-says) · ``run`` (all of it together) · ``doctor``.
+as a child) · ``watch`` (is it ready) · ``record`` (what the report says) · ``run`` (all of it
+together) · ``doctor``.
 """

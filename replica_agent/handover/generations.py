@@ -40,7 +40,8 @@ def check_one_generation(
         took = other.taken if other.outcome in (None, Outcome.LOADED) else ""
         if (
             took not in ("", generation)
-            and (other.model, other.rank != of.rank) == (of.model, True)
+            and other.model == of.model
+            and other.rank != of.rank
             and alive(other.pid)
         ):
             raise MixedError(

@@ -369,11 +369,13 @@ def _failed(error: CacheError) -> dict[str, Any]:
 
 
 def _alive(pid: int) -> bool:
-    """Return whether there is such a process of our user; one that cannot be seen counts."""
+    """Return whether there is such a process; one of another user counts, which we may not ask."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True
     return True
 
 

@@ -1,5 +1,6 @@
 """Ranks of one model, and a node that moves on between them."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -39,6 +40,19 @@ def test_a_rank_that_refuses_is_not_given_another_generation_than_the_other_has(
         with pytest.raises(MixedError, match="rank 0 has") as found:
             attach(here.path, "llm", rank=1, peers=2)
         assert found.value.taken == generation
+
+
+def test_a_process_that_we_may_not_ask_counts_as_one_that_lives(node, monkeypatch):
+    def denied(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    with host(node, plans=PLANS) as here, loads(here, 0) as first, loads(here, 1) as second:
+        first.done(Outcome.LOADED, 1.0)
+        node.replace({"llm": {planned.PATH: OTHER}})
+        second.refuse("not what I read")
+        monkeypatch.setattr(os, "kill", denied)
+        with pytest.raises(MixedError, match="rank 0 has"):
+            attach(here.path, "llm", rank=1, peers=2)
 
 
 def test_ranks_that_have_nothing_yet_both_get_the_new_one(node):
