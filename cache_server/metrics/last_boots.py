@@ -39,7 +39,10 @@ class LastBoots:
 
     def __init__(self, boots: Boots) -> None:
         self._boots = boots
-        self._lock = threading.Lock()
+        # One reads at a time: of two, the later one would go without what the earlier one still
+        # reads, and the one that ends last would put back what the other one saw change.
+        self._reading = threading.Lock()
+        self._lock = threading.Lock()  # guards ``_fresh``; never held while the database is read
         self._fresh: set[Key] = set()  # nothing has come of them since they were read
         self._known: dict[Key, LastBoot] = {}
 
@@ -54,21 +57,24 @@ class LastBoots:
         Raises:
             DiskError: the database cannot be read; the next call tries again.
         """
+        with self._reading:
+            # Reports go by age and number, but the last one of a pipeline is the last to go.
+            known = {**self._known, **self._news(shown)}
+            self._known = {key: boot for key, boot in known.items() if key in shown}
+            return self._known
+
+    def _news(self, shown: AbstractSet[Key]) -> dict[Key, LastBoot]:
+        """Read what has come of ``shown`` since the last time."""
         with self._lock:
             stale = shown - self._fresh
             # Before they are read: a report that comes meanwhile makes them stale again.
             self._fresh = set(shown)
         try:
-            found = self._read(stale)
+            return self._read(stale)
         except BaseException:
             with self._lock:
                 self._fresh.clear()
             raise
-        with self._lock:
-            # Reports go by age and number, but the last one of a pipeline is the last to go.
-            known = {**self._known, **found}
-            self._known = {key: boot for key, boot in known.items() if key in shown}
-            return self._known
 
     def _read(self, stale: AbstractSet[Key]) -> dict[Key, LastBoot]:
         count = LATEST + EARLIER

@@ -37,7 +37,8 @@ class Proactive:
         would come right after the first one has failed.
         """
         with self._lock:
-            self._waiting += [key for key in dict.fromkeys(keys) if key not in self._waiting]
+            waiting = set(self._waiting)
+            self._waiting += [key for key in dict.fromkeys(keys) if key not in waiting]
             self._go_on()
 
     def close(self) -> None:

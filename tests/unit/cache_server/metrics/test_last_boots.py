@@ -1,5 +1,7 @@
 """The last start of each pipeline, read from a real ledger of boots."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +11,7 @@ from cache_server.catalogue.boots import Boots
 from cache_server.catalogue.registry import Key, Registry
 from cache_server.metrics import last_boots
 from cache_server.metrics.last_boots import LastBoots
+from tests.fakes.service import LIMIT
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 VOICE, TTS = Key("default", "voice"), Key("other", "tts")
@@ -22,18 +25,38 @@ class Watched(Boots):
         super().__init__(registry)
         self.asked = []
         self.broken = False
+        self.meanwhile = None  # done once, between what was read and its return
 
     def last(self, tenant, only, limit):
         self.asked.append(only)
         if self.broken:
             raise DiskError("no")
-        return super().last(tenant, only, limit)
+        found = super().last(tenant, only, limit)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return found
 
     def last_of_each(self, tenant, only, limit):
         self.asked.append(only)
         if self.broken:
             raise DiskError("no")
         return super().last_of_each(tenant, only, limit)
+
+
+class TellingLock:
+    """A lock that tells when somebody wants it."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.wanted = threading.Event()
+
+    def __enter__(self):
+        self.wanted.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
 
 
 @pytest.fixture
@@ -116,6 +139,43 @@ def test_after_a_failure_nothing_is_missed(ledger):
         boots.read(BOTH)
     ledger.broken = False
     assert boots.read(BOTH).keys() == {VOICE}
+
+
+def read_while(boots, ledger, shown, change=lambda: None):
+    """Read ``shown``; before that ends there is a change, and somebody else reads both."""
+    boots._reading = lock = TellingLock()
+    others = []
+
+    def overlap():
+        change()
+        lock.wanted.clear()
+        others.append(pool.submit(boots.read, BOTH))
+        others[0].add_done_callback(lambda _: lock.wanted.set())
+        assert lock.wanted.wait(LIMIT)
+
+    with ThreadPoolExecutor(1) as pool:
+        ledger.meanwhile = overlap
+        boots.read(shown)
+        return others[0].result(LIMIT)
+
+
+def test_of_scrapes_that_overlap_each_has_all_that_it_shows(ledger):
+    add(ledger, VOICE, 3.0)
+    add(ledger, TTS, 9.0)
+    boots = LastBoots(ledger)
+    assert read_while(boots, ledger, {VOICE}).keys() == BOTH
+    assert boots.read(BOTH).keys() == BOTH
+
+
+def test_what_changed_during_a_scrape_is_not_put_back_by_it(ledger):
+    def change():
+        add(ledger, VOICE, 4.0)
+        boots.changed(VOICE)
+
+    add(ledger, VOICE, 3.0)
+    boots = LastBoots(ledger)
+    read_while(boots, ledger, {VOICE}, change)
+    assert boots.read(BOTH)[VOICE].ready == 4.0
 
 
 def test_slower_starts_are_known_by_the_phase_that_grew(ledger):
