@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import trustme
 
@@ -33,6 +33,7 @@ class Bench:
             )
         )
         self._ids = itertools.count(1)
+        self.laid_out: list[Any] = []  # what ``laid_out`` prints, of each pull for ranks so far
 
     def __enter__(self) -> Self:
         return self

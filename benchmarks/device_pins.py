@@ -43,9 +43,9 @@ def copy(driver: str, size: int, way: str) -> float:
 def _handed_over(size: int) -> tuple[int, memoryview]:
     """Return a descriptor of memory as an agent fills it, and an engine's mapping of it."""
     whole = -(-size // HUGE) * HUGE
-    descriptor = sealed_memory("pins", whole)
+    descriptor, block = sealed_memory("pins", whole), os.urandom(HUGE)
     for place in range(0, whole, HUGE):
-        os.pwrite(descriptor, os.urandom(HUGE), place)
+        os.pwrite(descriptor, block, place)
     mapped = mmap.mmap(descriptor, whole, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
     return descriptor, memoryview(mapped)
 

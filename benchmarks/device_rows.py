@@ -17,7 +17,7 @@ from benchmarks.harness import Outcome, SkippedError, speed_ratio
 from replica_agent.arenas.cuda.bindings import load_driver
 
 Load = dict[str, Any]  # what ``device_load time`` prints
-LIMIT = 480.0  # seconds of a whole run: such machines are lent by the minute
+LIMIT = 480.0  # seconds of a whole run: such machines are paid for by the minute
 
 
 @dataclass
