@@ -34,7 +34,9 @@ MAX_ROWS = 128
 PLAN_PART = 500_000  # characters of a plan in one message: each may become two in JSON
 _PLAN = re.compile(r"[0-9a-f]{64}")  # a plan's fingerprint
 _CHECKPOINT = re.compile(r"[0-9a-f]{32}")
-_MAX_REASON = 1000  # characters that are kept of one
+_MAX_WORDS = 1000  # characters that are kept of what an engine says for people
+_MAX_COUNT = 2**53  # what a number of JSON carries. Source: RFC 8259, section 6
+_MAX_SECONDS = 1e9  # what a report may have
 _Row = TypeVar("_Row")
 _WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
@@ -214,11 +216,11 @@ def parse_done(message: dict[str, Any]) -> Done:
         reason, copied = words.get("reason"), words.get("copied")
         return Done(
             Outcome(words["outcome"]),
-            float(words["waited"]),
-            float(words["seconds"]),
-            None if reason is None else str(reason),
+            _seconds(words["waited"]),
+            _seconds(words["seconds"]),
+            None if reason is None else _fit(reason),
             _count(words.get("adopted", 0)),
-            None if copied is None else str(copied),
+            None if copied is None else _fit(copied),
         )
     except _WRONG_FORM as error:
         raise MalformedError("a consumer's last words have the wrong form") from error
@@ -250,8 +252,7 @@ def refused(reason: str) -> dict[str, Any]:
 
 def parse_refused(message: dict[str, Any]) -> str:
     """Return why a consumer does not take its shard, fit to be shown."""
-    reason = str(message.get("refused"))[:_MAX_REASON]
-    return "".join(letter if letter.isprintable() else " " for letter in reason)
+    return _fit(message.get("refused"))
 
 
 def _check_version(message: dict[str, Any]) -> None:
@@ -277,9 +278,21 @@ def _shard(words: object) -> ShardWords | None:
 
 
 def _count(value: object) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < _MAX_COUNT:
         raise MalformedError("a field of the hand-over that must be a count is not")
     return value
+
+
+def _seconds(value: object) -> float:
+    number = None if isinstance(value, bool) else value
+    if isinstance(number, int | float) and 0 <= number < _MAX_SECONDS:
+        return float(number)
+    raise MalformedError("a field of the hand-over that must be seconds is not")
+
+
+def _fit(words: object) -> str:
+    """Return ``words`` fit to be shown: they go to terminals, logs and reports."""
+    return "".join(c if c.isprintable() else " " for c in str(words)[:_MAX_WORDS])
 
 
 def _joined(parts: Iterable[Arrived]) -> list[Arrived]:

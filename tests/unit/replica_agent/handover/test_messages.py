@@ -89,10 +89,34 @@ def test_a_part_of_a_plan_fits_into_a_line_whatever_is_in_it():
     assert len(messages.encode(message)) <= MAX_LINE
 
 
+ODD, FIT = "a\x1b[2Jb\n\ud800c" + "x" * 2000, "a [2Jb  c" + "x" * 991
+
+
 def test_a_reason_is_fit_to_be_shown():
-    assert messages.parse_refused(sent(messages.refused("a\x1b[2Jb\nc" + "x" * 2000))) == (
-        "a [2Jb c" + "x" * 992
-    )
+    assert messages.parse_refused(sent(messages.refused(ODD))) == FIT
+
+
+def test_what_an_engine_says_last_is_fit_to_be_shown():
+    words = Done(Outcome.ORIGIN, 0.5, 2.0, ODD, 7, ODD)
+    assert messages.parse_done(sent(messages.done(words))) == words._replace(reason=FIT, copied=FIT)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"adopted": 10**4000},
+        {"adopted": -1},
+        {"waited": 10**400},
+        {"waited": float("nan")},
+        {"seconds": float("inf")},
+        {"seconds": -1.0},
+        {"seconds": True},
+    ],
+)
+def test_last_words_that_no_report_could_say_are_malformed(wrong):
+    words = Done(Outcome.LOADED, 0.5, 2.0)._replace(**wrong)
+    with pytest.raises(MalformedError):
+        messages.parse_done(sent(messages.done(words)))
 
 
 @given(COUNTS.filter(bool), COUNTS)
