@@ -66,9 +66,9 @@ function placeOf(element) {
 
 function replacePart(id, html) {
   const old = document.getElementById(id);
+  if (old && isBusy(old)) return waiting.set(id, html);
+  waiting.delete(id); // also where the part is gone
   if (!old) return;
-  if (isBusy(old)) return waiting.set(id, html);
-  waiting.delete(id);
   const template = document.createElement("template");
   template.innerHTML = html.trim();
   const fresh = template.content.firstElementChild;
