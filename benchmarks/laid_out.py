@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from cache_protocol.manifest import Manifest
 from replica_agent.arenas.by_plan import Choice, LaidOutMemory
 from replica_agent.arenas.laid_out import LaidOutArena
+from replica_agent.boot.asking import Asking, Patience
 from replica_agent.client import ControlClient
 from replica_agent.pull import Pull
 from replica_agent.settings import from_environment
@@ -29,10 +30,11 @@ def _plans(manifest: Manifest) -> Mapping[str, Choice]:
     """Return what the node keeps of each model; a ``by_plan.Choose``."""
     client = ControlClient.of(from_environment(os.environ))
     choices: dict[str, Choice] = {}
+    patience = Patience(manifest.size)
     for name in manifest.models:
-        keys = sorted(client.plans(manifest.pipeline, name), key=lambda key: key.rank)
-        plans = [client.plan(manifest.pipeline, name, key.digest) for key in keys]
-        choices[name] = Choice(plans, "as the benchmark wants it")
+        asking = Asking(client, manifest, name, patience)
+        listed = sorted(asking.listed(), key=lambda each: each.key.rank)
+        choices[name] = Choice(asking.plans(listed), "as the benchmark wants it")
     client.close()
     return choices
 

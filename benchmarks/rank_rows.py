@@ -9,7 +9,7 @@ from benchmarks import laid_out, ranks
 from benchmarks.bench import Bench
 from benchmarks.children import result_of
 from benchmarks.harness import Outcome, speed_ratio
-from cache_protocol.plans import checkpoint_digest
+from cache_protocol.plans import checkpoint_digest, dump_plan
 from cache_protocol.safetensors_header import PREFIX, header_size, parse_header
 from cache_protocol.units import show_size
 from replica_agent.client import ControlClient
@@ -75,7 +75,7 @@ def _leave_plans(bench: Bench) -> None:
     checkpoint = checkpoint_digest(manifest.models[model], manifest.generation)
     headers = {path.name: _header(path) for path in sorted(bench.model.glob("*.safetensors"))}
     for plan in ranks.plans(checkpoint, headers, _RANKS):
-        client.put_plan(bench.warm, model, plan)
+        client.put_document(bench.warm, model, plan.key.digest, dump_plan(plan))
     client.give_back(manifest.lease.id)
     client.close()
 

@@ -35,13 +35,12 @@ from replica_agent.settings import Settings
 from replica_agent.trust import Trust, explained
 
 if TYPE_CHECKING:
-    from cache_protocol.plans import Key, Plan
+    from cache_protocol.plans import Key
 
 LISTING_TIMEOUT = 300.0  # seconds in all: a cold slot answers when its origin has listed
 CALL_TIMEOUT = 10.0  # seconds, for calls that need no origin
 GOODBYE_TIMEOUT = 1.0  # seconds; a lease that is not given back ends by itself
 POST_TIMEOUT = 3.0  # seconds; a report is for people, and nobody waits for it
-PLAN_TIMEOUT = 30.0  # seconds; nobody waits for it, and the node takes one at a time
 MAX_LIST = 2**20  # bytes; 64 keys have 100 kB
 _JSON = {"Content-Type": "application/json"}
 _GONE = (404, 410)  # what a node says of a lease that has ended
@@ -187,52 +186,42 @@ class ControlClient:
         path = routes.plans(check_pipeline(pipeline), check_model(model))
         fields = _problem(self._call("GET", path, timeout, MAX_LIST).unless_refused())
         try:
-            return [Listed(parse_key(p["key"]), int(p["bytes"])) for p in fields["plans"]]
-        except (LookupError, TypeError, ValueError) as error:
+            return [Listed(parse_key(p["key"]), _size(p["bytes"])) for p in fields["plans"]]
+        except (LookupError, TypeError) as error:
             raise MalformedError(f"{self._server} did not list plans") from error
 
-    def plan(self, pipeline: str, model: str, digest: str, timeout: float = CALL_TIMEOUT) -> "Plan":
-        """Return the plan whose key has ``digest``.
+    def plan_document(
+        self, pipeline: str, model: str, digest: str, size: int, timeout: float = CALL_TIMEOUT
+    ) -> bytes:
+        """Return the plan whose key has ``digest``, as it came: nobody has looked into it.
+
+        ``size`` is how many bytes it was listed with; more are not returned.
 
         Raises:
             UnknownPlanError: the node does not have it, or not any more.
-            MalformedError: the answer is no plan, or that of another key.
+            MalformedError: it is larger.
             CacheError: as ``plans``.
         """
-        from cache_protocol.plans import parse_plan  # noqa: PLC0415 - no start waits for it
-
-        plan = parse_plan(self.plan_document(pipeline, model, digest, timeout))
-        if plan.key.digest != digest:
-            raise MalformedError(f"asked for plan {digest}, got {plan.key.digest}")
-        return plan
-
-    def plan_document(
-        self, pipeline: str, model: str, digest: str, timeout: float = CALL_TIMEOUT
-    ) -> bytes:
-        """Return a plan as it came; nobody has looked into it. Raises as ``plan``."""
-        from cache_protocol.plans import MAX_PLAN  # noqa: PLC0415 - no start waits for it
-
         path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
-        return self._call("GET", path, timeout, MAX_PLAN).unless_refused()
+        document = self._call("GET", path, timeout, max(size, MAX_PROBLEM)).unless_refused()
+        if len(document) > size:
+            raise MalformedError(
+                f"plan {digest} has {len(document)} bytes, not {size} as the node lists"
+            )
+        return document
 
-    def put_plan(self, pipeline: str, model: str, plan: "Plan") -> None:
-        """Leave ``plan`` with the node, in the place of another of the same key.
+    def put_document(
+        self, pipeline: str, model: str, digest: str, document: bytes, timeout: float = CALL_TIMEOUT
+    ) -> None:
+        """Leave a plan with the node, in the place of another; ``digest`` is that of its key.
 
         Raises:
             PlanRefusedError: it keeps none of these weights, or none so large.
             BusyError: it has others to take; come back.
             CacheError: as ``plans``.
         """
-        from cache_protocol.plans import dump_plan  # noqa: PLC0415 - no start waits for it
-
-        self.put_document(pipeline, model, plan.key.digest, dump_plan(plan))
-
-    def put_document(
-        self, pipeline: str, model: str, digest: str, body: bytes, timeout: float = PLAN_TIMEOUT
-    ) -> None:
-        """Do as ``put_plan`` with a plan as it travels, and the digest of its key."""
         path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
-        self._call("PUT", path, timeout, MAX_PROBLEM, body=body).unless_refused()
+        self._call("PUT", path, timeout, MAX_PROBLEM, body=document).unless_refused()
 
     def close(self) -> None:
         """End every call that waits; later calls raise ServerUnreachableError."""
@@ -330,6 +319,12 @@ def _checked(token: str) -> str:
     if not is_token(token):
         raise MalformedError("the token is empty or has characters that no token has")
     return token
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise MalformedError(f"the node lists a plan of {shown(str(value))} bytes")
+    return value
 
 
 def _problem(body: bytes) -> dict[str, Any]:

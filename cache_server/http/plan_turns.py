@@ -20,7 +20,7 @@ AT_ONCE = 4  # 128 MiB of bodies
 LEAST = 2**16  # bytes that a smaller one counts as; to sync it takes as long as to parse so many
 PACE = 2 * 2**20  # bytes per second of one tenant; to parse so many takes a fifth of a second
 # Seconds that one waits for its turn: longer than the largest has its tenant wait, shorter than
-# an agent waits for the answer.
+# an agent waits for the answer (``replica_agent.boot.leaving``), which else never hears "busy".
 PATIENCE = MAX_PLAN / PACE + 4.0
 _PLAN = re.compile(r"/v1/pipelines/[^/]+/plans/[^/]+/[^/]+")
 

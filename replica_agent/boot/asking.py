@@ -93,11 +93,7 @@ class Asking(NamedTuple):
     def _plan(self, listed: Listed) -> Plan:
         with self.patience.question() as left:
             pipeline, digest = self.manifest.pipeline, listed.key.digest
-            document = self.client.plan_document(pipeline, self.name, digest, left)
-        if len(document) > listed.size:
-            raise MalformedError(
-                f"plan {digest} has {len(document)} bytes, not {listed.size} as the node lists"
-            )
+            document = self.client.plan_document(pipeline, self.name, digest, listed.size, left)
         plan = parse_plan(document)
         _check(plan, listed, self.model)
         return plan

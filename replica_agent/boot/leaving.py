@@ -13,7 +13,9 @@ from cache_protocol.manifest import Manifest
 from replica_agent.client import ControlClient
 from replica_agent.handover.sent import Sent
 
-PATIENCE = 10.0  # seconds for all plans together
+# Seconds for all plans together: longer than a node has one wait for its turn, 20 s, before it says
+# that it is busy, and nobody waits for us.
+PATIENCE = 30.0
 RATE = 2**20  # bytes a second for which there is more: half of what a node takes of one tenant
 PAUSE = 1.0  # seconds before a node that has others to take is asked again, once
 

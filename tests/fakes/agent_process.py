@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from replica_agent.arenas.by_plan import Choice, LaidOutMemory
+from replica_agent.boot.asking import Asking, Patience
 from replica_agent.client import ControlClient
 from replica_agent.handover.server import SOCKET, HandoverServer
 from replica_agent.pull import Pull
@@ -33,11 +34,8 @@ def main(url, pipeline, directory):
 def kept(url, manifest):
     """Return a choice for each model of ``manifest``."""
     client = ControlClient(url)
-    return {
-        model: Choice([client.plan(manifest.pipeline, model, k.digest) for k in keys], "laid out")
-        for model in manifest.models
-        if (keys := client.plans(manifest.pipeline, model))
-    }
+    asking = [Asking(client, manifest, model, Patience(2**40)) for model in manifest.models]
+    return {each.name: Choice(each.plans(each.listed()), "laid out") for each in asking}
 
 
 def tell(server):

@@ -1,5 +1,6 @@
 """What an agent says and hears of plans, at a real node over a real socket."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,10 +14,16 @@ from cache_protocol.errors import (
     UnknownPipelineError,
     UnknownPlanError,
 )
-from cache_protocol.plans import MAX_PLAN, Piece, Plan, checkpoint_digest, dump_plan
+from cache_protocol.plans import (
+    Piece,
+    Plan,
+    checkpoint_digest,
+    dump_key,
+    dump_plan,
+    parse_plan,
+)
 from cache_server.core.access import Role
-from cache_server.http.plan_turns import PATIENCE
-from replica_agent.client import PLAN_TIMEOUT, ControlClient
+from replica_agent.client import ControlClient
 from tests.fakes.control_plane import TOKEN, control_plane
 from tests.fakes.node import FakeNode
 from tests.fakes.origin import MemoryOrigin, MemoryOrigins
@@ -53,13 +60,19 @@ def traced(client: ControlClient, **key) -> Plan:
     return plan(files={WEIGHTS: SIZE}, **{"checkpoint": checkpoint, **key})
 
 
+def leave(client: ControlClient, plan: Plan) -> None:
+    client.put_document("voice", "m", plan.key.digest, dump_plan(plan))
+
+
+def found(client: ControlClient, plan: Plan) -> bytes:
+    return client.plan_document("voice", "m", plan.key.digest, len(dump_plan(plan)))
+
+
 def test_a_plan_comes_back_as_it_was_left(client):
     left = traced(client, version="1")
-    client.put_plan("voice", "m", left)
+    leave(client, left)
     assert left.key in client.plans("voice", "m")
-    found = client.plan("voice", "m", left.key.digest)
-    assert found == left
-    assert found.fingerprint == left.fingerprint
+    assert found(client, left) == dump_plan(left)
 
 
 def test_a_plan_of_many_pieces_is_taken(client):
@@ -67,13 +80,13 @@ def test_a_plan_of_many_pieces_is_taken(client):
     pieces = tuple(Piece(0, 1000 + n, 1, 0, 64, 2, 64, 64) for n in range(50_000))
     large = replace(left, pieces=pieces)
     assert len(dump_plan(large)) > 2**20
-    client.put_plan("voice", "m", large)
-    assert client.plan("voice", "m", large.key.digest) == large
+    leave(client, large)
+    assert parse_plan(found(client, large)) == large
 
 
 def test_a_plan_that_is_not_there_is_unknown(client):
     with pytest.raises(UnknownPlanError):
-        client.plan("voice", "m", "0" * 32)
+        found(client, traced(client, version="none"))
 
 
 def test_a_pipeline_that_is_not_there_has_none(client):
@@ -83,7 +96,7 @@ def test_a_pipeline_that_is_not_there_has_none(client):
 
 def test_a_plan_of_other_weights_is_refused(client):
     with pytest.raises(PlanRefusedError):
-        client.put_plan("voice", "m", traced(client, checkpoint="f" * 32))
+        leave(client, traced(client, checkpoint="f" * 32))
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEPLOYER])
@@ -92,8 +105,8 @@ def test_who_may_not_read_the_weights_may_neither_see_nor_leave_plans(node, clie
     other = ControlClient(node.url, token)
     for call in (
         lambda: other.plans("voice", "m"),
-        lambda: other.plan("voice", "m", "0" * 32),
-        lambda: other.put_plan("voice", "m", traced(client)),
+        lambda: found(other, traced(client)),
+        lambda: leave(other, traced(client)),
     ):
         with pytest.raises(ForbiddenError):
             call()
@@ -109,25 +122,24 @@ def test_an_answer_that_lists_no_plans_is_malformed(listed):
             ControlClient(fake.url).plans("voice", "m")
 
 
-def test_the_plan_of_another_key_is_malformed():
+@pytest.mark.parametrize("size", [b"1e999", b"1.5", b"-1", b"true", b'"7"', b"null"])
+def test_a_size_that_is_no_count_is_malformed(size):
+    key = json.dumps(dump_key(plan().key)).encode()
     with FakeNode({"m": {WEIGHTS: b""}}) as fake:
-        fake.plans["m", "0" * 32] = dump_plan(plan())
-        with pytest.raises(MalformedError, match="0" * 32):
-            ControlClient(fake.url).plan("voice", "m", "0" * 32)
+        fake.faults.plans = b'{"plans": [{"key": %s, "bytes": %s}]}' % (key, size)
+        with pytest.raises(MalformedError):
+            ControlClient(fake.url).plans("voice", "m")
 
 
-def test_a_plan_beyond_all_bounds_is_read_no_further():
+@pytest.mark.parametrize(("size", "said"), [(9, "not 9 as"), (2**17, "sent more than 131072")])
+def test_a_plan_larger_than_it_was_listed_with_is_malformed(size, said):
     with FakeNode({"m": {WEIGHTS: b""}}) as fake:
-        fake.plans["m", "0" * 32] = b" " * (MAX_PLAN + 1)
-        with pytest.raises(MalformedError, match="sent more than"):
-            ControlClient(fake.url).plan("voice", "m", "0" * 32)
+        fake.plans["m", "0" * 32] = b" " * (size + 1)
+        with pytest.raises(MalformedError, match=said):
+            ControlClient(fake.url).plan_document("voice", "m", "0" * 32, size)
 
 
 def test_an_agent_starts_without_the_words_of_plans():
     code = "import sys, replica_agent.client; print('cache_protocol.plans' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
-
-
-def test_who_leaves_a_plan_waits_longer_than_a_node_has_it_wait_for_its_turn():
-    assert PLAN_TIMEOUT > PATIENCE

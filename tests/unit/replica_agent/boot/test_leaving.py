@@ -7,6 +7,7 @@ import pytest
 
 from cache_protocol.errors import BusyError, PlanRefusedError, ServerUnreachableError
 from cache_protocol.plans import dump_plan, parse_plan
+from cache_server.http import plan_turns
 from replica_agent.boot import leaving
 from replica_agent.boot.leaving import Leaving
 from replica_agent.client import ControlClient
@@ -91,7 +92,12 @@ def test_all_plans_together_have_one_deadline(node, plans, monkeypatch):
     assert client.asked == []
 
 
-def test_whoever_leaves_ends_at_once_when_he_is_told_to(node, plans):
+def test_a_node_says_that_it_is_busy_before_an_agent_has_given_it_up():
+    assert plan_turns.PATIENCE + leaving.PAUSE < leaving.PATIENCE
+
+
+def test_whoever_leaves_ends_at_once_when_he_is_told_to(node, plans, monkeypatch):
+    monkeypatch.setattr(leaving, "PATIENCE", 100 * LIMIT)
     going = Leaving(partial(ControlClient, node.url))
     node.faults.plans_gate = threading.Event()
     said = []

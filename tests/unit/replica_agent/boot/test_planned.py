@@ -186,7 +186,8 @@ def test_no_device_is_opened_for_plans_that_cannot_be_followed(node):
 @pytest.mark.parametrize("path", ["other.safetensors", "config.json"])
 def test_a_plan_about_other_files_than_weights_of_the_model_is_refused(node, path):
     size = len(FILES.get(path, CONTENT))
-    forged = [replace(p, files=(PlannedFile(path, size),), pieces=(), kept=()) for p in PLANS]
+    nothing = {"parameters": (), "pieces": (), "kept": ()}
+    forged = [replace(p, files=(PlannedFile(path, size),), **nothing) for p in PLANS]
     keep(node, *forged)
     with pytest.raises(MalformedError, match="plan is about"):
         chosen(node)
