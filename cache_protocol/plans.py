@@ -31,12 +31,16 @@ from cache_protocol.names import check_path, shown
 from cache_protocol.safetensors_header import BITS, MAX_RANK
 
 PLAN = 1
-MAX_PLAN = 32 * 2**20  # bytes of one document; 400 000 pieces have about as many
+MAX_PLAN = 32 * 2**20  # bytes of one document; 400 000 pieces have 12 to 25 MiB
+# Lists and objects of one document. The largest models have 400 000 pieces, a list each; the bytes
+# of those are enough for twice as many parameters, which take three times as long to check.
+MAX_LISTS = 2**19
 MAX_RANKS = 1024
 # What following a plan costs is bounded as well as what it may touch: a forged one of single bytes,
-# or of one tensor that is read a thousand times, would take hours.
+# or of one tensor that is read a thousand times, would take hours, and one of empty parameters all
+# memory of a device.
 MIN_RUN = 64  # bytes; below it a trace keeps the tensor whole
-MAX_READS = 4  # times that a plan may read as much as all its files have
+MAX_READS = 4  # times that a plan may read, or fill, as much as all its files have
 MAX_REACH = 16  # times that its pieces may stretch over as much, what lies between runs included
 ALIGNMENT = 512  # bytes; what torch's own allocator gives a tensor on a device
 _SUFFIX = ".safetensors"
@@ -170,12 +174,13 @@ def parse_plan(data: bytes) -> Plan:
     """Return the plan that ``data`` holds.
 
     Raises:
-        MalformedError: not JSON of the right form, of too many values or too long, or a piece
-            lies outside its file or its parameter.
+        MalformedError: not JSON of the right form, of too many values or too long, a piece lies
+            outside its file or its parameter, or to follow it would cost more than any plan may.
     """
     if len(data) > MAX_PLAN:
         raise MalformedError(f"a plan of {len(data)} bytes is above {MAX_PLAN}")
     check_marks(data)
+    _check_lists(data)
     try:
         document = json.loads(data.decode())
         if document["plan"] != PLAN:
@@ -233,6 +238,13 @@ def check_files(plan: Plan, files: Iterable[tuple[str, int]]) -> None:
             )
 
 
+def _check_lists(document: bytes) -> None:
+    """Raise MalformedError where ``document`` has more rows than a plan may; none is made yet."""
+    lists = document.count(b"[") + document.count(b"{")
+    if lists > MAX_LISTS:
+        raise MalformedError(f"a plan of {lists} lists and objects is above {MAX_LISTS}")
+
+
 def _check(plan: Plan) -> None:
     """Raise MalformedError unless everything lies where it can."""
     if len(plan.files) > MAX_FILES or len({f.path for f in plan.files}) != len(plan.files):
@@ -251,13 +263,15 @@ def _check(plan: Plan) -> None:
 
 
 def _check_cost(plan: Plan) -> None:
-    """Raise MalformedError where following ``plan`` would take longer than to read its files."""
+    """Raise MalformedError where following ``plan`` takes more time or memory than its files."""
     there = sum(file.size for file in plan.files)
     reach = sum(piece.reach for piece in plan.pieces)
     if plan.read > MAX_READS * there:
         raise MalformedError(f"a plan reads {plan.read} bytes of files that have {there}")
     if reach > MAX_REACH * there:
         raise MalformedError(f"a plan's pieces stretch over {reach} bytes of files of {there}")
+    if plan.size > MAX_READS * there + ALIGNMENT * len(plan.parameters):
+        raise MalformedError(f"a plan's parameters take {plan.size} bytes, of files of {there}")
 
 
 def _check_piece(piece: Piece, plan: Plan, sizes: Sequence[int]) -> None:

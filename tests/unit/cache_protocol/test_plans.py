@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, replace
+from itertools import starmap
 
 import pytest
 from hypothesis import given
@@ -33,22 +34,18 @@ from tests.unit.cache_protocol import legal
 
 PLAN = plan()
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=20)
-keys = st.integers(1, MAX_RANKS).flatmap(
-    lambda ranks: st.builds(
-        Key, words, words, words, words, words, st.just(ranks), st.integers(0, ranks - 1)
-    )
-)
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Return any plan whose parts lie where they can."""
     files = draw(st.dictionaries(legal.paths, st.integers(0, 1000), min_size=1, max_size=3))
-    shapes = st.lists(st.integers(0, 40), max_size=3).map(tuple)
+    shapes = st.lists(st.integers(0, 16), max_size=3).map(tuple)
     fields = st.tuples(st.sampled_from(sorted(BITS)), shapes)
     named = draw(st.dictionaries(words, fields, max_size=3))
-    parameters = tuple(Parameter(name, *rest) for name, rest in named.items())
     sizes = list(files.values())
+    most = MAX_READS * sum(sizes) // 3  # bytes of one of at most three
+    parameters = tuple(p for p in starmap(_parameter, named.items()) if p.size <= most)
     rows = draw(st.lists(_rows(sizes, parameters), max_size=4))
     return Plan(
         draw(st.builds(replace, st.just(KEY), rank=st.just(0), version=words)),
@@ -57,6 +54,10 @@ def plans(draw: st.DrawFn) -> Plan:
         tuple(piece for piece in rows if piece is not None),
         tuple(draw(st.lists(_kept(sizes), max_size=3))),
     )
+
+
+def _parameter(name: str, rest: tuple[str, tuple[int, ...]]) -> Parameter:
+    return Parameter(name, *rest)
 
 
 @st.composite
@@ -295,6 +296,20 @@ def test_a_plan_whose_pieces_stretch_over_its_files_again_and_again_is_malformed
     assert parse_plan(dump_plan(replace(PLAN, pieces=most))).pieces == most
     with pytest.raises(MalformedError, match="stretch over 69632 bytes of files of 4096"):
         parse_plan(dump_plan(replace(PLAN, pieces=(*most, far))))
+
+
+def test_a_plan_that_asks_for_more_memory_than_its_files_can_fill_is_malformed():
+    most = Parameter("most", "U8", (MAX_READS * 4096,))
+    lawful = replace(PLAN, parameters=(most,), pieces=())
+    assert parse_plan(dump_plan(lawful)).size == MAX_READS * 4096
+    forged = replace(lawful, parameters=(most._replace(shape=(MAX_READS * 4096 + ALIGNMENT + 1,)),))
+    with pytest.raises(MalformedError, match="take 17408 bytes, of files of 4096"):
+        parse_plan(dump_plan(forged))
+
+
+def test_many_small_parameters_may_each_be_rounded_up():
+    small = tuple(Parameter(str(n), "U8", (1,)) for n in range(100))
+    assert parse_plan(dump_plan(replace(PLAN, parameters=small, pieces=()))).parameters == small
 
 
 @pytest.mark.parametrize("kept", [Kept(1, 0, 1), Kept(0, 2, 1), Kept(0, 0, 4097)], ids=str)
