@@ -32,7 +32,7 @@ class Fate(Enum):
 
     PARK = auto()  # wait for the next request
     SHAKE = auto()  # the handshake is not over: wait for more of it
-    READ = auto()  # it is over, and the first request may have come with its end
+    READ = auto()  # a further request may have come: with a handshake's end, or behind another
     HOME = auto()  # the next request is for the port that the connection came from
     DRAIN = auto()  # an answer says that this is the end: let the peer read it, then close
     CLOSE = auto()
@@ -135,7 +135,11 @@ class Connection:
         return Fate.DRAIN
 
     def serve(self, request: Request, speaker: Speaker, closing: Callable[[], bool]) -> Fate:
-        """Answer ``request`` and every further one that is there already; never raises."""
+        """Answer ``request``, and further ones of a peer that has shown a ticket; never raises.
+
+        One that has not gets a worker for one answer at a time: it could keep it from those who
+        have, and nobody who is at work can be sent away.
+        """
         try:
             return self._serve(request, speaker, closing)
         except CutError as error:
@@ -156,6 +160,8 @@ class Connection:
             if not keep_alive:
                 return Fate.DRAIN
             request_id.set(None)  # what comes may be no request, and has no share in this one's
+            if self.wire.tenant is None:
+                return Fate.READ
             try:
                 following = self._next()
             except RefusedError as refused:

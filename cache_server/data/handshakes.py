@@ -35,6 +35,10 @@ class Handshakes:
             self._running.remove(connection)
             self._go_on()
 
+    def give_up(self) -> Connection | None:
+        """Take who has stood in line the longest out of it; None if nobody stands there."""
+        return self._line.popleft() if self._line else None
+
     def abandon(self) -> list[Connection]:
         """Empty the line; return who stood in it."""
         line, self._line = list(self._line), deque()

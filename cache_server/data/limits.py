@@ -13,7 +13,7 @@ class Limits:
     generation: int = 512  # of these for one generation; 100 hosts of four lanes and one more
     hung: int = 8  # of these hanging in the disk, before no more are sent after them
     disk_time: float = 10.0  # without a byte from the disk that count as hanging
-    refusing: int = 256  # connections above the bound that are being told so
+    refusing: int = 256  # connections above the bound, of those that read that they were refused
     head_time: float = 10.0  # from the first byte of a request head to its last
     handshakes: int = 4  # worked on at once: a flood of them leaves cores for answers
     handshake_time: float = 10.0  # from the connection to the end of its handshake

@@ -4,8 +4,9 @@
                         ├──not a request, too slow, too many──> DRAINING ──> closed
                         └──part of a handshake──> Handshakes ──Fate──> PARKED | closed
 
-Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes: a
-crowd that only waits keeps no replica out.
+Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes, be
+it in line for its handshake; and who is DRAINING takes nobody's place. So a crowd that only waits
+keeps no replica out.
 
 All state of this file belongs to the poller thread. Workers reach it through ``_returned``, and
 connections of another port through ``_adopted``, with an eventfd. A peer that only waits, or sends
@@ -67,6 +68,7 @@ class Poller:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._parked: dict[int, Connection] = {}
         self._strangers: dict[int, Connection] = {}  # parked, no ticket yet; the oldest first
+        self._draining: dict[int, Connection] = {}  # parked, told that it ends; the oldest first
         self._at_work: set[Connection] = set()
         self._returned: deque[tuple[Connection, Fate]] = deque()
         self._adopted: deque[Connection] = deque()
@@ -81,6 +83,11 @@ class Poller:
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._parked) + len(self._at_work)
+
+    @property
+    def _kept(self) -> int:
+        """How many of them take a place: who only reads that it was refused takes nobody's."""
+        return self.connections - len(self._draining)
 
     def adopt(self, connection: Connection) -> None:
         """Take over a connection that another port of the node has accepted; from any thread.
@@ -166,22 +173,21 @@ class Poller:
         # Anything else is the fate of one connection that ended in the backlog: accept(2).
 
     def _welcome(self, connection: Connection) -> None:
-        above = self.connections - self._limits.connections
-        if above < 0 or self._send_a_stranger_away():
+        if self._kept < self._limits.connections or self._send_a_stranger_away():
             self._park(connection, self._patience(connection))
-        elif above < self._limits.refusing:
+        else:
             self._park(connection, self._limits.drain_time)
             self._refuse(connection, _too_many(f"{self._limits.connections} connections"))
-        else:
-            self._tally.refused("429")
-            connection.sock.close()
+        if self.connections > self._limits.connections + self._limits.refusing:
+            self._close(next(iter(self._draining.values())))
 
     def _send_a_stranger_away(self) -> bool:
         """Make room for somebody who may have something to ask; whether there was anybody."""
-        stranger = next(iter(self._strangers.values()), None)
+        stranger = next(iter(self._strangers.values()), None) or self._handshakes.give_up()
         if stranger is None:
             return False
         self._tally.refused("crowded")
+        self._at_work.discard(stranger)  # where those who wait for a handshake are
         self._close(stranger)
         return True
 
@@ -237,7 +243,8 @@ class Poller:
     def _drain(self, connection: Connection) -> None:
         # Closing while bytes are unread resets the connection and destroys the answer on its way.
         connection.draining = True
-        self._strangers.pop(connection.sock.fileno(), None)  # it ends soon enough
+        self._strangers.pop(connection.sock.fileno(), None)
+        self._draining[connection.sock.fileno()] = connection
         connection.deadline = time.monotonic() + self._limits.drain_time
         try:
             connection.wire.end()
@@ -336,6 +343,7 @@ class Poller:
 
     def _unpark(self, fd: int) -> Connection | None:
         self._strangers.pop(fd, None)
+        self._draining.pop(fd, None)
         return self._parked.pop(fd, None)
 
     def _drop(self, fd: int) -> None:

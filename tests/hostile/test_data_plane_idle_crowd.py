@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from cache_server.data import connection
 from tests.fakes.data_node import QUICK, DataNode, data_node, settled
 from tests.fakes.reader import Reader, target
 
@@ -54,3 +55,10 @@ def test_a_wrong_ticket_makes_nobody_known(tmp_path):
         with node.connect() as honest:
             assert honest.get(target("a")).body == b"weights"
         assert stranger.ended()
+
+
+def test_no_worker_lingers_for_who_has_shown_no_ticket(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER", 60_000)
+    with data_node(tmp_path) as node, node.connect() as stranger:
+        assert stranger.get(target("a") + "x").status == 403
+        assert settled(lambda: node.plane.stats.active == 0)

@@ -5,7 +5,7 @@ From their first bytes on they are the data plane's, whose bounds count for them
 
 from dataclasses import replace
 
-from tests.fakes.data_node import QUICK
+from tests.fakes.data_node import QUICK, settled
 from tests.fakes.ports import both_ports
 
 FEW = 8
@@ -16,11 +16,12 @@ def test_of_those_that_show_no_key_the_oldest_goes_and_others_are_answered(tmp_p
     with both_ports(tmp_path, limits=limits) as ports:
         crowd = [ports.connect() for _ in range(3 * FEW)]
         for stranger in crowd:
-            stranger.get("/s3/none")
-        assert all(stranger.ended() for stranger in crowd[:FEW])  # before others come: none is busy
+            assert stranger.get("/s3/none").status == 404
+            assert settled(lambda: ports.plane.stats.active == 0)
         with ports.connect() as replica, ports.connect() as caller:
             assert replica.get("/s3/a", "X-Tenant: blue").body == b"weights"
             assert caller.get("/healthz").status == 200
+        assert all(stranger.ended() for stranger in crowd[:FEW])
         for stranger in crowd:
             stranger.sock.close()
 

@@ -1,10 +1,13 @@
 """A crowd that begins handshakes and never ends them tries to keep replicas from their bytes."""
 
+import threading
+from contextlib import ExitStack
 from dataclasses import replace
 
 from cache_server.certificates import Certificates
+from cache_server.data.tls import Session
 from tests.fakes.certificates import Authority
-from tests.fakes.data_node import QUICK, data_node
+from tests.fakes.data_node import QUICK, data_node, settled
 from tests.fakes.reader import Reader, target
 
 SMALL = replace(QUICK, connections=40)
@@ -31,3 +34,38 @@ def test_of_a_crowd_in_handshakes_the_oldest_goes_and_a_replica_is_served(tmp_pa
                 one.sock.close()
         assert node.plane.stats.refused["crowded"] > 0
         assert len(node.plane._workers._threads) <= 2
+
+
+def test_of_those_who_stand_in_line_for_a_handshake_the_oldest_goes(tmp_path, monkeypatch):
+    authority = Authority(tmp_path / "authority")
+    certificates = Certificates(*authority.issue("127.0.0.1"))
+    working, gate = threading.Semaphore(0), threading.Event()
+    shake = Session.shake
+
+    def held(self):
+        working.release()
+        assert gate.wait(20)
+        return shake(self)
+
+    monkeypatch.setattr(Session, "shake", held)
+    bodies: list[bytes] = []
+    limits = replace(QUICK, handshakes=2, connections=8)
+    with data_node(tmp_path, limits, encryption=certificates) as node, ExitStack() as stack:
+        node.shelf.add("a", b"weights")
+
+        def read():
+            with Reader(node.plane.address, encryption=authority.client()) as replica:
+                bodies.append(replica.get(target("a")).body)
+
+        for _ in range(limits.connections):
+            stack.enter_context(node.connect()).send(b"\x16")
+        for _ in range(limits.handshakes):
+            assert working.acquire(timeout=20)
+        at_work = node.plane._poller._at_work
+        assert settled(lambda: len(at_work) == limits.connections)
+        late = threading.Thread(target=read)
+        late.start()
+        assert settled(lambda: node.plane.stats.refused)
+        gate.set()
+        late.join()
+    assert bodies == [b"weights"]
