@@ -231,7 +231,7 @@ class Pull:
 
         The next is the same one again where an arena was lost: others are opened for it.
         """
-        _close(self._arenas)  # of a generation before: two do not fit side by side
+        _close(self._arenas)  # of a generation before: no byte of it is wanted any more
         self._arenas = self._open_arenas(manifest)
         transfer = Transfer(manifest, self._arenas, self._changed, self._client.request_id)
         with self._changed:

@@ -4,8 +4,10 @@ What is laid out is of no use to an engine that reads otherwise. Arenas are aske
 and from then on they are plain: a start does not guess twice.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,21 +56,31 @@ class LaidOutMemory(HostMemory):
         limit: int | None,
         disk_for: Callable[[int], Path | None],
         choose: Choose,
+        held: Callable[[], int] = lambda: 0,
     ) -> None:
         """Take memory as ``HostMemory`` does; ``choose`` is asked once, and raises CacheError."""
-        super().__init__(limit, disk_for)
+        super().__init__(limit, disk_for, held=held)
         self.notes: list[str] = []
         self.device = "cpu"  # where what is laid out is
         self._choose = choose
         self._asked = False
         self._laid = ""  # the generation that was laid out
+        self._hastened = threading.Event()
+
+    def hasten(self) -> None:
+        """Wait for no memory any more."""
+        self._hastened.set()
 
     def open_arenas(self, manifest: Manifest) -> Mapping[str, HostArena]:
-        """Make an arena per model; raises as ``HostMemory`` does."""
+        """Make an arena per model; raises as ``HostMemory`` does.
+
+        Nobody looks at the ones before any more: who was given their memory has it for itself.
+        """
         if self._asked:
-            self._note_again(manifest)
-            self._arenas = {}
-            _await_room(manifest, self._limit)
+            self.forget()  # of ours nothing is to be waited for
+            if self._laid:
+                self._note_again(manifest)
+                self._await_room(manifest)
         else:
             self._asked = True
             arenas = self._laid_out(manifest)
@@ -101,35 +113,32 @@ class LaidOutMemory(HostMemory):
 
     def _note_again(self, manifest: Manifest) -> None:
         """Say once why what was laid out does not stay."""
-        if self._laid:
-            moved = f"the node moved on to generation {manifest.generation}"
-            same = "what was laid out was refused, or its device was lost"
-            why = same if manifest.generation == self._laid else moved
-            self.notes.append(f"brought again as plain files: {why}")
-            self._laid = ""
+        moved = f"the node moved on to generation {manifest.generation}"
+        same = "what was laid out was refused, or its device was lost"
+        why = same if manifest.generation == self._laid else moved
+        self.notes.append(f"brought again as plain files: {why}")
+        self._laid = ""
+
+    def _await_room(self, manifest: Manifest) -> None:
+        """Wait while ranks have memory that plain files need, but not for long.
+
+        Ranks that were given a shard let go of it in the moment in which they learn that it is
+        void, and all of them do that together; one that adopted it before keeps it.
+        """
+        need = sum(_room(model, None) for model in manifest.models.values())
+        deadline = time.monotonic() + LETTING_GO
+        while (held := self._held()) and time.monotonic() < deadline:
+            with suppress(CapacityError):
+                check_room(need, self._limit, held=held)
+                return
+            if self._hastened.wait(_LOOK):
+                return
 
     def _chosen(self, manifest: Manifest) -> Mapping[str, Choice]:
         if manifest.source == PASS_THROUGH:  # whole files are held against the origin's digests
             self.notes.append("weights come as plain files: they pass through the node")
             return {}
         return self._choose(manifest)
-
-
-def _await_room(manifest: Manifest, limit: int | None) -> None:
-    """Wait until there is memory for plain files, but not for long.
-
-    Ranks that were given a shard let go of it in the moment in which they learn that it is void,
-    and all of them do that together.
-    """
-    need = sum(_room(model, None) for model in manifest.models.values())
-    deadline = time.monotonic() + LETTING_GO
-    while time.monotonic() < deadline:
-        try:
-            check_room(need, limit)
-        except CapacityError:
-            time.sleep(_LOOK)
-        else:
-            return
 
 
 def _made(name: str, model: Model, choice: Choice | None) -> HostArena:

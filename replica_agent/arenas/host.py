@@ -191,16 +191,19 @@ class HostMemory:
         limit: int | None = None,
         disk_for: Callable[[int], Path | None] = lambda _: None,
         make: Callable[[str, Model, Path | None], HostArena] = HostArena,
+        held: Callable[[], int] = lambda: 0,
     ) -> None:
         """Take at most ``limit`` bytes in all; None: what the host allows.
 
         ``disk_for`` finds a directory for so many bytes when memory does not suffice; ``make``
-        makes one arena, as HostArena or ``striped.striped_arena``.
+        makes one arena, as HostArena or ``striped.striped_arena``; ``held`` says how many bytes
+        engines still have of arenas that went before.
         """
         self._make = make
         self.on_disk = False
         self._limit = limit
         self._disk_for = disk_for
+        self._held = held
         self._generation = ""
         self._arenas: Mapping[str, HostArena] = {}
 
@@ -210,7 +213,7 @@ class HostMemory:
         Raises:
             CapacityError: with the numbers, before anything is mapped.
         """
-        self._arenas = {}  # two generations do not fit side by side
+        self._arenas = {}
         sizes = ([f.size for f in m.files] for m in manifest.models.values())
         disk = self._disk(sum(place_files(s)[-1] for s in sizes))
         try:
@@ -249,7 +252,7 @@ class HostMemory:
         """Return where files take the place of memory; None: they need not."""
         self.on_disk = False
         try:
-            check_room(need, self._limit)
+            check_room(need, self._limit, held=self._held())
         except CapacityError as error:
             disk = self._disk_for(need)
             if disk is None:

@@ -14,24 +14,35 @@ from cache_protocol.units import show_size
 _NO_LIMIT = 2**60  # bytes; cgroup v1 says "none" with a number just below 2**63
 
 
-def check_room(need: int, limit: int | None, root: Path = Path("/")) -> None:
-    """Return if ``need`` bytes may be taken; ``limit`` is what the operator allows, if he says.
+def check_room(need: int, limit: int | None, root: Path = Path("/"), held: int = 0) -> None:
+    """Return if ``need`` bytes may be taken.
+
+    Args:
+        need: bytes.
+        limit: bytes that the operator allows in all, if he says.
+        root: of the host's file systems.
+        held: bytes that engines still have of what was laid out before.
 
     Raises:
         CapacityError: they may not. Memory is not taken back from a kernel that has promised
             it: what is mapped beyond the limit ends in the OOM killer, so we ask first.
     """
-    have = memory_limit(root) if limit is None else limit
+    have = memory_limit(root, held) if limit is None else max(0, limit - held)
     if need > have:
+        beside = f" beside {held} ({show_size(held)}) that engines have already" if held else ""
         raise CapacityError(
             f"the models need {need} bytes ({show_size(need)}) of memory, "
-            f"{have} bytes ({show_size(have)}) are allowed here"
+            f"{have} bytes ({show_size(have)}) are allowed here{beside}"
         )
 
 
-def memory_limit(root: Path = Path("/")) -> int:
-    """Return the bytes that this process may still come to use."""
-    return min([_available(root), *_group_limits(root)])
+def memory_limit(root: Path = Path("/"), held: int = 0) -> int:
+    """Return the bytes that this process may still come to use.
+
+    A group's limit is a constant, and ``held`` bytes count towards it; what is available is
+    without them already.
+    """
+    return max(0, min([_available(root), *(most - held for most in _group_limits(root))]))
 
 
 def _available(root: Path) -> int:

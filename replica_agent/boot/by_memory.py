@@ -37,10 +37,13 @@ class MemoryWay(Pulling):
         ask = partial(ControlClient.of, trip.settings)
         self._planned = Planned(trip.options, ask)
         self._leaving = Leaving(ask)
-        self._memory = LaidOutMemory(
-            trip.settings.memory_limit, trip.disk_for, self._planned.choose
-        )
         self._server: HandoverServer | None = None
+        self._memory = LaidOutMemory(
+            trip.settings.memory_limit,
+            trip.disk_for,
+            self._planned.choose,
+            held=lambda: self._server.held if self._server else 0,
+        )
         super().__init__(trip, self._memory.open_arenas, _host_device(trip.options.device))
 
     @property
@@ -89,6 +92,7 @@ class MemoryWay(Pulling):
 
     def release(self) -> None:
         """Implement ``Way``."""
+        self._memory.hasten()
         self.pulling.close()
         if self._server is not None:
             self._server.close()

@@ -44,7 +44,10 @@ def wait_for_small_files(pull: Pull) -> Transfer:
 
 
 def write_small_files(transfer: Transfer, home: Path) -> dict[str, Path]:
-    """Write them to ``home/<model>``; return the directory of every model."""
+    """Write them to ``home/<model>``; return the directory of every model.
+
+    What is written of a transfer that turns out to be replaced is void: its memory may be gone.
+    """
     for model in transfer.manifest.models:
         (home / model).mkdir(parents=True, exist_ok=True)
     for state in transfer.files:

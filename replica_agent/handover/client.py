@@ -329,8 +329,7 @@ class Attached:
             self._lines.write(done(Done(outcome, self.waited, seconds, reason, adopted, copied)))
 
     def close(self) -> None:
-        """Hang up and give the memory up; what tensors look at stays valid."""
-        self._lines.close()
+        """Give the memory up and hang up; what tensors look at stays valid."""
         if self.shard is not None:
             self.shard.close()
         fd, self._fd = self._fd, -1
@@ -338,6 +337,7 @@ class Attached:
             os.close(fd)
         self._memory = memoryview(b"")
         self._failure = None  # its traceback looks at the memory, too
+        self._lines.close()  # last: the agent takes it that the memory has come back
 
     def _parts(self, files: Collection[int]) -> Iterator[Arrived]:
         """Yield every byte of ``files`` once: what has arrived, then what arrives."""

@@ -22,6 +22,7 @@ class Consumer:
     adopted: int = 0  # bytes of parameters that are the memory it was given
     copied: str | None = None  # where a GPU copied: out of which memory
     taken: str = ""  # the generation that it was told is confirmed
+    lent: int = 0  # bytes of the host's memory that it was given a shard of
 
 
 def consumed(models: Iterable[str], consumers: Iterable[Consumer]) -> bool:
@@ -34,6 +35,11 @@ def consumed(models: Iterable[str], consumers: Iterable[Consumer]) -> bool:
         if len({c.pid for c in done}) < max((c.peers for c in done), default=1):
             return False
     return True
+
+
+def held(consumers: Iterable[Consumer]) -> int:
+    """Return the bytes of host memory, laid out for ranks, that consumers have or may yet adopt."""
+    return sum(c.lent for c in consumers if c.outcome is None or c.adopted)
 
 
 def fared(consumer: Consumer, done: Done) -> Consumer:

@@ -30,7 +30,7 @@ from cache_protocol.errors import (
     MalformedError,
     to_problem,
 )
-from replica_agent.handover.consumers import Consumer, consumed, fared
+from replica_agent.handover.consumers import Consumer, consumed, fared, held
 from replica_agent.handover.generations import MixedError, check_one_generation, mixed_problem
 from replica_agent.handover.giving import arena_of, send_arrivals, send_memory
 from replica_agent.handover.lines import Lines, address, check_peer
@@ -99,6 +99,12 @@ class HandoverServer:
         """Everybody who has attached so far, in that order."""
         with self._changed:
             return tuple(self._consumers.values())
+
+    @property
+    def held(self) -> int:
+        """Bytes of the host's memory that was laid out and that processes still have."""
+        with self._changed:
+            return held(each for each in self._consumers.values() if _alive(each.pid))
 
     @property
     def plans(self) -> tuple[Sent, ...]:
@@ -230,12 +236,20 @@ class HandoverServer:
             transfer = self._transfer(words.model)
             try:
                 transfer, lent = self._memory(number, words)
+                self._lend(number, lent)  # before it has it: who looks meanwhile counts it
                 send_memory(transfer, words.model, lent, lines)
             except GenerationGoneError:  # before the first word: its arena was closed
+                self._lend(number, None)
                 if not transfer.replaced:
                     raise
             else:
                 return transfer
+
+    def _lend(self, number: int, lent: Lent | None) -> None:
+        """Note what a consumer has of the host's memory; a device's is counted there."""
+        size = lent.words.size if lent is not None and not lent.words.device else 0
+        with self._changed:
+            self._consumers[number] = replace(self._consumers[number], lent=size)
 
     def _memory(self, number: int, words: Hello) -> tuple[Transfer, Lent | None]:
         """Return the transfer whose memory is of use to a consumer, and its rank's shard in it."""

@@ -26,21 +26,26 @@ class Host:
 
 
 @contextmanager
-def host(node, *, patience=5.0, lanes=2, plans=None):
+def host(node, *, patience=5.0, lanes=2, plans=None, limit=2**32, disk=None):
     """Pull what ``node`` has and hand it over, until the block ends.
 
-    ``plans`` by model say how it is laid out.
+    ``plans`` by model say how it is laid out; ``limit`` is of memory, ``disk`` a directory to use
+    beyond it.
     """
-    memory = HostMemory(2**32)
+    servers = []
+    memory = HostMemory(limit)
     if plans is not None:
         choices = {name: Choice(each, "laid out") for name, each in plans.items()}
-        memory = LaidOutMemory(2**32, lambda _: None, lambda _: choices)
+        memory = LaidOutMemory(
+            limit, lambda _: disk, lambda _: choices, lambda: sum(each.held for each in servers)
+        )
     pull = Pull(
         ControlClient(node.url), node.pipeline, memory.open_arenas, lanes=lanes, patience=patience
     )
     # Not pytest's directory: it is too long for a socket's address, and that has its own test.
     with tempfile.TemporaryDirectory(prefix="warmline-") as directory, pull:
         server = HandoverServer(pull, Path(directory))
+        servers.append(server)
         try:
             yield Host(pull, memory, server.start())
         finally:

@@ -60,6 +60,15 @@ def test_the_operators_word_replaces_what_the_host_says(host):
     check_room(2**40, limit=2**40, root=host[0])
 
 
+def test_what_engines_hold_counts_towards_a_limit_and_is_missing_from_what_is_available(host):
+    root, write = host
+    assert memory_limit(root, held=2**30) == 8 * 2**30
+    write("sys/fs/cgroup/memory.max", f"{2**31}\n")
+    assert memory_limit(root, held=2**30) == 2**30
+    with pytest.raises(CapacityError, match=f"{2**30} bytes .* allowed here beside 1 "):
+        check_room(2**30 + 1, limit=2**30 + 1, root=root, held=1)
+
+
 def test_too_little_room_is_refused_with_the_numbers(host):
     with pytest.raises(CapacityError, match=r"9000000000.*8589934592"):
         check_room(9_000_000_000, limit=None, root=host[0])
