@@ -10,9 +10,19 @@ from benchmarks.node import REPOSITORY
 from tests.engines.engine import environment
 from tests.engines.plan_commands import COMMANDS
 
-# The first one makes the groups, and only one with experts makes theirs.
-HALF = ("mixture:ep", "mixture:tp", "llama:tp", "qwen3:tp")
-MODELS = (*HALF, "fp8:tp", "vision:tp", "turned:tp")
+# The largest part of its file that a rank reads. The first model makes the groups, and only one
+# with experts makes theirs.
+PARTS = {
+    "mixture:ep": 0.55,
+    "mixture:tp": 0.55,
+    "llama:tp": 0.55,
+    "qwen3:tp": 0.55,
+    "fp8:tp": 0.55,
+    "vision:tp": 0.6,  # each rank has the vision tower
+    "turned:tp": 0.95,  # matrices are read whole
+}
+MODELS = tuple(PARTS)
+PLAIN = [model for model in MODELS if model not in ("fp8:tp", "turned:tp")]
 LIMIT = 300.0  # seconds in which two ranks come up on a busy machine
 
 pytestmark = [
@@ -81,13 +91,13 @@ def test_a_trace_leaves_a_model_alone_and_says_the_same_again(ranks):
     assert told == [(True, True, True, True)] * 2
 
 
-@pytest.mark.parametrize("model", HALF)
-def test_each_of_two_ranks_reads_about_half_of_the_bytes(ranks):
+@pytest.mark.parametrize("model", MODELS)
+def test_each_of_two_ranks_reads_its_part_of_the_bytes(ranks, model):
     print(*((r["model"], r["share"], r["memory"], r["milliseconds"], r["tensors"]) for r in ranks))
-    assert all(rank["share"] <= 0.55 and rank["memory"] <= 0.55 for rank in ranks)
+    assert all(max(rank["share"], rank["memory"]) <= PARTS[model] for rank in ranks)
 
 
-@pytest.mark.parametrize("model", [*HALF, "vision:tp"])
+@pytest.mark.parametrize("model", PLAIN)
 def test_every_parameter_of_an_unquantised_model_is_laid_out(ranks):
     assert [rank["not_planned"] for rank in ranks] == [[], []]
 
