@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cache_protocol.errors import CapacityError, DiskError
+from cache_protocol.errors import CacheError, CapacityError, DiskError
 
 
 def write_json(path: Path, fields: Mapping[str, Any], *, mode: int = 0o600) -> None:
@@ -19,9 +19,14 @@ def write_json(path: Path, fields: Mapping[str, Any], *, mode: int = 0o600) -> N
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Put ``data`` at ``path``: temporary file, fsync, rename, fsync of the directory."""
+    """Put ``data`` at ``path``: temporary file, fsync, rename, fsync of the directory.
+
+    Raises:
+        CapacityError: the disk is full.
+        DiskError: it refused. What was written is deleted again, as far as the disk lets it.
+    """
     temporary = path.with_name(f"{path.name}.new")
-    with disk_errors(path):
+    with _deleted_if_it_fails(temporary), disk_errors(path):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(temporary, flags, mode)
         try:
@@ -105,6 +110,17 @@ def delete(path: Path) -> None:
             with suppress(FileNotFoundError):
                 shutil.rmtree(path)
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _deleted_if_it_fails(temporary: Path) -> Iterator[None]:
+    """Leave no ``temporary`` behind on a full disk."""
+    try:
+        yield
+    except CacheError:
+        with suppress(OSError):  # a sick disk refuses this too; the first error says more
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _write_all(fd: int, data: bytes) -> None:

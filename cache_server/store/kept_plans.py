@@ -5,8 +5,8 @@
         {"plan": 1, …}                                      the document
 
 They go with their generation. Their room is no booking's: it is bounded by a small part of that
-of the files, so that what the ledger decides stays right. A plan that cannot be read, or is not
-what was written, is deleted: the next replica traces anew.
+of the files, or is small where those are, so that what the ledger decides stays right. A plan that
+cannot be read, or is not what was written, is deleted: the next replica traces anew.
 """
 
 import errno
@@ -17,18 +17,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import filterfalse
 from pathlib import Path
 
 from cache_protocol.errors import DiskError, MalformedError, PlanRefusedError
 from cache_protocol.plans import Key, dump_key, parse_key
 from cache_protocol.units import show_size
 from cache_server.store.durable import delete, disk_errors, open_to_read, write_bytes
-from cache_server.store.plan_index import Name, PlanIndex, Record
+from cache_server.store.plan_index import MAX_PLANS, Name, PlanIndex, Record
 
 PART = 64  # plans take at most one such part of what their generation's files take
-LEAST_ROOM, MOST_ROOM = 2**20, 256 * 2**20  # bytes, however small or large those are
+LEAST_ROOM, MOST_ROOM = 2**16, 256 * 2**20  # bytes, however small or large those are
 _HALF = ".new"  # what ``write_bytes`` has not renamed yet
 _HEAD = 2**15  # bytes; a line whose every character is escaped has fewer
+_NO_RECORD = (MalformedError, ValueError, LookupError, TypeError, RecursionError, OverflowError)
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing of the file
 
 log = logging.getLogger(__name__)
@@ -81,42 +83,55 @@ class KeptPlans:
         What was used the longest ago goes where there would be too many, or too much.
 
         Raises:
-            PlanRefusedError: it alone takes more than all may.
+            PlanRefusedError: it alone takes more than all may, or its engine has more ranks than
+                there may be plans.
             CapacityError: the disk is full.
             DiskError: it refused, or the generation is gone.
         """
-        if len(document) > self.limit:
-            raise PlanRefusedError(
-                f"a plan of {show_size(len(document))}, where all plans of this pipeline may take "
-                f"{show_size(self.limit)}, a {PART}th of its files"
-            )
+        self._check_room(key.ranks, len(document))
         record = Record(key, sha256(document).hexdigest(), len(document), now)
         path = self._path(model, key.digest)
         with self._writing:
             self._look()
             there = _sound_head(path)
             if there is None or there.fingerprint != record.fingerprint:
-                self._prepare(path.parent)
+                self._make(path.parent)
                 write_bytes(path, _line(record) + document)
                 there = record
             self._note(_name(path), there)
 
+    def _check_room(self, ranks: int, size: int) -> None:
+        """Raise PlanRefusedError for what could only be kept in the place of its own others."""
+        if ranks > MAX_PLANS:
+            raise PlanRefusedError(
+                f"a plan of {ranks} ranks, where {MAX_PLANS} plans of a model are kept: they would "
+                "never be there together"
+            )
+        if size > self.limit:
+            raise PlanRefusedError(
+                f"a plan of {show_size(size)}, where all plans of this pipeline may take "
+                f"{show_size(self.limit)}: a {PART}th of its files, {show_size(LEAST_ROOM)} to "
+                f"{show_size(MOST_ROOM)}"
+            )
+
     def _path(self, model: str, digest: str) -> Path:
         return self._directory / model / digest
 
-    def _prepare(self, directory: Path) -> None:
-        """Have ``directory``, without what a crash left half written in it."""
+    def _make(self, directory: Path) -> None:
         # Not their parents: a generation that has left must not come back as a directory of plans.
         with disk_errors(directory):
             for each in (self._directory, directory):
                 each.mkdir(mode=0o700, exist_ok=True)
-            for left in directory.glob(f"*{_HALF}"):
-                left.unlink()
 
     def _look(self) -> None:
-        """Learn what was there when the node started; once, since every plan is opened for it."""
+        """Learn what was there when the node started, without what a crash left half written.
+
+        Once, since every plan is opened for it.
+        """
         if not self._looked:
             for directory in _entries(self._directory):
+                for half in filter(_is_half, _entries(directory)):
+                    delete(half)
                 for path, record in self._records(directory):
                     self._index.add(_name(path), record)
             self._looked = True
@@ -129,7 +144,7 @@ class KeptPlans:
             self._delete(self._path(*name))
 
     def _records(self, directory: Path) -> Iterator[tuple[Path, Record]]:
-        for path in _entries(directory):
+        for path in filterfalse(_is_half, _entries(directory)):
             try:
                 record = _head(path)
             except _Spoiled:
@@ -167,10 +182,15 @@ def _line(record: Record) -> bytes:
 
 
 def _entries(directory: Path) -> list[Path]:
-    """Return what lies in ``directory``, in order; what is half written is not there yet."""
+    """Return what lies in ``directory``, in order."""
     with disk_errors(directory), suppress(FileNotFoundError):
-        return sorted(p for p in directory.iterdir() if p.suffix != _HALF)
+        return sorted(directory.iterdir())
     return []
+
+
+def _is_half(path: Path) -> bool:
+    """Whether ``path`` is a plan that is not there yet; a model may have such a name as well."""
+    return path.suffix == _HALF
 
 
 def _head(path: Path) -> Record | None:
@@ -203,7 +223,7 @@ def _record(path: Path, data: bytes) -> Record:
         fields = json.loads(data.partition(b"\n")[0].decode())
         key, stored = parse_key(fields["key"]), datetime.fromisoformat(fields["stored"])
         record = Record(key, str(fields["sha256"]), int(fields["size"]), stored.astimezone(UTC))
-    except (MalformedError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except _NO_RECORD as error:
         raise _Spoiled(f"its first line makes no sense: {type(error).__name__}") from error
     if key.digest != path.name:
         raise _Spoiled("its first line is about another key")

@@ -59,6 +59,7 @@ class PlanIndex:
         What was used the longest ago first, what nobody used before it, as it was written; never
         ``newest``, and of other models none for their number.
         """
+        self._forget_strangers()
         size = sum(record.size for _, record in self._all())
         many = len(self._models[newest.model]) - MAX_PLANS
         if size <= limit and many <= 0:
@@ -69,6 +70,12 @@ class PlanIndex:
                 yield name
                 size -= record.size
                 many -= beside
+
+    def _forget_strangers(self) -> None:
+        """Forget the use of what is not there: a reader may tell of it after it was dropped."""
+        for name in list(self._used):
+            if name.digest not in self._models.get(name.model, ()):
+                self._used.pop(name, None)
 
     def _all(self) -> Iterator[tuple[Name, Record]]:
         for model, plans in self._models.items():

@@ -185,7 +185,8 @@ def test_what_is_no_plan_is_malformed_and_leaves_nothing(warm, document):
 @pytest.mark.parametrize("files", [(("w.other", 1),), ((WEIGHTS, 1),)], ids=["name", "size"])
 def test_a_plan_of_other_files_is_malformed(warm, files):
     left = traced(warm)
-    other = replace(left, files=tuple(PlannedFile(*each) for each in files), pieces=(), kept=())
+    there = tuple(PlannedFile(*each) for each in files)
+    other = replace(left, files=there, parameters=(), pieces=(), kept=())
     with pytest.raises(MalformedError, match="this model has not"):
         put(warm, other)
 

@@ -5,9 +5,9 @@ from hashlib import sha256
 
 import pytest
 
-from cache_protocol.errors import DiskError, PlanRefusedError
+from cache_protocol.errors import CapacityError, DiskError, PlanRefusedError
 from cache_protocol.plans import Plan, dump_plan, parse_plan
-from cache_server.store import kept_plans
+from cache_server.store import durable, kept_plans
 from cache_server.store.kept_plans import LEAST_ROOM, MOST_ROOM, KeptPlans
 from cache_server.store.plan_index import MAX_PLANS, Record
 from tests.fakes.plans import plan
@@ -33,6 +33,11 @@ def keep(plans: KeptPlans, what: Plan, model: str = "m", *, hours: float = 0) ->
     stored = NOON + timedelta(hours=hours)
     plans.write(model, what.key, document, stored)
     return Record(what.key, what.fingerprint, len(document), stored)
+
+
+def nth(n: int) -> Plan:
+    """Return a plan of the ``n``th version of an engine."""
+    return plan(version=str(n))
 
 
 def digests(plans: KeptPlans, model: str = "m") -> set[str]:
@@ -88,26 +93,26 @@ def test_files_and_directories_are_for_the_node_s_user_alone(plans, generation):
 
 
 def test_of_too_many_the_one_that_was_written_first_goes(plans):
-    for rank in range(MAX_PLANS):
-        keep(plans, plan(rank=rank, ranks=100), hours=rank)
-    keep(plans, plan(rank=99, ranks=100), hours=99)
+    for n in range(MAX_PLANS):
+        keep(plans, nth(n), hours=n)
+    keep(plans, nth(99), hours=99)
     assert len(plans.all("m")) == MAX_PLANS
-    assert plan(rank=0, ranks=100).key.digest not in digests(plans)
-    assert plan(rank=99, ranks=100).key.digest in digests(plans)
+    assert nth(0).key.digest not in digests(plans)
+    assert nth(99).key.digest in digests(plans)
 
 
 def test_what_was_read_stays_longer_than_what_nobody_reads(plans):
-    for rank in range(MAX_PLANS):
-        keep(plans, plan(rank=rank, ranks=100), hours=rank)
-    plans.read("m", plan(rank=0, ranks=100).key.digest)
-    keep(plans, plan(rank=99, ranks=100), hours=99)
-    assert plan(rank=0, ranks=100).key.digest in digests(plans)
-    assert plan(rank=1, ranks=100).key.digest not in digests(plans)
+    for n in range(MAX_PLANS):
+        keep(plans, nth(n), hours=n)
+    plans.read("m", nth(0).key.digest)
+    keep(plans, nth(99), hours=99)
+    assert nth(0).key.digest in digests(plans)
+    assert nth(1).key.digest not in digests(plans)
 
 
 def test_the_number_of_one_model_s_plans_is_not_that_of_another(plans):
-    for rank in range(MAX_PLANS):
-        keep(plans, plan(rank=rank, ranks=100))
+    for n in range(MAX_PLANS):
+        keep(plans, nth(n))
     keep(plans, plan(), "other")
     assert len(plans.all("m")) == MAX_PLANS
 
@@ -122,7 +127,7 @@ def test_all_models_share_one_room(plans):
 
 
 def test_a_write_opens_no_other_plan_than_its_own_but_at_the_first(plans, generation, monkeypatch):
-    several = [plan(rank=rank, ranks=100) for rank in range(5)]
+    several = [nth(n) for n in range(5)]
     for each in several[:3]:
         keep(plans, each)
     again, opened = KeptPlans(generation / "plans", 0), []
@@ -149,23 +154,23 @@ def counting(monkeypatch, opened: list[str]) -> None:
 
 def test_what_was_there_before_a_restart_counts_and_goes_first(generation):
     first = KeptPlans(generation / "plans", 0)
-    for rank in range(MAX_PLANS):
-        keep(first, plan(rank=rank, ranks=100), hours=MAX_PLANS - rank)
+    for n in range(MAX_PLANS):
+        keep(first, nth(n), hours=MAX_PLANS - n)
     again = KeptPlans(generation / "plans", 0)
-    keep(again, plan(rank=99, ranks=100))
+    keep(again, nth(99))
     assert len(again.all("m")) == MAX_PLANS
-    assert plan(rank=MAX_PLANS - 1, ranks=100).key.digest not in digests(again)
+    assert nth(MAX_PLANS - 1).key.digest not in digests(again)
 
 
 def test_what_rotted_no_longer_counts(plans, generation):
-    for rank in range(MAX_PLANS):
-        keep(plans, plan(rank=rank, ranks=100), hours=rank)
-    path = generation / "plans" / "m" / plan(rank=7, ranks=100).key.digest
+    for n in range(MAX_PLANS):
+        keep(plans, nth(n), hours=n)
+    path = generation / "plans" / "m" / nth(7).key.digest
     path.write_bytes(b"rot")
     assert plans.read("m", path.name) is None
-    keep(plans, plan(rank=99, ranks=100), hours=99)
+    keep(plans, nth(99), hours=99)
     assert len(plans.all("m")) == MAX_PLANS
-    assert plan(rank=0, ranks=100).key.digest in digests(plans)
+    assert nth(0).key.digest in digests(plans)
 
 
 def test_a_look_that_failed_is_taken_again(plans, generation, monkeypatch):
@@ -187,6 +192,13 @@ def test_a_plan_beyond_the_room_of_all_is_refused_with_both_numbers(plans):
     assert plans.all("m") == []
 
 
+def test_a_plan_of_more_ranks_than_are_kept_is_refused_with_both_numbers(plans):
+    keep(plans, plan(ranks=MAX_PLANS), "most")
+    with pytest.raises(PlanRefusedError, match="a plan of 65 ranks, where 64 plans"):
+        keep(plans, plan(ranks=MAX_PLANS + 1))
+    assert plans.all("m") == []
+
+
 @pytest.mark.parametrize(
     ("files", "limit"),
     [(0, LEAST_ROOM), (10 * 2**30, 160 * 2**20), (2**50, MOST_ROOM)],
@@ -205,8 +217,9 @@ def test_plans_take_a_small_part_of_what_the_files_take(tmp_path, files, limit):
         lambda data: b"[" * 30_000,
         lambda data: data.replace(b"tp2", b"tp4", 1),
         lambda data: data.replace(b'"size":', b'"size":"x', 1),
+        lambda data: data.replace(b'"size":', b'"size":1e999,"was":', 1),
     ],
-    ids=["cut", "flipped", "cut in its head", "empty", "deep", "other key", "no number"],
+    ids=["cut", "flipped", "cut in its head", "empty", "deep", "other key", "no number", "endless"],
 )
 def test_a_plan_that_rotted_is_dropped_and_said_to_be(plans, generation, caplog, spoil):
     keep(plans, PLAN)
@@ -260,11 +273,31 @@ def test_a_process_without_descriptors_costs_no_plan(plans, monkeypatch):
 
 def test_what_a_crash_left_half_written_is_no_plan_and_goes_with_the_next_write(plans, generation):
     keep(plans, PLAN)
-    half = generation / "plans" / "m" / f"{'0' * 32}.new"
-    half.write_bytes(b'{"key"')
-    assert len(plans.all("m")) == 1
-    keep(plans, plan(rank=1))
-    assert not half.exists()
+    halves = [generation / "plans" / model / f"{'0' * 32}.new" for model in ("m", "other")]
+    for half in halves:
+        half.parent.mkdir(exist_ok=True)
+        half.write_bytes(b'{"key"')
+    again = KeptPlans(generation / "plans", 0)
+    assert len(again.all("m")) == 1
+    keep(again, plan(rank=1))
+    assert not any(half.exists() for half in halves)
+
+
+def test_plans_of_a_model_that_is_called_as_what_is_half_written_count_after_a_restart(generation):
+    first = KeptPlans(generation / "plans", 0)
+    for n in range(MAX_PLANS):
+        keep(first, nth(n), "m.new")
+    again = KeptPlans(generation / "plans", 0)
+    keep(again, nth(99), "m.new")
+    assert len(again.all("m.new")) == MAX_PLANS
+
+
+def test_a_plan_that_the_disk_has_no_room_for_leaves_nothing_behind(plans, generation, monkeypatch):
+    keep(plans, PLAN)
+    monkeypatch.setattr(durable.os, "fsync", refusing(errno.ENOSPC))
+    with pytest.raises(CapacityError):
+        keep(plans, plan(rank=1))
+    assert [p.name for p in (generation / "plans" / "m").iterdir()] == [PLAN.key.digest]
 
 
 def test_a_generation_that_has_left_does_not_come_back_as_plans(plans, generation):

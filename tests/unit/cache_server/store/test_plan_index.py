@@ -45,6 +45,15 @@ def test_what_was_dropped_counts_no_longer():
     assert list(index.surplus(C, 20)) == []
 
 
+def test_what_was_used_after_it_was_dropped_is_forgotten_with_the_next_look():
+    index = holding(A, B)
+    index.drop(A)
+    index.use(A)
+    index.use(B)
+    assert list(index.surplus(B, 20)) == []
+    assert list(index._used) == [B]
+
+
 def test_for_too_many_of_a_model_no_other_model_gives_anything():
     many = [Name("m", str(n)) for n in range(MAX_PLANS + 2)]
     assert list(holding(A, *many).surplus(many[-1], 10_000)) == many[:2]
