@@ -13,7 +13,7 @@ for the caller to know.
 """
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from cache_protocol.plans import ALIGNMENT, Parameter, Plan
 from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.engines.deferred import Deferred
-from replica_agent.engines.storages import WeakStorage, has_storage, identity
+from replica_agent.engines.storages import WeakStorage, has_storage, identity, reach, tensors_of
 from replica_agent.views import of_flat
 
 
@@ -67,33 +67,42 @@ class _Shared:
         for form in self.forms:
             form.look_at(memory, 0)
 
-    def copy_out(self) -> int:
-        """Have its tensors look at copies of what they look at; return how many bytes that is."""
-        copied = 0
+    def renew(self, make: Callable[[torch.Tensor], torch.Tensor]) -> int:
+        """Have its tensors look at what ``make`` makes of their bytes; return how many these are.
+
+        What overlaps is made of once, and no more together than that.
+        """
+        renewed = 0
         for begin, end, forms in self._together():
             storage = forms[0].tensor.untyped_storage()
             blank = torch.empty(0, dtype=torch.uint8, device=self.device)
-            memory = blank.set_(storage, begin, (end - begin,), (1,)).clone()
+            memory = make(blank.set_(storage, begin, (end - begin,), (1,)))
             for form in forms:
                 form.look_at(memory, begin)
-            copied += end - begin
-        return copied
+            renewed += end - begin
+        return renewed
 
     def move_back(self) -> None:
-        """Have its tensors look at their storage again, at a new one if that has gone."""
+        """Have its tensors look at their storage again, at a new one if that has gone.
+
+        One that has no bytes yet stays so: ``set_`` gives it all that a tensor reaches.
+        """
         storage = self.storage.get()
         if storage is None:
             fresh = torch.empty(self.size, dtype=torch.uint8, device=self.device)
             storage = fresh.untyped_storage()
+        size = storage.nbytes()
         for form in self.forms:
             blank = torch.empty(0, dtype=form.tensor.dtype, device=self.device)
             form.tensor.data = blank.set_(storage, form.offset, form.shape, form.stride)
+            if not size:
+                storage.resize_(0)
 
     def _together(self) -> Iterator[tuple[int, int, list[_Form]]]:
         """Yield the bytes that tensors look at, and those tensors; what overlaps is together."""
         together: list[tuple[int, int, list[_Form]]] = []
         for form in sorted(self.forms, key=lambda form: form.begin):
-            end = _reach(form.tensor)
+            end = reach(form.tensor)
             if together and form.begin < together[-1][1]:
                 begin, last, forms = together.pop()
                 together.append((begin, max(last, end), [*forms, form]))
@@ -145,7 +154,7 @@ def leave(model: nn.Module, flat: torch.Tensor) -> None:
     """Give what looks at ``flat`` memory of its own, uninitialised: for a model that is fed."""
     for each in _unique(_by_storage(model).values()):
         if identity(each.forms[0].tensor) == identity(flat):
-            each.move(torch.empty(each.size, dtype=torch.uint8, device=each.device))
+            each.renew(torch.empty_like)
 
 
 def move_out(model: nn.Module, storage: int) -> int:
@@ -155,7 +164,7 @@ def move_out(model: nn.Module, storage: int) -> int:
     """
     for each in _unique(_by_storage(model).values()):
         if identity(each.forms[0].tensor) == storage:
-            copied = each.copy_out()
+            copied = each.renew(torch.clone)
             if not _still_held([each]):
                 return copied
             each.move_back()
@@ -164,7 +173,7 @@ def move_out(model: nn.Module, storage: int) -> int:
 
 def strayed(model: nn.Module, plan: Plan, flat: torch.Tensor) -> list[str]:
     """Return the parameters of ``plan`` that do not look at their part of ``flat``."""
-    places = {name: tensor.data_ptr() for name, tensor in _tensors(model)}
+    places = {name: tensor.data_ptr() for name, tensor in tensors_of(model, every_name=True)}
     return [
         parameter.name
         for parameter, part in _parts(plan, flat)
@@ -219,7 +228,7 @@ def _by_storage(model: nn.Module) -> dict[str, _Shared]:
     by_name: dict[str, _Shared] = {}
     by_storage: dict[int, _Shared] = {}
     seen: set[int] = set()
-    for name, tensor in _tensors(model):
+    for name, tensor in tensors_of(model, every_name=True):
         if id(tensor) in seen or not has_storage(tensor):
             continue
         seen.add(id(tensor))
@@ -228,27 +237,13 @@ def _by_storage(model: nn.Module) -> dict[str, _Shared]:
             by_storage[key] = _Shared(WeakStorage(tensor), 0, tensor.device, [])
         each = by_storage[key]
         each.forms.append(_look(name, tensor))
-        each.size = max(each.size, _reach(tensor))
+        each.size = max(each.size, reach(tensor))
         by_name[name] = each
     return by_name
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield parameters, then buffers; names of one tensor after the first come, too."""
-    yield from model.named_parameters(remove_duplicate=False)
-    yield from model.named_buffers(remove_duplicate=False)
-
-
 def _look(name: str, tensor: torch.Tensor) -> _Form:
     return _Form(name, tensor, int(tensor.storage_offset()), tensor.shape, tensor.stride())
-
-
-def _reach(tensor: torch.Tensor) -> int:
-    """Return how many bytes of its storage a tensor needs there to be."""
-    if not tensor.numel():
-        return 0
-    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return (int(tensor.storage_offset()) + last + 1) * tensor.element_size()
 
 
 def _unique(shared: Iterable[_Shared]) -> list[_Shared]:

@@ -52,9 +52,9 @@ class Ahead(Generic[Item]):
 
         That waits for the item that is being read: two who read one iterator spoil it.
         """
-        for thread in self._threads:
-            thread.start()
         try:
+            for thread in self._threads:
+                thread.start()
             yield self._taken()
         finally:
             with self._changed:
@@ -62,7 +62,8 @@ class Ahead(Generic[Item]):
                 self._window.clear()
                 self._changed.notify_all()
             for thread in self._threads:
-                thread.join()
+                if thread.ident is not None:  # or it could not start
+                    thread.join()
 
     def _taken(self) -> Iterator[Item]:
         while (slot := self._take()) is not None:

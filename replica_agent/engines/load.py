@@ -106,6 +106,12 @@ class Load:
             return 0
         return self._flat.numel()
 
+    def hold(self, planning: Planning) -> None:
+        """Have ``planning`` put its model into what was declared. Before ``run``."""
+        if self._flat is not None:
+            planning.hold(self._flat)
+            self._flat = None
+
     def run(self, feed: "Feed", *, once: bool = False, planning: Planning | None = None) -> None:
         """Load the model until what it was given is confirmed.
 
@@ -115,9 +121,6 @@ class Load:
         Raises:
             CacheError: it cannot be confirmed. What was fed is void.
         """
-        if planning is not None and self._flat is not None:
-            planning.hold(self._flat)
-            self._flat = None
         for left in reversed(range(ATTEMPTS)):
             try:
                 self._attempt(feed, once=once, planning=planning)
@@ -196,11 +199,13 @@ class Load:
             except _FAILURES:
                 raise
             except Exception as error:
-                raise RefusedError(f"the model does not take the rest alone: {error}") from error
+                why = f"the model does not take the rest alone: {error}"
+                raise planning.in_vain(why) from error
 
         feed_rest()
         attached.wait_confirmed()
         if early and attached.rewritten:
+            planning.check_traced(attached.headers(wanted))
             feed_rest()
         planning.check()
         self.adopted = planning.size
@@ -221,10 +226,10 @@ class Load:
         with _pinning(attached, planning) as through:
             _give(feed, through(attached.tensors(wanted)))
             attached.wait_confirmed()
-            if early and attached.rewritten:
-                _give(feed, through(attached.tensors(wanted)))
         if planning is not None:
             self.copied = planning.copied
+        if early and attached.rewritten:  # with other headers, maybe
+            self._feed(attached, feed, once=once, planning=planning)
 
     def _refuse(self, error: Exception, planning: Planning | None = None) -> None:
         """Tell the agent that it has to bring plain files."""

@@ -17,13 +17,14 @@ import torch
 
 from cache_protocol.errors import CacheError
 from cache_protocol.plans import Key, Plan, dump_plan
-from cache_protocol.ranges import Span
 from replica_agent.engines.adopt import UnfitError, adopt, leave, move_out, place_in, strayed
 from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.registration import Through, as_they_come, not_pinned, registering
-from replica_agent.engines.storages import identity
+from replica_agent.engines.storages import identity, tensors_of
 from replica_agent.engines.trace import Traced, TracedFile, trace
-from replica_agent.handover.client import Attached, Headed, Shard
+from replica_agent.handover.client import Attached, Shard
+from replica_agent.handover.headers import Headed
+from replica_agent.plans.plain import plain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +53,8 @@ class Planning:
         self._subject = subject
         self._deferred = deferred
         self._traced: Traced | None = None
-        self._checkpoint = ""  # that was traced
+        self._source: tuple[str, Sequence[Headed]] = "", ()  # what was traced: checkpoint, files
+        self._useless = ""  # fingerprint of the engine's own plan, which it could not use
         self._plan: Plan | None = None  # that was adopted
         self._flat: torch.Tensor | None = None  # its memory
         self._declared = False  # and whether the engine counts on it
@@ -61,10 +63,27 @@ class Planning:
 
     @property
     def document(self) -> bytes | None:
-        """The plan for the next replica, as it travels; None where there is none."""
-        if self._traced is None or self._traced.plan is None:
+        """The plan for the next replica, as it travels; None where there is none.
+
+        It lays nothing out where it is one that this engine could not use.
+        """
+        if self.plan is None:
             return None
-        return dump_plan(self._traced.plan)
+        return dump_plan(plain(self.plan.key) if self.useless else self.plan)
+
+    @property
+    def plan(self) -> Plan | None:
+        """What this engine reads; None where that follows no plan."""
+        return self._traced.plan if self._traced else None
+
+    @property
+    def useless(self) -> bool:
+        """Whether memory that is laid out by the plan was of no use."""
+        return (
+            bool(self._useless)
+            and self.plan is not None
+            and (self._useless == self.plan.fingerprint)
+        )
 
     @property
     def reason(self) -> str | None:
@@ -83,10 +102,16 @@ class Planning:
 
     def trace(self, attached: Attached, files: Sequence[Headed]) -> Traced:
         """Find out what the model reads of ``files``, once for a checkpoint. Feed it afterwards."""
-        if self._traced is None or self._checkpoint != attached.checkpoint:
-            self._checkpoint = attached.checkpoint
-            self._traced = self._trace([TracedFile(*file) for file in files])
+        source = attached.checkpoint, files
+        if self._traced is None or self._source != source:
+            self._source = source
+            self._traced = self._trace(*source)
         return self._traced
+
+    def check_traced(self, files: Sequence[Headed]) -> None:
+        """Return if the headers of ``files`` are those that were traced; else RefusedError."""
+        if self._source[1] != files:
+            raise RefusedError("a file came again with another header")
 
     def adopt(self, attached: Attached, shard: Shard, wanted: Wanted) -> frozenset[str]:
         """Have the model look at ``shard``; return the tensors that have to be fed all the same.
@@ -95,8 +120,7 @@ class Planning:
             RefusedError: that cannot be. The model is as it was.
             CacheError: the agent, or the pull, failed.
         """
-        headed = attached.headers(wanted)
-        traced = self.trace(attached, headed)
+        traced = self.trace(attached, attached.headers(wanted))
         if traced.plan is None:
             raise RefusedError(f"this engine's reads follow no plan: {traced.reason}")
         if traced.plan.fingerprint != shard.plan:
@@ -105,18 +129,23 @@ class Planning:
         try:
             adopt(self._subject.model, traced.plan, flat)
         except UnfitError as error:
-            raise RefusedError(str(error)) from error
+            raise self.in_vain(str(error)) from error
         self._plan, self._flat = traced.plan, flat
         self._end_deferral()
-        return _kept(traced.plan, headed)
+        return traced.whole
+
+    def in_vain(self, reason: str) -> RefusedError:
+        """Return ``reason`` as an error, and note that no engine like this one can use its plan."""
+        if self.plan is not None:
+            self._useless = self.plan.fingerprint
+        return RefusedError(reason)
 
     def pinning(self, attached: Attached) -> AbstractContextManager[Through]:
         """Return what weights go through on their way to a model that copies them to its GPU.
 
         They are pinned meanwhile, where the model is known to write to none of them.
         """
-        device = next((p.device for p in self._subject.model.parameters()), torch.device("cpu"))
-        why = self._why_not_pinned()
+        device, why = self._device, self._why_not_pinned()
         if why is None:
             return registering(*attached.memory, device, tell=self._note)
         if device.type == "cuda":
@@ -126,6 +155,8 @@ class Planning:
     def _why_not_pinned(self) -> str | None:
         if self._traced is None:
             return "files' headers came too late for a trace"
+        if self._traced.reads_only is None:
+            return f"nobody knows whether this load only reads: {self._traced.reason}"
         if not self._traced.reads_only:
             return "this load writes to the tensors that it is given"
         return None
@@ -139,7 +170,7 @@ class Planning:
             return
         away = strayed(self._subject.model, self._plan, self._flat)
         if away:
-            raise RefusedError(f"{len(away)} parameters were moved, {away[0]} one of them")
+            raise self.in_vain(f"{len(away)} parameters were moved, {away[0]} one of them")
 
     def remember(self) -> None:
         """Remember where the parameters of the plan are, for ``moved``."""
@@ -168,33 +199,58 @@ class Planning:
     def settle(self) -> None:
         """Give the model memory that it can be fed into, whatever came before."""
         if self._flat is not None and not self._declared:
-            leave(self._subject.model, self._flat)
-            self._flat = None
+            self._leave()
         elif self._flat is not None and self._deferred is not None:
             place_in(self._subject.model, self._flat, self._deferred)
+        self._plan = None
+        self._end_deferral()
+
+    def abandon(self) -> None:
+        """Give the model memory of its own, wherever it is: others may write to what they laid out.
+
+        Their pull failed, or they are silent, and nobody can tell when a copy of theirs lands.
+        """
+        if self._flat is not None:
+            self._leave()
         self._plan = None
         self._end_deferral()
 
     def hold(self, flat: torch.Tensor) -> None:
         """Take ``flat``, memory that the engine's budget counts: the model goes there in any case.
 
-        Before anything else.
+        Before anything else, and unless what brings its weights fails.
         """
         self._flat, self._declared = flat, True
 
-    def _trace(self, files: Sequence[TracedFile]) -> Traced:
+    def _trace(self, checkpoint: str, files: Sequence[Headed]) -> Traced:
+        model, key, take = self._subject
+        traced_files = [TracedFile(*file) for file in files]
         try:
-            key = self._subject.key(self._checkpoint)
+            return trace(model, traced_files, take, key(checkpoint))
         except CacheError as error:
-            return Traced(None, str(error), reads_only=False)
-        return trace(self._subject.model, files, self._subject.take, key)
+            why = str(error)
+        if self._device.type != "cuda":  # nothing would be pinned
+            return Traced(None, why, reads_only=None)
+        traced = trace(model, traced_files, take, None)
+        return traced._replace(reason=traced.reason or why)
+
+    @property
+    def _device(self) -> torch.device:
+        parameters = self._subject.model.parameters()
+        return next((p.device for p in parameters), torch.device("cpu"))
 
     def _addresses(self) -> dict[str, int]:
-        plan = self._traced.plan if self._traced else None
-        names = {parameter.name for parameter in plan.parameters} if plan else set()
-        model = self._subject.model
-        tensors = dict(model.named_buffers()) | dict(model.named_parameters())
+        names = {parameter.name for parameter in self.plan.parameters} if self.plan else set()
+        tensors = dict(tensors_of(self._subject.model))
         return {name: tensors[name].data_ptr() for name in names & tensors.keys()}
+
+    def _leave(self) -> None:
+        """Have the model look at memory of its own, which it gets once the other was let go of."""
+        assert self._flat is not None  # noqa: S101 - the callers' condition
+        with Deferred(self._flat.device) as bare:
+            leave(self._subject.model, self._flat)
+            self._flat = None
+            bare.end()
 
     def _end_deferral(self) -> None:
         if self._deferred is not None:
@@ -228,19 +284,3 @@ def _on_device(shard: Shard) -> torch.Tensor:
         raise RefusedError(f"the device's memory cannot be mapped here: {error}") from error
     finally:
         os.close(descriptor)
-
-
-def _kept(plan: Plan, files: Sequence[Headed]) -> frozenset[str]:
-    """Return the tensors that lie in bytes which ``plan`` keeps."""
-    kept: dict[str, list[Span]] = {}
-    for file, begin, end in plan.kept:
-        kept.setdefault(plan.files[file].path, []).append(Span(begin, end))
-    return frozenset(
-        entry.name
-        for file in files
-        for entry in file.entries
-        if any(
-            part.begin <= entry.span.begin and entry.span.end <= part.end
-            for part in kept.get(file.path, ())
-        )
-    )

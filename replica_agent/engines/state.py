@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from replica_agent.engines.storages import has_storage, identity
+from replica_agent.engines.storages import has_storage, identity, tensors_of
 
 
 class _Tensor(NamedTuple):
@@ -31,7 +31,7 @@ class State:
         ]
         self._tensors = [
             _Tensor(name, tensor, tensor.detach())
-            for name, tensor in (*model.named_parameters(), *model.named_buffers())
+            for name, tensor in tensors_of(model)
             if has_storage(tensor)
         ]
 

@@ -1,13 +1,15 @@
-"""Tell the storages of tensors apart, and know whether anybody still holds one.
+"""Tell the storages of tensors apart, and know what of a model is on them and who holds one.
 
 The few names of torch that are not public, and that torch's own modes and reductions use, are
 here and nowhere else.
 """
 
 # ruff: noqa: SLF001
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
+from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 
@@ -19,6 +21,20 @@ def has_storage(tensor: torch.Tensor) -> bool:
 def identity(tensor: torch.Tensor) -> int:
     """Return what tensors have in common that share a storage, also one without bytes."""
     return int(tensor.untyped_storage()._cdata)
+
+
+def tensors_of(model: nn.Module, *, every_name: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield parameters, then buffers, by the first name of each, or by ``every_name``."""
+    yield from model.named_parameters(remove_duplicate=not every_name)
+    yield from model.named_buffers(remove_duplicate=not every_name)
+
+
+def reach(tensor: torch.Tensor) -> int:
+    """Return how many bytes of its storage a tensor needs there to be."""
+    if not tensor.numel():
+        return 0
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return (int(tensor.storage_offset()) + last + 1) * tensor.element_size()
 
 
 class WeakStorage:

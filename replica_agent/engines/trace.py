@@ -12,7 +12,7 @@ Knows torch and no engine. Costs about a tenth of a millisecond for each tensor 
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,9 +32,9 @@ from cache_protocol.plans import (
 )
 from cache_protocol.ranges import Span
 from cache_protocol.safetensors_header import TensorEntry
-from replica_agent.engines.recorder import Recorder, UnplannableError, look
+from replica_agent.engines.recorder import Recorder, UnplannableError
 from replica_agent.engines.state import State
-from replica_agent.engines.storages import has_storage, identity
+from replica_agent.engines.storages import has_storage, identity, reach, tensors_of
 from replica_agent.plans.settle import Settled, settle
 from replica_agent.views import dtype_name, form_of
 
@@ -55,7 +55,8 @@ class Traced(NamedTuple):
 
     plan: Plan | None
     reason: str | None  # why there is no plan
-    reads_only: bool  # the load writes to no tensor that it is given; False where nobody knows
+    reads_only: bool | None  # the load writes to no tensor that it is given; None: nobody knows
+    whole: frozenset[str] = frozenset()  # tensors that have to be fed where the plan is adopted
 
 
 class _Destination(NamedTuple):
@@ -66,19 +67,19 @@ class _Destination(NamedTuple):
     size: int | None  # bytes; None where it cannot be laid out
 
 
-def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key) -> Traced:
+def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key | None) -> Traced:
     """Return the plan by which ``feed`` loads ``model``. The model is as it was afterwards.
 
     Args:
         model: with its parameters made; they may have storages without bytes.
         files: all that hold weights.
         feed: loads the weights of ``model``; may be called again, with others.
-        key: what the plan holds for.
+        key: what the plan holds for; None where there cannot be one, whatever the load reads.
     """
     if any(map(is_lazy, model.parameters())):
-        return Traced(None, "the model makes its parameters while it loads", reads_only=False)
+        return Traced(None, "the model makes its parameters while it loads", reads_only=None)
     state = State(model)
-    destinations = _destinations(model, key.device)
+    destinations = _destinations(model, key.device if key else "")
     recorder = Recorder([each.tensor for each in destinations])
     files = sorted(files)
     reason = _record(recorder, files, feed)
@@ -86,10 +87,12 @@ def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key) -
     if reason is None and changed:
         reason = f"the model replaces {changed} while it loads"
     if reason is not None:
-        return Traced(None, reason, reads_only=False)
+        return Traced(None, reason, reads_only=False if recorder.changed else None)
+    reads_only = not recorder.changed
+    if key is None:
+        return Traced(None, None, reads_only=reads_only)
     seen = recorder.seen
     seen.whole |= _held(recorder)
-    reads_only = not recorder.changed
     settled = settle(seen, [each.size for each in destinations])
     if not settled.planned:
         return Traced(None, "no parameter can be laid out", reads_only=reads_only)
@@ -98,7 +101,7 @@ def trace(model: nn.Module, files: Sequence[TracedFile], feed: Feed, key: Key) -
         parse_plan(dump_plan(plan))
     except MalformedError as error:  # everybody would refuse it: too long, for one
         return Traced(None, str(error), reads_only=reads_only)
-    return Traced(plan, None, reads_only=reads_only)
+    return Traced(plan, None, reads_only=reads_only, whole=_names(files, settled.whole))
 
 
 def _record(recorder: Recorder, files: Sequence[TracedFile], feed: Feed) -> str | None:
@@ -124,7 +127,7 @@ def _held(recorder: Recorder) -> set[int]:
 def _destinations(model: nn.Module, device: str) -> list[_Destination]:
     """Return the storages of ``model``, parameters first."""
     shared: dict[int, list[tuple[str, torch.Tensor]]] = {}
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for name, tensor in tensors_of(model):
         if has_storage(tensor) and not tensor.is_meta:
             shared.setdefault(identity(tensor), []).append((name, tensor))
     return [
@@ -143,16 +146,9 @@ def _size(tensors: Sequence[torch.Tensor], device: str) -> int | None:
         and not first.storage_offset()
         and first.device.type == device
         and dtype_name(first.dtype)
-        and all(each.dtype == first.dtype and _reach(each) <= size for each in tensors)
+        and all(each.dtype == first.dtype and reach(each) <= size for each in tensors)
     )
     return size if fit else None
-
-
-def _reach(tensor: torch.Tensor) -> int:
-    """Return the byte of its storage where ``tensor`` ends."""
-    seen = look(tensor)
-    steps = zip(seen.shape, seen.steps, strict=True)
-    return seen.begin + sum((n - 1) * step for n, step in steps) + seen.item
 
 
 def _plan(
@@ -178,6 +174,11 @@ def _plan(
         tuple(pieces),
         tuple(_joined(kept)),
     )
+
+
+def _names(files: Sequence[TracedFile], sources: Collection[int]) -> frozenset[str]:
+    names = [entry.name for file in files for entry in file.entries]
+    return frozenset(names[source] for source in sources)
 
 
 def _parameter(destination: _Destination) -> Parameter:

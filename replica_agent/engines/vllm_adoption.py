@@ -21,6 +21,16 @@ def why_not_planned(vllm_config: Any, model_config: Any) -> str | None:  # noqa:
     return None
 
 
+def why_no_plan_is_left(vllm_config: Any, model_config: Any) -> str | None:  # noqa: ANN401
+    """Return why a plan would be of no use to the next replica; None when it would be of some.
+
+    One of a quantised model says that it is quantised, so that nobody lays anything out by it.
+    """
+    if _get(model_config, "quantization"):
+        return why_not_planned(vllm_config, model_config)
+    return why_not_adopted(vllm_config, model_config)
+
+
 def why_not_adopted(vllm_config: Any, model_config: Any) -> str | None:  # noqa: ANN401
     """Return why a model needs memory of vLLM's own; None when it does not."""
     reason = why_not_planned(vllm_config, model_config)
@@ -33,9 +43,21 @@ def why_not_adopted(vllm_config: Any, model_config: Any) -> str | None:  # noqa:
         "sleep mode moves its weights": _get(model_config, "enable_sleep_mode"),
         "its weights are offloaded": _is_offloaded(vllm_config),
         "its experts move while it runs": _get(vllm_config, "parallel_config", "enable_eplb"),
-        "a drafter reads the same files": _is_drafted_from(vllm_config, model_config),
+        "a drafter reads the same files": is_drafted_from(vllm_config, model_config),
     }
     return next((why for why, so in hinders.items() if so), None)
+
+
+def is_drafted_from(vllm_config: Any, model_config: Any) -> bool:  # noqa: ANN401
+    """Return whether a drafter is made of the same files as this model, and after it.
+
+    Where tokens are guessed without one, from n-grams say, the model's own configuration stands in
+    the drafter's place.
+    """
+    drafter = _get(vllm_config, "speculative_config", "draft_model_config")
+    if drafter is None or drafter is model_config:
+        return False
+    return bool(_get(drafter, "model") == _get(model_config, "model"))
 
 
 def packs(vllm_config: Any) -> bool:  # noqa: ANN401
@@ -54,11 +76,6 @@ def adopting_device(vllm_config: Any, model_config: Any) -> torch.device | None:
 def _of_drafter(vllm_config: Any, model_config: Any) -> bool:  # noqa: ANN401
     drafts = _get(model_config, "runner_type") == "draft"
     return drafts or model_config is not _get(vllm_config, "model_config")
-
-
-def _is_drafted_from(vllm_config: Any, model_config: Any) -> bool:  # noqa: ANN401
-    drafter = _get(vllm_config, "speculative_config", "draft_model_config")
-    return drafter is not None and _get(drafter, "model") == _get(model_config, "model")
 
 
 def _is_offloaded(vllm_config: Any) -> bool:  # noqa: ANN401

@@ -33,7 +33,13 @@ from replica_agent.engines.detour import fetch
 from replica_agent.engines.load import Load
 from replica_agent.engines.planned import Planning, Subject
 from replica_agent.engines.registration import not_pinned
-from replica_agent.engines.vllm_adoption import adopting_device, packs, why_not_planned
+from replica_agent.engines.vllm_adoption import (
+    adopting_device,
+    is_drafted_from,
+    packs,
+    why_no_plan_is_left,
+    why_not_planned,
+)
 from replica_agent.engines.vllm_plan import plan_key
 from replica_agent.handover.generations import MixedError
 from replica_agent.handover.messages import Outcome
@@ -140,7 +146,7 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         self._adopted = planning if load.adopted else None
         if load.outcome is Outcome.LOADED and _drafter_follows(model_config):
             _kept[key] = load
-        if planning is None or planning.document is None or packs(self._vllm_config):
+        if planning is None or planning.plan is None or packs(self._vllm_config):
             self._finish()
         else:
             planning.remember()  # what vLLM does to its parameters next decides
@@ -219,13 +225,15 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
         model_config: Any,  # noqa: ANN401
     ) -> Planning | None:
         """Load from the agent, else from the origin; return the plans that were made."""
-        planning = self._planning(model, model_config)
+        memory = self._planning(model, model_config)
+        planning = memory if self._is_planned(model, model_config) else None
         if planning is None and any(p.is_cuda for p in model.parameters()):
             load.copied = not_pinned("this load is not traced")
-        if planning is None and self._deferred is not None:
-            self._deferred.end()
         try:
             load.attach()  # before anything else: the agent wants to know how it ends
+            load.hold(memory)
+            if planning is None:
+                memory.settle()
             _check_plain(model, model_config)
             load.run(
                 lambda weights, there: _feed(model, model_config, weights, there),
@@ -233,25 +241,31 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
                 planning=planning,
             )
         except _FAILURES as error:
-            if planning is not None:
-                planning.settle()
             _go_around(load, place, model_config, error)
+            memory.abandon()  # not before: by now the agent has let go of it as well, most likely
             self._default().load_weights(model, model_config)
             return None
         _tell_of(load, planning)
         return planning
 
-    def _planning(self, model: "nn.Module", model_config: Any) -> Planning | None:  # noqa: ANN401
-        """Return the plans of this load; None where there cannot be any."""
+    def _is_planned(self, model: "nn.Module", model_config: Any) -> bool:  # noqa: ANN401
+        """Return whether this load is traced."""
         config = self._vllm_config
         if config is None or not _takes_two(model):
-            return None
+            return False
         reason = why_not_planned(config, model_config)
         if reason is not None:
             _log.info("the reads of %s are not planned: %s", model_config.model, reason)
-            return None
+        return reason is None
+
+    def _planning(self, model: "nn.Module", model_config: Any) -> Planning:  # noqa: ANN401
+        """Return the plans of this load, and what becomes of its memory where it has none."""
+        config = self._vllm_config
 
         def key(checkpoint: str) -> Key:
+            why = why_no_plan_is_left(config, model_config)
+            if why is not None:
+                raise MalformedError(why)
             return plan_key(checkpoint, model_config, config, _rank())
 
         return Planning(Subject(model, key, model.load_weights), self._deferred)  # type: ignore[arg-type]
@@ -278,18 +292,18 @@ class WarmlineLoader(BaseModelLoader):  # type: ignore[misc]  # mypy sees no vLL
 
 def _leave_plan(load: Load, planning: Planning | None) -> None:
     """Leave a plan for the next replica, unless parameters do not stay where they were loaded."""
-    if planning is None or planning.document is None:
+    if planning is None or planning.plan is None:
         return
     moved = planning.moved()
-    if moved:
+    if moved and not planning.useless:
         _log.warning(
             "vLLM made %d parameters anew after the load, %s one of them: %s",
             *(len(moved), moved[0]),
             "the agent's memory of them is of no use" if load.adopted else "there is no plan",
         )
-    elif not load.adopted:
+    elif not load.adopted and (document := planning.document) is not None:
         with suppress(*_FAILURES):  # it has gone
-            load.leave(planning.document)
+            load.leave(document)
 
 
 def _go_around(load: Load, place: Place, model_config: Any, error: Exception) -> None:  # noqa: ANN401
@@ -393,9 +407,7 @@ def _rank() -> int:
 
 def _drafter_follows(model_config: Any) -> bool:  # noqa: ANN401
     """Return whether this process will load a drafter of the very same checkpoint next."""
-    speculative = getattr(_current_config(), "speculative_config", None)
-    drafter = getattr(speculative, "draft_model_config", None)
-    if drafter is None or drafter is model_config or drafter.model != model_config.model:
+    if not is_drafted_from(_current_config(), model_config):
         return False
     return bool(distributed.get_pp_group().is_last_rank)  # the only ones with a drafter
 

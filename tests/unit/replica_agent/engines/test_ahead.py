@@ -96,3 +96,17 @@ def test_who_stops_early_leaves_nobody_reading():
         next(given)
     assert none_left()
     assert next(items) <= 7  # the rest is for whoever comes next
+
+
+def test_when_a_thread_cannot_start_those_that_did_end(monkeypatch):
+    start = threading.Thread.start
+
+    def limited(thread):
+        if thread.name == "work ahead":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="new thread"), ahead(range(100)):
+        pass
+    assert none_left()

@@ -367,7 +367,7 @@ def test_a_model_that_makes_its_parameters_while_it_loads_has_no_plan():
     net = Net(plainly)
     net.a = nn.UninitializedParameter(requires_grad=False)
     traced = trace(net, [Checkpoint(a=torch.rand(8, 16)).file], net.load_weights, KEY)
-    assert traced == (None, "the model makes its parameters while it loads", False)
+    assert traced == (None, "the model makes its parameters while it loads", None, frozenset())
 
 
 def test_a_plan_that_is_too_long_is_none(monkeypatch):
