@@ -4,7 +4,7 @@ The header of a file is itself something that arrives, and not always first: unt
 arrivals of its file are kept. Sees checked bytes only, and trusts none of them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from cache_protocol.errors import MalformedError
@@ -36,17 +36,28 @@ def check_length(content: Readable) -> None:
         header_size(bytes(content[:]), file_size=len(content))
 
 
-def header_end(content: Readable, there: Collection[Span]) -> int | None:
-    """Return where the header of a file ends of which ``there`` has arrived; None until it has.
+class Front:
+    """How many bytes of a file have arrived before the first gap; each part is told once."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._end = 0
+        self._later: dict[int, int] = {}  # ends of parts behind a gap, by where they begin
+
+    def add(self, part: Span) -> int:
+        """Note ``part`` and return the bytes before the first gap."""
+        self._later[part.begin] = part.end
+        while (end := self._later.pop(self._end, None)) is not None:
+            self._end = end
+        return self._end
+
+
+def header_end(content: Readable, front: int) -> int | None:
+    """Return where the header of a file ends whose first ``front`` bytes are there, or None.
 
     Raises:
         MalformedError: the header's length lies.
     """
-    front = 0
-    for span in sorted(there):
-        if span.begin != front:
-            break
-        front = span.end
     if front < PREFIX:
         return None
     end = PREFIX + header_size(bytes(content[:PREFIX]), file_size=len(content))
@@ -82,6 +93,7 @@ class Readiness:
         self._content = content
         self._names = names
         self._kept: list[Span] = []  # while there is no header
+        self._front = Front()
         self._assembly: Assembly | None = None
 
     def arrived(self, span: Span) -> Iterator[TensorEntry]:
@@ -94,7 +106,7 @@ class Readiness:
             yield from self._assembly.arrived(span)
             return
         self._kept.append(span)
-        if header_end(self._content, self._kept) is None:
+        if header_end(self._content, self._front.add(span)) is None:
             return
         entries = read_header(self._content)
         self._names.add(self._path, entries)

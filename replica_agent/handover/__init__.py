@@ -11,6 +11,6 @@
 
 Reading order: ``messages`` (what is said, pure) · ``lines`` (how it travels) · ``place`` (how an
 engine finds its agent) · ``shared`` and ``giving`` (what is handed over) · ``consumers`` (to
-whom) · ``generations`` (of which all have one) · ``sent`` (what they say they read) · ``client``
-(in the engine's process) · ``server`` (in the agent).
+whom) · ``generations`` (of which all have one) · ``sent`` (what they say they read) · ``headers``
+(of files that arrive) · ``client`` (in the engine's process) · ``server`` (in the agent).
 """

@@ -18,16 +18,16 @@ import mmap
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cache_protocol.errors import CacheError, MalformedError, ServerUnreachableError, from_problem
 from cache_protocol.plans import MAX_PLAN
 from cache_protocol.ranges import Span
-from cache_protocol.safetensors_header import TensorEntry
 from replica_agent.handover.generations import mixed_error
+from replica_agent.handover.headers import Headed, Headers
 from replica_agent.handover.lines import Lines, address, check_peer
 from replica_agent.handover.messages import (
     Arrived,
@@ -45,7 +45,7 @@ from replica_agent.handover.messages import (
     plan_parts,
     refused,
 )
-from replica_agent.readiness import SUFFIX, Names, Readiness, check_length, header_end, read_header
+from replica_agent.readiness import SUFFIX, Names, Readiness
 
 if TYPE_CHECKING:
     import torch
@@ -153,15 +153,6 @@ class Shard:
             os.close(fd)
 
 
-class Headed(NamedTuple):
-    """A safetensors file whose header has arrived."""
-
-    path: str
-    size: int  # bytes
-    header: int  # bytes before the first tensor
-    entries: Sequence[TensorEntry]
-
-
 class Attached:
     """One model of the agent, mapped into this process. For one thread at a time."""
 
@@ -238,35 +229,14 @@ class Attached:
 
         In the order of ``files``. Raises as ``tensors`` does.
         """
-        names, contents = Names(), self._contents(wanted)
-        for content in contents.values():
-            check_length(content)
-        there: dict[int, list[Span]] = {number: [] for number in contents}
-        found: dict[int, Headed] = {}
-        for file, span in self._parts(contents):
-            if file in found:
-                continue
-            there[file].append(span)
-            end = header_end(contents[file], there[file])
-            if end is not None:
-                path, entries = self.files[file].path, read_header(contents[file])
-                names.add(path, entries)
-                found[file] = Headed(path, len(contents[file]), end, entries)
-            if len(found) == len(contents):
-                break
-        return [found[number] for number in contents]
+        return self._headers(wanted, None).found
 
     def headers_within(
         self, seconds: float, wanted: Callable[[str], bool] = lambda _: True
     ) -> list[Headed] | None:
         """Do as ``headers`` for so long at most; None when one of them has not come by then."""
-        deadline = time.monotonic() + seconds
-        contents = self._contents(wanted)
-        while not self.confirmed and not self._are_headed(contents):
-            if not self._lines.wait(max(0.0, deadline - time.monotonic())):
-                return None
-            self._hear()
-        return self.headers(wanted)
+        headers = self._headers(wanted, time.monotonic() + seconds)
+        return headers.found if headers.complete else None
 
     @property
     def memory(self) -> tuple[int, memoryview]:
@@ -339,8 +309,20 @@ class Attached:
         self._failure = None  # its traceback looks at the memory, too
         self._lines.close()  # last: the agent takes it that the memory has come back
 
-    def _parts(self, files: Collection[int]) -> Iterator[Arrived]:
-        """Yield every byte of ``files`` once: what has arrived, then what arrives."""
+    def _headers(self, wanted: Callable[[str], bool], deadline: float | None) -> Headers:
+        contents = self._contents(wanted)
+        headers = Headers({n: (self.files[n].path, content) for n, content in contents.items()})
+        for part in self._parts(contents, deadline):
+            headers.add(part)
+            if headers.complete:
+                break
+        return headers
+
+    def _parts(self, files: Collection[int], deadline: float | None = None) -> Iterator[Arrived]:
+        """Yield every byte of ``files`` once: what has arrived, then what arrives.
+
+        ``deadline`` is that of what arrives, monotonic; None: wait for everything.
+        """
         if self.confirmed:  # also of files that came twice
             yield from (Arrived(n, Span(0, self._sizes[n])) for n in files if self._sizes[n])
             return
@@ -348,12 +330,22 @@ class Attached:
         seen = 0
         while missing:
             while seen == len(self._arrived):
+                if deadline is not None and not self._wait(deadline):
+                    return
                 self._hear()
             part = self._arrived[seen]
             seen += 1
             if part.file in files:
                 missing -= part.span.size
                 yield part
+
+    def _wait(self, deadline: float) -> bool:
+        """Return whether there is something to hear before ``deadline``."""
+        began = time.monotonic()
+        try:
+            return began < deadline and self._lines.wait(deadline - began)
+        finally:
+            self.waited += time.monotonic() - began
 
     def _hear(self) -> None:
         """Take note of one message of the agent."""
@@ -404,13 +396,6 @@ class Attached:
             if "files" in message:
                 files += parse_files(message, layout.size)
         return files
-
-    def _are_headed(self, contents: Mapping[int, memoryview]) -> bool:
-        there: dict[int, list[Span]] = {number: [] for number in contents}
-        for file, span in self._arrived:
-            if file in there:
-                there[file].append(span)
-        return all(header_end(contents[n], spans) is not None for n, spans in there.items())
 
     def _contents(self, wanted: Callable[[str], bool]) -> dict[int, memoryview]:
         """Return the safetensors files that are wanted."""

@@ -4,6 +4,7 @@ import safetensors.torch
 import torch
 
 from replica_agent.handover.client import attach
+from tests.fakes.acting_agent import acting_agent
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 
@@ -35,6 +36,18 @@ def test_a_header_that_does_not_arrive_is_not_waited_for():
         gate.set()
         assert attached.headers_within(LONG) is not None
         assert torch.equal(dict(attached.tensors())["layer"], WEIGHTS["layer"])
+
+
+def test_an_agent_that_talks_on_does_not_make_the_wait_longer(tmp_path):
+    with acting_agent(tmp_path, "chatter") as (_, path), attach(path, "llm") as attached:
+        assert attached.headers_within(0.05) is None
+
+
+def test_the_wait_for_headers_counts_as_time_that_the_engine_stood(tmp_path):
+    with acting_agent(tmp_path, "layout") as (_, path), attach(path, "llm") as attached:
+        before = attached.waited
+        assert attached.headers_within(0.05) is None
+        assert attached.waited - before >= 0.05
 
 
 def test_headers_of_what_is_confirmed_are_there_without_waiting():
