@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 
 from cache_protocol.errors import CacheError
 from cache_protocol.manifest import Manifest
-from cache_protocol.plans import Key
+from cache_protocol.plans import Key, Plan
 from replica_agent.arenas.by_plan import HOST, Choice, Layer
 from replica_agent.boot.asking import Asking, Patience
 from replica_agent.boot.expected import Expected, UntoldError, choose, expected
 from replica_agent.boot.interpreter import engine_version
 from replica_agent.boot.options import Options
 from replica_agent.client import ControlClient
+from replica_agent.plans.plain import is_plain
 
 if TYPE_CHECKING:
     from replica_agent.arenas.cuda.driver import Driver
     from replica_agent.arenas.cuda.ranks import RankDevices
+    from replica_agent.handover.sent import Sent
 
 _KINDS = {"cpu": ("cpu",), "auto": ("cuda", "cpu")}  # of devices to look for plans of, in order
 
@@ -50,6 +52,7 @@ class Planned:
         self._version = version
         self._load = load
         self._devices: RankDevices | None = None  # of all models; open until ``release``
+        self._final: set[str] = set()  # digests of keys whose plans lay nothing out
 
     @property
     def notes(self) -> Sequence[str]:
@@ -79,6 +82,13 @@ class Planned:
         finally:
             client.close()
 
+    def worth_leaving(self, sent: "Sequence[Sent]") -> "Sequence[Sent]":
+        """Return those of ``sent`` that the node has no better word on.
+
+        An engine that is fed plain files cannot know that another one of its kind laid out in vain.
+        """
+        return [each for each in sent if each.digest not in self._final]
+
     def release(self) -> None:
         """Let go of devices: an open one has a context there, of hundreds of megabytes.
 
@@ -101,6 +111,7 @@ class Planned:
                 found = choose(list(listed), asking.checkpoint, each)
                 _check_plain(found)
                 plans = asking.plans([listed[key] for key in found])
+                self._check_use(plans)
                 layer = self._layer(found)  # last: a device that is open for nothing has a context
             except UntoldError as error:
                 reasons.append(f"{error}, on {each.device}")
@@ -108,6 +119,14 @@ class Planned:
                 where = "in host memory" if layer is HOST else f"on {layer.device}"
                 return Choice(plans, f"laid out {where} as {_reader(found[0])} reads it", layer)
         return _plain("; ".join(reasons))
+
+    def _check_use(self, plans: Sequence[Plan]) -> None:
+        """Raise UntoldError where one of ``plans`` lays nothing out."""
+        in_vain = [plan.key for plan in plans if is_plain(plan)]
+        if in_vain:
+            self._final.update(key.digest for key in in_vain)
+            ranks = ", ".join(str(key.rank) for key in in_vain)
+            raise UntoldError(f"rank {ranks} could not use what was laid out for it")
 
     def _layer(self, found: Sequence[Key]) -> Layer:
         if found[0].device == "cpu":

@@ -20,6 +20,8 @@ from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
 from replica_agent.boot.planned import Planned, foresee
 from replica_agent.client import ControlClient
+from replica_agent.handover.sent import Sent
+from replica_agent.plans.plain import plain
 from tests.fakes import planned
 from tests.fakes.boots import REPOSITORY, Booting, until
 from tests.fakes.cuda_driver import FakeDriver
@@ -82,6 +84,21 @@ def test_weights_that_the_engine_rebuilds_are_plain_files(node):
     choice = chosen(node)
     assert not choice.plans
     assert "rebuilds weights for fp8" in choice.why
+
+
+def test_weights_that_an_engine_could_not_use_as_it_reads_them_are_plain_files(node):
+    keep(node, PLANS[0], plain(PLANS[1].key))
+    choice = chosen(node)
+    assert not choice.plans
+    assert choice.why == "plain files: rank 1 could not use what was laid out for it, on cpu"
+
+
+def test_the_word_of_an_engine_that_could_not_use_its_plan_is_not_replaced(node):
+    keep(node, PLANS[0], plain(PLANS[1].key))
+    planned_boot = chooser(node)
+    planned_boot.choose(node.manifest())
+    sent = [Sent("llm", p.key.rank, "g", p.key.digest, dump_plan(p)) for p in PLANS]
+    assert planned_boot.worth_leaving(sent) == sent[:1]
 
 
 @pytest.mark.parametrize("other", [{"version": None}, {"command": ("vllm", "serve", "{model}")}])
