@@ -8,10 +8,8 @@ Runs that lie apart go by 2-D copies, on the lane's stream of each device that w
 chunk. The devices copy side by side, and a slot is free when the slowest has read it. Nobody can
 ask the arena for its bytes back.
 
-Once all is confirmed we need the devices no more, since descriptors keep the memory, and let go
-of them: an open device has a context there, of hundreds of megabytes. An engine that has attached
-by then may be measuring what is free, and takes it for a mistake when that grows. So we do it
-before the first one attaches; else it is the owner's to do, when the engine is ready.
+Once all is confirmed we need the devices no more, since descriptors keep the memory, and give our
+mappings up. Whether the devices themselves go then is for their owner to say: see ``ranks``.
 """
 
 import errno
@@ -37,14 +35,18 @@ from replica_agent.plans.scatter import Scatter, Write
 
 
 class Owner(Protocol):
-    """Who opened the devices, and keeps them open."""
+    """Who opened the devices, for all arenas of a boot, and keeps them open."""
 
     def lose(self, error: DriverError) -> None:
         """Take note of the error that ends an arena; maybe more than once."""
         ...
 
-    def let_go(self) -> None:
-        """Keep the devices open no longer."""
+    def lend(self) -> None:
+        """Take note that an engine is about to have an arena's memory."""
+        ...
+
+    def leave(self) -> None:
+        """Take note that an arena has everything, and needs the devices no more; said once."""
         ...
 
 
@@ -87,7 +89,6 @@ class DeviceShards(HostArena):
         self._device = [distinct.index(device) for device in devices]  # of each shard
         self._owner = owner
         self._lending = threading.Lock()
-        self._lent = False
         self._descriptors: list[int] = []  # of the shards
         self._shards: list[SharedMemory] = []  # our mappings of them
         try:
@@ -121,10 +122,8 @@ class DeviceShards(HostArena):
         """Wait for the file's copies; with the last file the ring is of no more use."""
         if self._passage.confirm(file):
             with self._lending:
-                if self._lent:
-                    return
                 self._unmap()
-            self._owner.let_go()
+            self._owner.leave()
 
     def shard(self, rank: int) -> Lent | None:
         """Return the memory of ``rank``, and a descriptor of it that is the caller's.
@@ -139,7 +138,7 @@ class DeviceShards(HostArena):
         with self._lending:
             if not self._descriptors:
                 raise GenerationGoneError("the memory was given up; nothing is left to load")
-            self._lent = True
+            self._owner.lend()
             return Lent(self._words[number], os.dup(self._descriptors[number]))
 
     def close(self) -> None:

@@ -5,8 +5,15 @@
 A device that cannot be used, for whatever reason, is an error that says which and why, before the
 first byte; whoever asked brings plain files then. One that fails in the middle loses its arena,
 and ``notes`` says so.
+
+An open device has a context there, of hundreds of megabytes, and an engine that measures what is
+free takes it for a mistake when that grows by another's doing. One that was lent memory, of
+whichever model, may be measuring until it is ready. So devices are let go of when all models have
+arrived and nothing was lent; else by whoever sees that the engine is ready.
 """
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -24,10 +31,7 @@ from replica_agent.core.devices import rank_device
 
 
 class RankDevices:
-    """Makes the arenas of one boot on the devices that ``word`` gives to ranks.
-
-    Keeps them open until ``let_go``, which an arena calls that needs them no more.
-    """
+    """Makes the arenas of one boot on the devices that ``word`` gives to ranks."""
 
     def __init__(self, word: str, lanes: int, load: Callable[[], Driver] = load_driver) -> None:
         """Use ``word``, ``cuda…`` or ``auto``; no driver is started yet.
@@ -42,6 +46,9 @@ class RankDevices:
         self._word = word
         self._slots = SLOTS * lanes
         self._devices = Devices(load)
+        self._changed = threading.Lock()
+        self._arriving = 0  # arenas that need the devices
+        self._lent = False
 
     @property
     def steps(self) -> Steps:
@@ -66,11 +73,16 @@ class RankDevices:
         """
         try:
             devices = self._open([plan.key.rank for plan in plans])
+            began = time.monotonic()
             _check_rooms(name, plans, devices)
-            return DeviceShards(name, model, plans, devices, self._slots, self)
+            arena = DeviceShards(name, model, plans, devices, self._slots, self)
+            self.steps.memory += time.monotonic() - began
         except DriverError as error:
             self.let_go()
             raise CacheError(f"{self._word} cannot be used: {error}") from error
+        with self._changed:
+            self._arriving += 1
+        return arena
 
     def room(self, model: Model, plans: Sequence[Plan]) -> int:
         """Return the bytes that such an arena takes of the host's memory, its ring included."""
@@ -83,8 +95,20 @@ class RankDevices:
         if note not in self.notes:
             self.notes.append(note)
 
+    def lend(self) -> None:
+        """Implement ``Owner``."""
+        with self._changed:
+            self._lent = True
+
+    def leave(self) -> None:
+        """Implement ``Owner``."""
+        with self._changed:
+            self._arriving -= 1
+            if self._arriving == 0 and not self._lent:
+                self.let_go()
+
     def let_go(self) -> None:
-        """Implement ``Owner``; a device that another arena uses stays open."""
+        """Keep the devices open no longer than an arena needs them."""
         self._devices.close()
 
     def _open(self, ranks: Sequence[int]) -> list[Device]:

@@ -2,8 +2,7 @@
 
 import gc
 import os
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +12,7 @@ import torch
 
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import CacheError, GenerationGoneError
-from cache_protocol.manifest import File, Lease, Manifest, Model
+from cache_protocol.manifest import File, Model
 from cache_protocol.plans import ALIGNMENT
 from replica_agent.arenas.by_plan import Choice, LaidOutMemory
 from replica_agent.arenas.cuda.laid_out import DeviceShards
@@ -27,7 +26,7 @@ from replica_agent.handover.server import HandoverServer
 from replica_agent.pull import Pull
 from tests.fakes import planned
 from tests.fakes.cuda_driver import FakeDriver
-from tests.fakes.node import FakeNode
+from tests.fakes.node import FakeNode, opened
 
 CONTENT = planned.checkpoint(layers=3, size=1024)  # two chunks, and pieces that lie in both
 PLANS = planned.plans(CONTENT)
@@ -272,16 +271,24 @@ def test_of_devices_that_cannot_be_used_together_none_stays_open(driver):
     assert driver.open_devices == 0
 
 
-def test_a_descriptor_survives_neither_an_exec_nor_the_arena():
-    manifest = Manifest("voice", "0" * 32, Lease("l", datetime.now(UTC)), {"llm": model()})
-    before = len(os.listdir("/proc/self/fd"))
-    driver = FakeDriver()
-    arena = RankDevices("cuda:0,0", 1, lambda: driver).make("llm", manifest.models["llm"], PLANS)
+def test_a_descriptor_survives_neither_an_exec_nor_the_arena(driver):
+    arena = RankDevices("cuda:0,0", 1, lambda: driver).make("ends-here", model(), PLANS)
     lent = arena.shard(0)
     assert not os.get_inheritable(lent.fd)
+    memory = _names([arena.fd, lent.fd, *arena._descriptors])
+    assert len(memory) == 3
     os.close(lent.fd)
     arena.forget()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not memory & _names(os.listdir("/proc/self/fd"))
+
+
+def _names(descriptors):
+    """Return what tells the files from all others that descriptors of this process are of."""
+    found = set()
+    for each in descriptors:
+        with suppress(OSError):  # one of another thread, closed meanwhile
+            found.add((os.stat(int(each)).st_dev, os.stat(int(each)).st_ino))
+    return found
 
 
 def model():
@@ -310,6 +317,50 @@ def test_with_an_engine_attached_before_that_devices_stay_open_until_who_asked_l
         assert driver.open_devices == 2
         ranks.let_go()
         assert driver.open_devices == 0
+
+
+@contextmanager
+def two_models(driver):
+    """Yield a pull of two models, who has their devices, and what the first one waits for."""
+    files = {"early": MODEL, "late": MODEL}
+    ranks = RankDevices("cuda:0,2", 1, lambda: driver)
+    choices = dict.fromkeys(files, Choice(PLANS, "laid out", ranks.layer))
+    memory = LaidOutMemory(2**32, lambda _: None, lambda _: choices)
+    with FakeNode(files) as node, opened(node.gate("late", planned.PATH, 1)) as gate:
+        with Pull(ControlClient(node.url), node.pipeline, memory.open_arenas, lanes=1) as pull:
+            pull.transfer().wait_confirmed("early")
+            yield pull, ranks, gate
+        memory.forget()
+
+
+@pytest.mark.parametrize("lent", ["early", "late"])
+def test_an_engine_of_either_model_keeps_the_devices_open(driver, lent):
+    with two_models(driver) as (pull, ranks, gate):
+        os.close(pull.transfer().arenas[lent].shard(0).fd)
+        gate.set()
+        pull.wait()
+        pull.close()
+        gc.collect()
+        assert driver.open_devices == 2
+        ranks.let_go()
+        assert driver.open_devices == 0
+
+
+def test_devices_are_let_go_of_with_the_last_model(driver):
+    with two_models(driver) as (pull, _, gate):
+        gc.collect()
+        assert driver.open_devices == 2
+        gate.set()
+        pull.wait()
+        gc.collect()
+        assert driver.open_devices == 0
+
+
+def test_the_time_that_memory_takes_is_not_the_drivers(driver):
+    ranks = RankDevices("cuda", 1, lambda: driver)
+    ranks.make("llm", model(), PLANS).forget()
+    assert ranks.steps.memory > 0
+    ranks.let_go()
 
 
 def test_errors_of_opening_are_errors_of_ours(driver):

@@ -112,10 +112,12 @@ def refuse(socket, gate):
             attached.done(Outcome.LOADED, 1.0)
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("load", [adopt, refuse])
-def test_devices_are_given_back_when_the_engine_is_ready(driver, way, gate, load):
+def test_devices_are_given_back_when_the_engine_is_ready(driver, way, gate, load, keep):
     load(read_place(way.prepare()["llm"]).socket, gate)
-    way.release()
+    if not keep:
+        way.release()
     gc.collect()
     way.settle()
     assert driver.open_devices == 0
