@@ -5,6 +5,7 @@ checks what it is given, so that a wrong answer here costs time and nothing else
 leave open, the plans that are there decide, if they agree.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ _SHORT = {
     "-dp": "--data-parallel-size",
     "-pcp": "--prefill-context-parallel-size",
 }
-_EXPERTS, _NO_EXPERTS = "--enable-expert-parallel", "--no-enable-expert-parallel"
+_EXPERTS, _NO = "--enable-expert-parallel", "--no-"
 # Options with the values under which ranks are on this host, and share the model as usual.
 _PLAIN = {
     "--config": frozenset[str](),
@@ -33,6 +34,18 @@ _PLAIN = {
     "--enable-eplb": frozenset[str](),
     "--enable-elastic-ep": frozenset[str](),
 }
+# And with those under which an engine could look at memory that is not its own. Source: as above,
+# and engines.vllm_adoption, which asks the engine's configuration the same.
+_STAYING = {
+    "--enable-sleep-mode": frozenset[str](),
+    "--cpu-offload-gb": frozenset({"0", "0.0"}),
+    "--offload-group-size": frozenset({"0"}),
+}
+# A drafter that is made of the model's own files. All others have their own, or are no models.
+_SPECULATION = re.compile(r"(?:^|\s)(--spec[a-z_-]*|-sc)(?=[\s=.])")
+_OF_THE_MODEL = re.compile(r"mtp\b|\bdspark\b|\bextract_hidden_states\b")
+_PLACE = re.compile(r"\{[A-Za-z0-9][A-Za-z0-9._-]*\}")  # of a model, see ``command``
+_OPTION = re.compile(r"\s--?[A-Za-z]")
 _DTYPES = {"half": "float16", "float": "float32"}  # other names of the same
 
 
@@ -79,6 +92,7 @@ def expected(command: Sequence[str], version: str | None, device: str) -> Expect
     for name, plain in _PLAIN.items():
         if name in told and told[name] not in plain:
             raise UntoldError(f"COMMAND says {name}: it does not tell what each rank reads")
+    _check_staying(told, " ".join(command))
     layout = Layout(
         _count(told, "--tensor-parallel-size"),
         _count(told, "--pipeline-parallel-size"),
@@ -115,6 +129,18 @@ def choose(keys: Iterable[Key], checkpoint: str, wanted: Expected) -> list[Key]:
     return [whole[0][rank] for rank in range(wanted.ranks)]
 
 
+def _check_staying(told: Mapping[str, str], text: str) -> None:
+    """Raise UntoldError for an engine that could not use what was laid out for it."""
+    for name, staying in _STAYING.items():
+        if name in told and told[name] not in staying:
+            raise UntoldError(f"COMMAND says {name}: weights do not stay where they are loaded")
+    for option in _SPECULATION.finditer(text):
+        said = _OPTION.split(text[option.end() :], maxsplit=1)[0]
+        same = any(text.count(place) > said.count(place) for place in set(_PLACE.findall(said)))
+        if same or _OF_THE_MODEL.search(said):
+            raise UntoldError(f"COMMAND says {option[1]}: a drafter reads the same files")
+
+
 def _told(command: Sequence[str]) -> Mapping[str, str]:
     """Return the options of COMMAND, long, with the last value that each is given."""
     told: dict[str, str] = {}
@@ -124,8 +150,8 @@ def _told(command: Sequence[str]) -> Mapping[str, str]:
             continue
         name, joined, value = word.partition("=")
         name = _SHORT.get(name, name.replace("_", "-"))
-        if name == _NO_EXPERTS:
-            told.pop(_EXPERTS, None)
+        if name.startswith(_NO):
+            told.pop(f"--{name.removeprefix(_NO)}", None)
         told[name] = value if joined else "" if following.startswith("-") else following
     return told
 

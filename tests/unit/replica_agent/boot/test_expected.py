@@ -83,7 +83,63 @@ def test_what_does_not_tell_the_ranks_of_this_host_is_left_alone(words):
         told(*words)
 
 
-@pytest.mark.parametrize("words", [("--nnodes", "1"), ("-dp=1",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--enable-sleep-mode",),
+        ("--no-enable-sleep-mode", "--enable_sleep_mode"),
+        ("--cpu-offload-gb", "4"),
+        ("--cpu_offload_gb=0.5",),
+        ("--offload-group-size", "8"),
+    ],
+)
+def test_weights_that_do_not_stay_where_they_are_loaded_are_not_laid_out(words):
+    with pytest.raises(UntoldError, match="do not stay"):
+        told(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}'),
+        ('--speculative_config={"method":"deepseek_mtp","num_speculative_tokens":1}',),
+        ("-sc", '{"num_speculative_tokens": 1, "method": "dspark"}', "--port", "1"),
+        ("--speculative-config.method", "extract_hidden_states"),
+        ("-sc.method=mtp",),
+        ("--spec-method", "mtp", "--spec-tokens", "1"),
+        ("--speculative-config", '{"method": "draft_model", "model": "{model}"}'),
+        ("--spec-model={model}",),
+    ],
+)
+def test_a_model_whose_drafter_reads_the_same_files_is_not_laid_out(words):
+    with pytest.raises(UntoldError, match="a drafter reads the same files"):
+        told(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--speculative-config", '{"method": "ngram", "num_speculative_tokens": 4}'),
+        ("-sc", '{"method": "eagle3", "model": "{drafter}"}', "--served-model-name", "mtp"),
+        ("--spec-method", "suffix"),
+        ("--speculative-config", '{"model": "my.Proposer"}'),
+        ("--served-model-name", "mtp"),
+    ],
+)
+def test_a_model_that_no_drafter_is_made_of_is_laid_out(words):
+    assert told(*words) == told()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--nnodes", "1"),
+        ("-dp=1",),
+        ("--enable-sleep-mode", "--no-enable-sleep-mode"),
+        ("--enable-eplb", "--no-enable-eplb"),
+        ("--cpu-offload-gb=0",),
+    ],
+)
 def test_what_changes_nothing_does_not_matter(words):
     assert told(*words) == told()
 
