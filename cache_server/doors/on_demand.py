@@ -102,7 +102,7 @@ class OnDemand:
 
     def known(self, wish: Wish) -> Key | None:
         """Return the pipeline that answers ``wish``; None: ``ask``. For an event loop: no lock."""
-        if self._service.specs(wish.key) == wish.models:
+        if self._service.contents.specs(wish.key) == wish.models:
             return wish.key
         key = self._learnt.get(wish)
         return key if key is not None and self._has(key, wish.revision) else None
@@ -188,7 +188,7 @@ class OnDemand:
 
     def _put(self, wish: Wish, found: ModelContent) -> None:
         self._service.check_admission()
-        if (stands := self._service.specs(wish.key)) and stands != wish.models:
+        if (stands := self._service.contents.specs(wish.key)) and stands != wish.models:
             raise MalformedError(f"the id {wish.key.id} is taken by another pipeline")
         try:
             check_share("repositories on demand", wish.tenant, len(self._keys(wish)), self._most)
@@ -226,7 +226,7 @@ class OnDemand:
         return None
 
     def _has(self, key: Key, commit: str) -> bool:
-        found = self._service.at_hand(key)
+        found = self._service.contents.at_hand(key)
         return found is not None and found.content.models[0].revision == commit
 
     def _keys(self, wish: Wish) -> dict[Key, str]:
@@ -237,7 +237,7 @@ class OnDemand:
             came = _came(self._service.figures.glances(wish.tenant))
             with self._lock:
                 known = self._known[wish.tenant] = came | self._known.get(wish.tenant, {})
-        gone = {key for key in known if not self._service.specs(key)}
+        gone = {key for key in known if not self._service.contents.specs(key)}
         with self._lock:  # and nothing is lost that came meanwhile
             still = {k: name for k, name in self._known[wish.tenant].items() if k not in gone}
             self._known[wish.tenant] = still

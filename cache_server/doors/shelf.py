@@ -48,7 +48,7 @@ class Shelf:
 
     def earlier(self, key: Key) -> list[Readable]:
         """Return what of ``key`` is there besides what the slot has now: somebody reads it on."""
-        current = self.service.at_hand(key)
+        current = self.service.contents.at_hand(key)
         return [
             each
             for each in self.service.library.all()
@@ -62,7 +62,7 @@ class Shelf:
 
     def _known(self, reader: Reader) -> Readable | None:
         """Return what ``reader`` goes on with; None: it begins, and is counted."""
-        generation = self.service.at_hand(reader.key)
+        generation = self.service.contents.at_hand(reader.key)
         if generation is None or not self._holds.has(reader, generation):
             return None
         self.service.library.note_read(generation)

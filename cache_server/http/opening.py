@@ -42,7 +42,7 @@ async def readable(service: Service, key: Key) -> Readable:
             return generation
         refused = failure
     # Not in a thread: a few origins that are silent would take them all, from warm pipelines too.
-    if (asked := await asyncio.to_thread(service.look_up, key)) is not None:
+    if (asked := await asyncio.to_thread(service.contents.look_up, key)) is not None:
         with suppress(CacheError):  # then ``refused`` is what there is to say
             await asyncio.shield(asyncio.wrap_future(asked))
     return await asyncio.to_thread(service.pass_through, key, refused)
@@ -72,7 +72,7 @@ def wait_readable(service: Service, key: Key, patience: float) -> Readable:
         if not isinstance(failure, NOT_KEPT):
             return generation
         refused = failure
-    if (asked := service.look_up(key)) is not None:
+    if (asked := service.contents.look_up(key)) is not None:
         try:
             asked.result(max(0.0, until - time.monotonic()))
         except LateError as error:

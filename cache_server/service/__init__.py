@@ -10,7 +10,8 @@ origins that nobody waits for) · ``watched_origins`` (what they are asked, coun
 ``scrub`` (who looks for them) · ``disk_watch`` (a disk that is sick) · ``access_watch`` (what may
 not be read any more) · ``counters`` · ``identities`` (who may ask) · ``ending`` (how far the node's
 end has come) · ``housekeeping`` (what is done unasked) · ``pipelines`` (what is registered) ·
-``removal`` (what goes) · ``reading_plans`` (what replicas tell each other of their engines) ·
-``views`` (what a caller is shown) · ``glance`` (the same in short) · ``figures`` (both, of all
-that is there) · ``service`` (every call of the control plane).
+``removal`` (what goes) · ``contents`` (what there is, told without a fill) · ``reading_plans``
+(what replicas tell each other of their engines) · ``views`` (what a caller is shown) · ``glance``
+(the same in short) · ``figures`` (both, of all that is there) · ``service`` (every call of the
+control plane).
 """

@@ -1,8 +1,9 @@
 """Every call of the control plane, as functions of values; HTTP is somewhere else.
 
 A replica's way: ``ensure`` (warm: at once; cold: one fill, others join) → ``grant`` a lease →
-the data plane finds the generation in the ``library``. An operator's: ``pipelines`` (what is
-registered), ``removal`` (what goes), ``figures`` (what is shown).
+the data plane finds the generation in the ``library``. A door's, before that: ``contents`` (what
+there is to read). An operator's: ``pipelines`` (what is registered), ``removal`` (what goes),
+``figures`` (what is shown).
 """
 
 import threading
@@ -15,7 +16,6 @@ from typing import Any
 from cache_protocol.errors import CacheError, OriginChangedError
 from cache_protocol.manifest import Lease
 from cache_server.catalogue.registry import Key, Registry
-from cache_server.core.content import ModelSpec
 from cache_server.core.counted import Found, Purpose
 from cache_server.core.ledger import Ledger
 from cache_server.core.standing import RULES, Rules
@@ -23,6 +23,7 @@ from cache_server.core.tenants import QuotasOf, no_quotas
 from cache_server.ports import OpenOrigin
 from cache_server.service.access_watch import AccessWatch
 from cache_server.service.clocks import Clocks
+from cache_server.service.contents import Contents
 from cache_server.service.counters import Counters
 from cache_server.service.departures import Departures
 from cache_server.service.disk_watch import DiskWatch
@@ -176,7 +177,14 @@ class Service:
             counters=self.counters,
             disk=self._disk,
         )
-        self.plans = ReadingPlans(self.kept, self._disk, clocks.now)
+        self.contents = Contents(
+            lock=lock,
+            inventory=self._inventory,
+            filling=self._filling,
+            access=self.access,
+            passing=self._passing,
+        )
+        self.plans = ReadingPlans(self.contents.kept, self._disk, clocks.now)
         self.figures = Figures(
             lock=lock,
             inventory=self._inventory,
@@ -294,75 +302,6 @@ class Service:
         self.library.note_read(generation)
         self.counters.hits += 1
         return generation
-
-    def at_hand(self, key: Key) -> Readable | None:
-        """Return what a reader of ``key`` goes on with, uncounted and without any lock of a slot.
-
-        What is kept, else what is being filled, else what passes through; None: ask ``ensure``.
-        """
-        slot = self._inventory.known_slot(key)
-        if slot is None or slot.leaving:
-            return None
-        if slot.current is not None:
-            return None if self.access.refusal(slot.current) is not None else slot.current
-        work, content = slot.work, slot.content
-        if work is not None and work.generation is not None and not work.stopped.is_set():
-            return work.generation
-        return None if content is None else self._passing.known(content)
-
-    def specs(self, key: Key) -> tuple[ModelSpec, ...]:
-        """Return the models of ``key`` as they are registered, without any lock; none of nobody."""
-        slot = self._inventory.known_slot(key)
-        return () if slot is None else slot.registration.models
-
-    def look_up(self, key: Key) -> "Future[Generation] | None":
-        """Ask the origins what a pipeline consists of; None where that is known.
-
-        However that ends: its content may be known although it could not be written down.
-
-        Raises:
-            UnknownPipelineError: there is no such pipeline.
-            BusyError: the system has no thread left.
-        """
-        with self._lock:
-            slot = self._inventory.find(key)
-            return None if slot.content or slot.current else self._filling.resolve(slot)
-
-    def names(self, key: Key) -> "Readable | Future[Generation]":
-        """Return something that says what ``key`` consists of; a future where origins are asked.
-
-        What it returns need not have a byte: no fill begins, and nothing is counted.
-
-        Raises:
-            UnknownPipelineError: there is no such pipeline.
-            OriginError: what is known of it may not be read any more.
-            BusyError: the system has no thread left.
-        """
-        if (found := self.at_hand(key)) is not None:
-            return found
-        with self._lock:
-            slot = self._inventory.find(key)
-            known = slot.current or slot.target
-            if known is None:
-                return self._filling.resolve(slot)
-            self.access.check(known)
-            return known
-
-    def kept(self, key: Key) -> Generation | None:
-        """Return what is on disk of ``key``, whole or in part; nothing begins, nothing is counted.
-
-        Raises:
-            UnknownPipelineError: there is no such pipeline.
-            OriginError: it may not be read any more.
-        """
-        found = self.at_hand(key)
-        if found is None:
-            with self._lock:
-                slot = self._inventory.find(key)
-                found = slot.current or slot.target
-                if found is not None:
-                    self.access.check(found)
-        return found if isinstance(found, Generation) and found.begun else None
 
     def pass_through(self, key: Key, refused: CacheError) -> Readable:
         """Return what a replica reads of a pipeline that ``ensure`` ``refused`` to keep.

@@ -67,7 +67,7 @@ class Views:
         )
 
     async def _of(self, key: Key, generation: Readable) -> list[Repository]:
-        specs = self._shelf.service.specs(key)
+        specs = self._shelf.service.contents.specs(key)
         name = generation.id, specs
         if (view := self._views.pop(name, None)) is None:
             view = await self._made(generation, specs)

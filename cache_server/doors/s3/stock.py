@@ -77,7 +77,7 @@ class NodeStock:
 
     def names(self, who: str, key: Key) -> Readable:
         """Return something that says what ``key`` consists of; see ``Stock``."""
-        found = self._service.names(key)
+        found = self._service.contents.names(key)
         if not isinstance(found, Future):
             return found
         try:
@@ -90,7 +90,7 @@ class NodeStock:
 
     def open(self, who: str, key: Key) -> Readable:
         """Return what is to be read of ``key``; see ``Stock``."""
-        if self._service.at_hand(key) is not None:
+        if self._service.contents.at_hand(key) is not None:
             return self._shelf.wait(who, key, self._patience)  # it will not
         with self._waits.place(key.tenant):
             return self._shelf.wait(who, key, self._patience)

@@ -95,7 +95,7 @@ def test_who_reads_on_after_a_hold_was_taken_away_holds_anew(bench, holds, gener
     holds.take(SOMEBODY, generation)
     bench.service.removal.evict(VOICE, force=True)
     assert bench.warm() is None
-    again = bench.service.at_hand(VOICE)
+    again = bench.service.contents.at_hand(VOICE)
     assert again.id == generation.id
     holds.take(SOMEBODY, again)
     assert readers(bench) == 1

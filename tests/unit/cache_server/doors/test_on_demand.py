@@ -71,7 +71,7 @@ def registered(bench) -> set[str]:
 def test_the_first_question_registers_a_pipeline_with_the_repository_at_that_revision(bench):
     key = ask(bench)
     assert key == Key("team", pipeline_of("org/name", "main"))
-    assert bench.service.specs(key) == (wanted("org/name", "main"),)
+    assert bench.service.contents.specs(key) == (wanted("org/name", "main"),)
 
 
 def test_the_hub_is_asked_once_for_what_the_repository_has(bench, origins):
@@ -119,14 +119,14 @@ def test_a_client_that_has_learnt_the_commit_goes_on_in_the_slot_of_the_branch(b
 
 def test_what_comes_while_somebody_looks_through_what_came_is_not_forgotten(bench, monkeypatch):
     ask(bench)
-    specs, between = bench.service.specs, [WISH._replace(repository="org/a")]
+    specs, between = bench.service.contents.specs, [WISH._replace(repository="org/a")]
 
     def specs_after_another(key):
         if between and key == WISH.key:
             ask(bench, between.pop())
         return specs(key)
 
-    monkeypatch.setattr(bench.service, "specs", specs_after_another)
+    monkeypatch.setattr(bench.service.contents, "specs", specs_after_another)
     ask(bench, WISH._replace(revision="0" * 40))  # a commit is looked for among what came
     monkeypatch.undo()
     assert not between
@@ -252,7 +252,7 @@ def test_an_id_that_somebody_has_put_otherwise_is_left_alone(bench):
     bench.put(ModelSpec("m", "hf://org/a"), key=WISH.key)
     with pytest.raises(MalformedError, match="is taken"):
         ask(bench)
-    assert bench.service.specs(WISH.key) == (ModelSpec("m", "hf://org/a"),)
+    assert bench.service.contents.specs(WISH.key) == (ModelSpec("m", "hf://org/a"),)
 
 
 @pytest.mark.parametrize("bound", ["WAITING", "OF_ONE"])

@@ -39,7 +39,7 @@ def ask(bench, *, after: float = HOUR) -> None:
 def refused(bench, kind: type[Exception], words: str | None = None) -> None:
     """Check that nobody is given anything of it."""
     assert bench.service.warm_now(VOICE) is None
-    assert bench.service.at_hand(VOICE) is None
+    assert bench.service.contents.at_hand(VOICE) is None
     with pytest.raises(kind, match=words):
         bench.service.ensure(VOICE).result(LIMIT)
 

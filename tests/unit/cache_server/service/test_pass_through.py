@@ -141,7 +141,7 @@ def test_where_nobody_knows_the_content_the_refusal_stands(full, origin):
 def test_content_that_is_not_known_yet_is_asked_for(full):
     full.resolved()
     full.slot().content = None
-    full.service.look_up(VOICE).exception(LIMIT)
+    full.service.contents.look_up(VOICE).exception(LIMIT)
     assert read(full, full.service.pass_through(VOICE, CapacityError("full")), "config.json")
 
 

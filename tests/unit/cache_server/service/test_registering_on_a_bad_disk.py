@@ -1,6 +1,5 @@
 """What is written to the database is known to the node, whatever fails right after."""
 
-import threading
 from collections import defaultdict
 
 import pytest
@@ -55,19 +54,3 @@ def test_once_the_disk_is_well_the_first_request_asks_again(bench, origin, bad_p
     bad_place.unlink()
     assert bench.warm() is None
     assert bench.cache()["warm"]
-
-
-def test_with_no_thread_left_to_ask_with_a_changed_pipeline_is_as_the_database_has_it(
-    bench, origin, monkeypatch
-):
-    put_found(bench, origin)
-    changed = (ModelSpec("n", SOURCE),)
-    with monkeypatch.context() as full:
-        full.setattr(threading.Thread, "start", _no_thread)
-        assert not bench.put(*changed)
-    assert bench.service.specs(VOICE) == changed
-    assert bench.warm() is None
-
-
-def _no_thread(_):
-    raise RuntimeError("can't start new thread")
