@@ -238,6 +238,14 @@ def test_without_a_quota_a_tenant_has_a_bounded_number_of_them(tmp_path, origins
         assert registered(bench) == {kept.id}
 
 
+def test_of_those_that_a_bad_disk_let_in_there_is_a_bounded_number_too(tmp_path, origins):
+    with registering(tmp_path / "root", origins, most=1) as bench:
+        (bench.root.slots / "team").write_bytes(b"")  # where their directories should be
+        ask(bench, WISH._replace(repository="org/a"))
+        kept = ask(bench, WISH._replace(repository="org/b"))
+        assert registered(bench) == {kept.id}
+
+
 def test_a_restart_forgets_none_of_them(tmp_path, origins):
     with registering(tmp_path / "root", origins) as bench:
         key = ask(bench)
