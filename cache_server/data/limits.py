@@ -10,6 +10,7 @@ class Limits:
     # Open at once; one that waits costs a descriptor and about 2 KiB, with TLS 82 kB at most.
     connections: int = 4096
     active: int = 1024  # answers at once, each a thread
+    strangers: int = 512  # of these for who has shown no ticket yet
     generation: int = 512  # of these for one generation; 100 hosts of four lanes and one more
     hung: int = 8  # of these hanging in the disk, before no more are sent after them
     disk_time: float = 10.0  # without a byte from the disk that count as hanging

@@ -270,10 +270,19 @@ class Poller:
     # -- connections work -------------------------------------------------------------------
 
     def _hand_over(self, connection: Connection, request: Request) -> None:
-        if not self._workers.give(partial(self._work, connection, request)):
+        if connection.wire.tenant is None and self._strangers_have_their_share():
+            what = f"{self._limits.strangers} answers to who has shown no ticket yet"
+            self._refuse(connection, _too_many(what))
+        elif self._workers.give(partial(self._work, connection, request)):
+            self._take_off(connection)
+        else:
             self._refuse(connection, _too_many(f"{self._limits.active} answers"))
-            return
-        self._take_off(connection)
+
+    def _strangers_have_their_share(self) -> bool:
+        share = self._limits.strangers
+        if self._workers.busy < share:  # known without a look at each
+            return False
+        return sum(c.wire.ready and c.wire.tenant is None for c in self._at_work) >= share
 
     def _take_off(self, connection: Connection) -> None:
         """Give up a connection to a worker, until it comes back."""

@@ -63,8 +63,9 @@ class Speaker:
         self, refused: RefusedError, wire: Wire, *, keep_alive: bool, head_only: bool = False
     ) -> None:
         """Count ``refused`` and send it."""
-        wire.send(
-            self.problem(refused, foreign=wire.foreign, keep_alive=keep_alive, head_only=head_only)
+        _say_no(
+            self.problem(refused, foreign=wire.foreign, keep_alive=keep_alive, head_only=head_only),
+            wire,
         )
 
     def problem(
@@ -95,7 +96,11 @@ class Speaker:
         head = spoken(reply, http_date(self.clock()), keep_alive=keep_alive)
         if reply.status >= 400:
             self.tally.refused(str(reply.status))
-        self._send(reply.body, head, wire)
+        if reply.status >= 400 and isinstance(reply.body, bytes):
+            _say_no(head + reply.body, wire)
+            self.tally.sent(len(reply.body))
+        else:
+            self._send(reply.body, head, wire)
 
     def _asked_of_dialect(self, request: Request, wire: Wire) -> Reply:
         if self.dialect is None:
@@ -112,3 +117,14 @@ class Speaker:
             self.delivery.send(
                 body.resource, body.file, head, body.span, wire, patience=self.limits.first_byte
             )
+
+
+def _say_no(words: bytes, wire: Wire) -> None:
+    """Send a refusal; a peer that has shown no ticket must have room for it.
+
+    No thread waits for one that asks and asks, and reads none of it.
+    """
+    if wire.tenant is None:
+        wire.send_at_once(words)
+    else:
+        wire.send(words)

@@ -113,12 +113,14 @@ class Wire:
         return data
 
     def send_at_once(self, data: bytes) -> None:
-        """Send as much of ``data`` as the peer's window takes now.
+        """Send ``data`` without waiting until the peer's window takes it.
 
         Raises:
-            OSError, ReaderLeftError: it takes nothing.
+            CutError: it does not take all of it now.
         """
-        self._sock.send(data, socket.MSG_DONTWAIT)
+        self.begun = True
+        with sending():
+            self._sock.sendall(data, socket.MSG_DONTWAIT)
 
     def end(self) -> None:
         """Say that nothing more comes, where there is a way to; raises as ``send_at_once``."""
