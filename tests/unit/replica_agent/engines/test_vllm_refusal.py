@@ -1,0 +1,152 @@
+"""What is laid out is not what this engine reads: it costs time, and never a wrong weight."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from cache_protocol.plans import parse_plan
+from replica_agent.engines import vllm_plan
+from replica_agent.handover import client
+from replica_agent.handover.client import attach
+from tests.fakes.handover import host
+from tests.fakes.node import opened
+from tests.fakes.sharded import (
+    FILE,
+    LIMIT,
+    WEIGHTS,
+    Sharded,
+    checkpoint,
+    is_fed,
+    load,
+    looks_at_shard,
+    same,
+    traced,
+)
+
+
+def test_a_forged_plan_is_refused_and_the_truth_replaces_it(vllm, tmp_path, node, plans):
+    forged = traced(vllm, tmp_path, node, swapped=True)
+    assert [p.parameters for p in forged] == [p.parameters for p in plans]
+    with host(node, plans={"llm": forged}) as here:
+        model = load(vllm, tmp_path, here)
+        assert is_fed(here, model)
+        (remark,) = here.server.remarks
+        assert "this engine reads other bytes than the plan says" in remark
+        (sent,) = here.server.plans
+        assert parse_plan(sent.document) == plans[0]
+
+
+def test_a_forged_plan_that_keeps_no_header_is_refused(vllm, tmp_path, node, plans):
+    with host(node, plans={"llm": [replace(plan, kept=()) for plan in plans]}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
+        assert parse_plan(here.server.plans[0].document) == plans[0]
+
+
+def test_a_forged_plan_that_keeps_too_little_is_refused(vllm, tmp_path, node, plans):
+    header = [replace(plan, kept=plan.kept[:1]) for plan in plans]
+    with host(node, plans={"llm": header}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
+
+
+def test_a_plan_of_another_version_is_refused(vllm, tmp_path, node, plans, monkeypatch):
+    monkeypatch.setattr(vllm_plan, "vllm_version", lambda: "0.33.0")
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
+        assert parse_plan(here.server.plans[0].document).key.version == "0.33.0"
+
+
+def test_when_one_rank_refuses_those_that_adopted_load_plain_files(vllm, tmp_path, node, plans):
+    forged = traced(vllm, tmp_path, node, swapped=True)
+    gate = node.faults.verdict_gates["llm", FILE] = threading.Event()
+    made = []
+    with opened(gate), host(node, plans={"llm": [plans[0], forged[1]]}) as here:
+        loading = threading.Thread(target=lambda: made.append(load(vllm, tmp_path, here)))
+        loading.start()
+        with here.server._changed:
+            assert here.server._changed.wait_for(lambda: here.server._consumers, LIMIT)
+        vllm_of_other = load_in_vain(here)
+        gate.set()
+        loading.join()
+        vllm_of_other.close()
+        assert is_fed(here, made[0], consumers=3)
+
+
+def load_in_vain(here):
+    """Refuse the shard of the second rank, as an engine does; return the connection."""
+    attached = attach(here.path, "llm", rank=1, peers=2, adopts=True)
+    attached.refuse("made up")
+    return attached
+
+
+def test_a_slice_that_a_layer_has_put_aside_is_filled_with_the_rest(vllm, tmp_path, node, plans):
+    def build():
+        model = Sharded()
+        model.aside = [model.gate_up.data[3]]
+        return model
+
+    with host(node, plans={"llm": plans}) as here:
+        model = load(vllm, tmp_path, here, build=build)
+        assert is_fed(here, model)
+        assert torch.equal(model.aside[0], model.gate_up[3])
+        assert "somebody else holds the memory of 1 parameters" in here.server.remarks[0]
+
+
+def test_a_model_that_wants_all_its_weights_at_once_gets_them(vllm, tmp_path, node, plans):
+    class Strict(Sharded):
+        def load_weights(self, weights):
+            weights = dict(weights)
+            if len(weights) != len(WEIGHTS):
+                raise KeyError("not all weights are there")
+            return super().load_weights(iter(weights.items()))
+
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here, build=Strict))
+        assert "does not take the rest alone" in here.server.remarks[0]
+
+
+def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(
+    vllm, tmp_path, node, plans, monkeypatch
+):
+    class Moving(Sharded):
+        def load_weights(self, weights):
+            loaded = super().load_weights(weights)
+            if self.fed_for_real:
+                self.down.data = self.down.data.clone()
+            return loaded
+
+    mapped = []
+    ask = client.connect
+
+    def watched(*args, **more):
+        maps = Path("/proc/self/maps").read_text()
+        mapped.append("memfd:llm-rank" in maps)
+        return ask(*args, **more)
+
+    vllm.register()
+    monkeypatch.setattr("replica_agent.engines.load.connect", watched)
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here, build=Moving))
+        assert "1 parameters were moved, down one of them" in here.server.remarks[0]
+    assert mapped == [False, False]  # the agent may need that room for plain files
+
+
+def test_content_that_moves_after_it_was_adopted_is_loaded_anew(vllm, tmp_path, node, plans):
+    other = checkpoint(3)
+    gate = node.faults.verdict_gates["llm", FILE] = threading.Event()
+
+    class Moved(Sharded):
+        def load_weights(self, weights):
+            loaded = super().load_weights(weights)
+            if self.fed_for_real == ["norm"]:
+                node.replace({"llm": {"config.json": b"{}", FILE: safetensors.torch.save(other)}})
+                gate.set()
+                here.pull.transfer().refresh(here.pull._client.manifest("voice"))
+            return loaded
+
+    with opened(gate), host(node, plans={"llm": plans}) as here:
+        model = load(vllm, tmp_path, here, build=Moved)
+        assert same(model, 0, other)
+        assert looks_at_shard(model) == set()
