@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -287,6 +287,7 @@ class Transfer:
         except ArenaLostError as error:
             self.lose(error)
         except Exception as error:  # noqa: BLE001 - it is kept and raised by ``check``
+            _clear(error)
             self.fail(error)
 
     def lose(self, error: ArenaLostError) -> None:
@@ -432,6 +433,20 @@ class Transfer:
         state.received -= chunk_span(chunk, state.file.size).size
         self.models[state.model].rewritten = True
         self._schedule.give_back(Part(index, range(chunk, chunk + 1), tries=tries))
+
+
+def _clear(error: BaseException | None) -> None:
+    """Have ``error``, and what led to it, say where it was raised and hold nothing from there.
+
+    It is kept for long, and its frames look at memory of the arena, which others may want.
+    """
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            with suppress(RuntimeError):  # a frame that still runs
+                trace.tb_frame.clear()
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
 
 
 def addresses(manifest: Manifest) -> list[Addresses]:

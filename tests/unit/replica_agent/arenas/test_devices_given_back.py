@@ -1,6 +1,9 @@
 """What a device and pinned memory come back by: our hands, not a collection that may never run."""
 
+import ctypes
 import gc
+import traceback
+import weakref
 
 import pytest
 
@@ -74,6 +77,33 @@ def test_a_pull_that_fails_has_no_memory_left_when_it_is_closed(node, driver, pl
             pull.wait()
     assert (driver.allocated, driver.pins) == ([{}, {}], {})
     assert (driver.streams, driver.events) == ({}, {})
+
+
+def test_an_error_that_is_kept_says_where_it_was_and_holds_nothing_from_there(node, driver):
+    node.gate("llm", planned.PATH, 1)
+    seen = []
+
+    def read():
+        room = bytearray(1)
+        memory = (ctypes.c_ubyte * 1).from_buffer(room)
+        seen.append(weakref.ref(memory))
+        raise OSError("the connection was closed")
+
+    def receive():
+        try:
+            read()
+        except OSError as error:
+            raise CacheError("no progress") from error
+
+    open_arenas, _ = on_one(driver)
+    with Pull(ControlClient(node.url), "voice", open_arenas) as pull:
+        with pull.transfer().failing():
+            receive()
+        with pytest.raises(CacheError) as found:
+            pull.wait()
+    names = [frame.name for frame in traceback.extract_tb(found.value.__cause__.__traceback__)]
+    assert names == ["receive", "read"]
+    assert seen[0]() is None
 
 
 @pytest.mark.parametrize("call", ["share", "clear", "pin"])
