@@ -109,10 +109,11 @@ class MemoryWay(Pulling):
 
     def leave(self) -> Iterator[str]:
         """Implement ``Way``: the engine's own plans, for the next replica."""
-        sent = self._planned.worth_leaving(self._server.plans) if self._server else ()
+        sent = self._server.plans if self._server else ()
         transfer = self.pulling.current
         if sent and transfer is not None and transfer.manifest.source == CACHE:
-            yield from self._leaving.leave(sent, transfer.manifest)
+            worth = self._planned.worth_leaving
+            yield from self._leaving.leave(sent, transfer.manifest, worth)
 
     def hasten(self) -> None:
         """Implement ``Way``."""

@@ -1,15 +1,24 @@
 """Leave with the node the plans that engines sent: in nobody's way, and for as long as is decent.
 
-The weights were given up before, and the report is out. A node that is silent is asked once, not
-once a rank; and when COMMAND ends, whatever is under way ends with it.
+The weights were given up before, and the report is out: only now does anybody look into what was
+sent. A node that is silent is asked once, not once a rank; and when COMMAND ends, whatever is under
+way ends with it.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from cache_protocol.errors import BusyError, CacheError, ServerUnreachableError
+from cache_protocol.errors import (
+    BusyError,
+    CacheError,
+    GenerationGoneError,
+    MalformedError,
+    ServerUnreachableError,
+)
 from cache_protocol.manifest import Manifest
+from cache_protocol.plans import Key, check_files, parse_plan
 from replica_agent.client import ControlClient
 from replica_agent.handover.sent import Sent
 
@@ -30,19 +39,25 @@ class Leaving:
         self._client: ControlClient | None = None
         self._closed = threading.Event()
 
-    def leave(self, sent: Sequence[Sent], manifest: Manifest) -> Iterator[str]:
-        """Give the node what was ``sent``, if ``manifest`` is of it; yield what prevents that."""
+    def leave(
+        self, sent: Sequence[Sent], manifest: Manifest, worth: Callable[[Key], bool]
+    ) -> Iterator[str]:
+        """Give the node what was ``sent`` and is ``worth`` it; yield what prevents that.
+
+        All of it is held against ``manifest``.
+        """
         client = self._opened()
         size = sum(len(each.document) for each in sent)
         deadline = time.monotonic() + PATIENCE + size / RATE
         try:
             for number, each in enumerate(sent):
                 what = f"the plan of rank {each.rank} of {each.model} was not left with the node"
-                if each.generation != manifest.generation:
-                    yield f"{what}: generation {each.generation} was replaced"
-                    continue
                 try:
-                    self._put(client, manifest.pipeline, each, deadline)
+                    key = _key_of(each, manifest)
+                    if worth(key):
+                        where = manifest.pipeline, each.model, key.digest
+                        put = partial(client.put_document, *where, each.document)
+                        self._put(put, deadline)
                 except ServerUnreachableError as error:
                     yield f"{what}, nor were {len(sent) - number - 1} more: {error}"
                     return
@@ -65,20 +80,38 @@ class Leaving:
                 self._client.close()
             return self._client
 
-    def _put(self, client: ControlClient, pipeline: str, sent: Sent, deadline: float) -> None:
-        """Put one plan; a node that is busy is asked once more.
+    def _put(self, put: Callable[[float], None], deadline: float) -> None:
+        """Call ``put`` with the seconds that it has; once more for a node that is busy.
 
         Raises:
             CacheError: it did not take it; ServerUnreachableError where no other will fare better.
         """
         try:
-            self._put_once(client, pipeline, sent, deadline)
+            put(_left(deadline))
         except BusyError:
             self._closed.wait(min(PAUSE, max(0.0, deadline - time.monotonic())))
-            self._put_once(client, pipeline, sent, deadline)
+            put(_left(deadline))
 
-    def _put_once(self, client: ControlClient, pipeline: str, sent: Sent, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise ServerUnreachableError("the node took too long for the plans before it")
-        client.put_document(pipeline, sent.model, sent.digest, sent.document, left)
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ServerUnreachableError("the node took too long for the plans before it")
+    return left
+
+
+def _key_of(sent: Sent, manifest: Manifest) -> Key:
+    """Return the key of what was ``sent``.
+
+    Raises:
+        GenerationGoneError: it is about other content than ``manifest``.
+        MalformedError: it is no plan of the memory that its sender was given.
+    """
+    if sent.generation != manifest.generation:
+        raise GenerationGoneError(f"generation {sent.generation} was replaced")
+    plan = parse_plan(sent.document)
+    check_files(plan, [(file.path, file.size) for file in manifest.models[sent.model].files])
+    said, given = (plan.key.rank, plan.key.checkpoint), (sent.rank, sent.checkpoint)
+    if said != given:
+        raise MalformedError(f"it says rank and checkpoint {said}, but was sent by {given}")
+    return plan.key

@@ -24,7 +24,6 @@ from replica_agent.plans.plain import is_plain
 if TYPE_CHECKING:
     from replica_agent.arenas.cuda.driver import Driver
     from replica_agent.arenas.cuda.ranks import RankDevices
-    from replica_agent.handover.sent import Sent
 
 _KINDS = {"cpu": ("cpu",), "auto": ("cuda", "cpu")}  # of devices to look for plans of, in order
 
@@ -52,7 +51,7 @@ class Planned:
         self._version = version
         self._load = load
         self._devices: RankDevices | None = None  # of all models; open until ``release``
-        self._final: set[str] = set()  # digests of keys whose plans lay nothing out
+        self._final: set[Key] = set()  # whose plans lay nothing out
 
     @property
     def notes(self) -> Sequence[str]:
@@ -82,12 +81,12 @@ class Planned:
         finally:
             client.close()
 
-    def worth_leaving(self, sent: "Sequence[Sent]") -> "Sequence[Sent]":
-        """Return those of ``sent`` that the node has no better word on.
+    def worth_leaving(self, key: Key) -> bool:
+        """Return whether the node has no better word than a plan for ``key``.
 
         An engine that is fed plain files cannot know that another one of its kind laid out in vain.
         """
-        return [each for each in sent if each.digest not in self._final]
+        return key not in self._final
 
     def release(self) -> None:
         """Let go of devices: an open one has a context there, of hundreds of megabytes.
@@ -124,7 +123,7 @@ class Planned:
         """Raise UntoldError where one of ``plans`` lays nothing out."""
         in_vain = [plan.key for plan in plans if is_plain(plan)]
         if in_vain:
-            self._final.update(key.digest for key in in_vain)
+            self._final.update(in_vain)
             ranks = ", ".join(str(key.rank) for key in in_vain)
             raise UntoldError(f"rank {ranks} could not use what was laid out for it")
 

@@ -1,37 +1,28 @@
-"""The plans that consumers send: the last word of each rank, no more than can be held, no lies.
+"""The plans that consumers send: the last word of each rank, as it came, while it can be held.
 
-A consumer is trusted with its own load, and with no memory of the agent: what is no plan of the
-model that it was given is dropped, and so is what exceeds MAX_HELD, which ends nobody's load.
+Nobody looks into them here: to parse megabytes would take the interpreter from the lanes. A
+consumer is trusted with its own load, and with no memory of the agent: what exceeds MAX_HELD is
+dropped, which ends nobody's load.
 """
 
 import threading
 from typing import NamedTuple
 
-from cache_protocol.errors import CacheError, MalformedError
-from cache_protocol.manifest import Model
-from cache_protocol.plans import MAX_PLAN, check_files, checkpoint_digest, parse_plan
+from cache_protocol.errors import MalformedError
+from cache_protocol.plans import MAX_PLAN
 from replica_agent.handover.messages import PlanPart
 
 MAX_HELD = 4 * MAX_PLAN  # bytes in all; eight ranks of the largest models have 30 MB together
 
 
-class Source(NamedTuple):
-    """Who sends a plan, and about what."""
-
-    name: str  # of the model
-    rank: int
-    model: Model
-    generation: str
-
-
 class Sent(NamedTuple):
-    """A plan that a consumer sent: the document as it came, which is one of its model."""
+    """What a consumer sent as its plan of the memory that it was given."""
 
     model: str
     rank: int
     generation: str
-    digest: str  # of its key
-    document: bytes
+    checkpoint: str  # digest, as the sender was told it
+    document: bytes = b""
 
 
 class Plans:
@@ -71,15 +62,15 @@ class Plans:
 class Incoming:
     """The plan that one consumer sends, in parts. Close it: what is not whole is dropped."""
 
-    def __init__(self, plans: Plans, source: Source) -> None:
-        """Gather parts from ``source``, for ``plans``."""
+    def __init__(self, plans: Plans, nothing: Sent) -> None:
+        """Gather the document of what is ``nothing`` yet, for ``plans``."""
         self._plans = plans
-        self._source = source
+        self._nothing = nothing
         self._document = bytearray()
         self._fits = True
 
     def add(self, part: PlanPart) -> None:
-        """Take the next part; with the last one the plan is kept, if it is one.
+        """Take the next part; with the last one the plan is kept, if there was room for all.
 
         Raises:
             MalformedError: it has more bytes than any plan.
@@ -94,25 +85,12 @@ class Incoming:
             self._keep()
 
     def close(self) -> None:
-        """Forget what has come of a plan that is not whole, or is none."""
+        """Forget what has come of a plan that is not whole."""
         self._plans.give_back(len(self._document))
         self._document, self._fits = bytearray(), True
 
     def _keep(self) -> None:
-        sent = self._checked(bytes(self._document)) if self._fits else None
-        if sent is not None:
-            self._plans.put(sent)
+        if self._fits:
+            self._plans.put(self._nothing._replace(document=bytes(self._document)))
             self._document = bytearray()  # counted from now on as what was sent
         self.close()
-
-    def _checked(self, document: bytes) -> Sent | None:
-        """Return the plan that ``document`` is; None when it is none of the source's model."""
-        name, rank, model, generation = self._source
-        try:
-            plan = parse_plan(document)
-            check_files(plan, [(file.path, file.size) for file in model.files])
-        except CacheError:  # nobody else is to follow it, and the sender's load goes on
-            return None
-        if (plan.key.rank, plan.key.checkpoint) != (rank, checkpoint_digest(model, generation)):
-            return None
-        return Sent(name, rank, generation, plan.key.digest, document)

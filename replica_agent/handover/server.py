@@ -30,6 +30,7 @@ from cache_protocol.errors import (
     MalformedError,
     to_problem,
 )
+from cache_protocol.plans import checkpoint_digest
 from replica_agent.handover.consumers import Consumer, consumed, fared, held
 from replica_agent.handover.generations import MixedError, check_one_generation, mixed_problem
 from replica_agent.handover.giving import arena_of, send_arrivals, send_memory
@@ -42,7 +43,7 @@ from replica_agent.handover.messages import (
     parse_plan_part,
     parse_refused,
 )
-from replica_agent.handover.sent import Incoming, Plans, Sent, Source
+from replica_agent.handover.sent import Incoming, Plans, Sent
 from replica_agent.handover.shared import LaidOut, Lent
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
@@ -309,7 +310,7 @@ class HandoverServer:
         with ExitStack() as stack:
             incoming: Incoming | None = None
             if transfer is not None:
-                incoming = Incoming(self._plans, _source(words, transfer))
+                incoming = Incoming(self._plans, _nothing_yet(words, transfer))
                 stack.callback(incoming.close)
             while (message := lines.read()) is not None:
                 if "plan" in message:
@@ -345,9 +346,10 @@ class HandoverServer:
             self._changed.notify_all()
 
 
-def _source(words: Hello, transfer: Transfer) -> Source:
+def _nothing_yet(words: Hello, transfer: Transfer) -> Sent:
     manifest = transfer.manifest
-    return Source(words.model, words.rank, manifest.models[words.model], manifest.generation)
+    checkpoint = checkpoint_digest(manifest.models[words.model], manifest.generation)
+    return Sent(words.model, words.rank, manifest.generation, checkpoint)
 
 
 def _replaced(model: str) -> GenerationGoneError:

@@ -29,7 +29,9 @@ def node():
 
 @pytest.fixture
 def plans(node):
-    return [Sent("llm", p.key.rank, node.generation_id, p.key.digest, dump_plan(p)) for p in PLANS]
+    return [
+        Sent("llm", p.key.rank, node.generation_id, p.key.checkpoint, dump_plan(p)) for p in PLANS
+    ]
 
 
 class Refusing:
@@ -45,14 +47,35 @@ class Refusing:
             raise self.errors.pop(0)
 
 
-def left(client, plans, node):
-    return list(Leaving(lambda: client).leave(plans, node.manifest()))
+def left(client, plans, node, worth=lambda _: True):
+    return list(Leaving(lambda: client).leave(plans, node.manifest(), worth))
 
 
 def test_plans_that_engines_sent_are_left_with_the_node(node, plans):
     client = ControlClient(node.url)
     assert left(client, plans, node) == []
     assert [parse_plan(document) for document in node.plans.values()] == PLANS
+
+
+def forged(document):
+    """Return what is no plan of rank 1 of the model, in one way each."""
+    other = planned.plans(planned.checkpoint(layers=1))[1]
+    return [b"{}", b"", dump_plan(PLANS[0]), dump_plan(other), document[:-1]]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_what_is_no_plan_of_the_rank_is_not_left_and_keeps_no_other_from_it(node, plans, number):
+    wrong = plans[1]._replace(document=forged(plans[1].document)[number])
+    client = Refusing()
+    (said,) = left(client, [wrong, plans[0]], node)
+    assert said.startswith("the plan of rank 1 of llm was not left with the node: ")
+    assert [call[2] for call in client.asked] == [PLANS[0].key.digest]
+
+
+def test_a_plan_that_the_node_has_a_better_word_on_is_not_left(node, plans):
+    client = Refusing()
+    assert left(client, plans, node, lambda key: key.rank == 1) == []
+    assert [call[2] for call in client.asked] == [PLANS[1].key.digest]
 
 
 def test_plans_of_another_generation_are_not_left(node, plans):
@@ -101,7 +124,7 @@ def test_whoever_leaves_ends_at_once_when_he_is_told_to(node, plans, monkeypatch
     going = Leaving(partial(ControlClient, node.url))
     node.faults.plans_gate = threading.Event()
     said = []
-    thread = threading.Thread(target=lambda: said.extend(going.leave(plans, node.manifest())))
+    thread = threading.Thread(target=lambda: said.extend(going.leave(plans, node.manifest(), bool)))
     thread.start()
     until(lambda: any("plans" in seen.path for seen in node.seen), LIMIT)
     going.close()

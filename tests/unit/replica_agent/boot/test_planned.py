@@ -20,7 +20,6 @@ from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
 from replica_agent.boot.planned import Planned, foresee
 from replica_agent.client import ControlClient
-from replica_agent.handover.sent import Sent
 from replica_agent.plans.plain import plain
 from tests.fakes import planned
 from tests.fakes.boots import REPOSITORY, Booting, until
@@ -97,8 +96,7 @@ def test_the_word_of_an_engine_that_could_not_use_its_plan_is_not_replaced(node)
     keep(node, PLANS[0], plain(PLANS[1].key))
     planned_boot = chooser(node)
     planned_boot.choose(node.manifest())
-    sent = [Sent("llm", p.key.rank, "g", p.key.digest, dump_plan(p)) for p in PLANS]
-    assert planned_boot.worth_leaving(sent) == sent[:1]
+    assert [planned_boot.worth_leaving(plan.key) for plan in PLANS] == [True, False]
 
 
 @pytest.mark.parametrize("other", [{"version": None}, {"command": ("vllm", "serve", "{model}")}])
