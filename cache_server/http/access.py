@@ -77,6 +77,10 @@ class Needs:
     # A coroutine, since a plain function would cost every call a change of threads.
     async def __call__(self, request: Request) -> Caller:
         """Return who calls; ForbiddenError if it is not theirs to make."""
+        return self.caller_of(request)
+
+    def caller_of(self, request: Request) -> Caller:
+        """Return who makes ``request``; raises as ``caller``."""
         return self.caller(request.state.identity, request.headers.get(TENANT_HEADER))
 
     def caller(self, identity: Identity, tenant: str | None) -> Caller:

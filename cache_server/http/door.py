@@ -10,19 +10,21 @@ from collections.abc import Callable, Sequence
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cache_protocol.errors import BusyError, CacheError, MalformedError
+from cache_protocol.errors import CacheError, MalformedError
 from cache_protocol.plans import MAX_PLAN
-from cache_server.core.access import Identity, Role
+from cache_server.core.access import Identity, Right, Role
 from cache_server.core.shares import LimitOf, Shares, no_limit
 from cache_server.http import problems
+from cache_server.http.access import Needs
 from cache_server.http.annex import Annex
 from cache_server.http.front import Front
-from cache_server.http.plan_turns import PlanTurns, plan_body
+from cache_server.http.plan_turns import PlanTurns, leaves_plan
 
 MAX_BODY = 2**20  # bytes; a registration of 100 models with their globs takes a tenth of it
 STRANGERS_BODY = 2**12  # bytes, where nobody has to be known: a form with a token
 BODY_LIMIT = 10.0  # seconds for all of it; at the bound above that is 100 kB/s
 PROBES = ("/healthz", "/readyz")  # the only paths of the API that need no token
+_LEAVING = Needs(Right.READ)  # a plan; its route says the same
 
 
 class Door:
@@ -94,14 +96,21 @@ class Door:
     async def _let_in(self, request: Request, receive: Receive, send: Send) -> None:
         if self._opens(request.scope["path"]):
             await self._answer(request, receive, send, STRANGERS_BODY)
-        elif (size := plan_body(request)) is None:
+        elif (pipeline := leaves_plan(request)) is None:
             await self._answer(request, receive, send, MAX_BODY)
         else:
-            try:
-                async with self._plans.turn(request.state.identity.tenant, size):
-                    await self._answer(request, receive, send, MAX_PLAN)
-            except BusyError as error:
-                await self._refusal(request, error)(request.scope, receive, send)
+            await self._let_plan_in(request, pipeline, receive, send)
+
+    async def _let_plan_in(
+        self, request: Request, pipeline: str, receive: Receive, send: Send
+    ) -> None:
+        try:
+            # Before it takes a turn: who may leave none keeps nobody else's out.
+            tenant = _LEAVING.caller_of(request).key(pipeline).tenant
+            async with self._plans.turn(tenant, receive) as counted:
+                await self._answer(request, counted, send, MAX_PLAN)
+        except CacheError as error:
+            await self._refusal(request, error)(request.scope, receive, send)
 
     async def _answer(self, request: Request, receive: Receive, send: Send, most: int) -> None:
         scope = request.scope

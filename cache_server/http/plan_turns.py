@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from fastapi import Request
+from starlette.types import Message, Receive
 
 from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
@@ -22,18 +23,28 @@ PACE = 2 * 2**20  # bytes per second of one tenant; to parse so many takes a fif
 # Seconds that one waits for its turn: longer than the largest has its tenant wait, shorter than
 # an agent waits for the answer (``replica_agent.boot.leaving``), which else never hears "busy".
 PATIENCE = MAX_PLAN / PACE + 4.0
-_PLAN = re.compile(r"/v1/pipelines/[^/]+/plans/[^/]+/[^/]+")
+_PLAN = re.compile(r"/v1/pipelines/([^/]+)/plans/[^/]+/[^/]+")
 
 
-def plan_body(request: Request) -> int | None:
-    """Return how many bytes come with ``request``, where it leaves a plan; else None.
+def leaves_plan(request: Request) -> str | None:
+    """Return the pipeline that ``request`` leaves a plan of; None where it leaves none."""
+    plan = _PLAN.fullmatch(request.scope["path"]) if request.method == "PUT" else None
+    return None if plan is None else plan[1]
 
-    Of a body that does not say so MAX_PLAN, which is the bound of all.
-    """
-    if request.method != "PUT" or not _PLAN.fullmatch(request.scope["path"]):
-        return None
-    announced = request.headers.get("content-length", "")
-    return min(int(announced), MAX_PLAN) if announced.isdecimal() else MAX_PLAN
+
+class Counted:
+    """ASGI: what ``receive`` gives, counted."""
+
+    def __init__(self, receive: Receive) -> None:
+        """Count from nothing."""
+        self.size = 0  # bytes of body so far
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        """Return the next message."""
+        message = await self._receive()
+        self.size += len(message.get("body", b""))
+        return message
 
 
 class PlanTurns:
@@ -47,8 +58,10 @@ class PlanTurns:
         self._of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(self, tenant: str, size: int) -> AsyncIterator[None]:
-        """Wait for a turn of ``tenant`` for ``size`` bytes, and have it until the end.
+    async def turn(self, tenant: str, receive: Receive) -> AsyncIterator[Counted]:
+        """Wait for a turn of ``tenant``, and read what ``receive`` gives in it.
+
+        What was announced and never came is not rested from.
 
         Raises:
             BusyError: it did not come.
@@ -59,17 +72,16 @@ class PlanTurns:
                 await self._take(turn)
         except TimeoutError as error:
             raise BusyError(
-                f"no turn for a plan of {size} bytes within {self._patience:.0f} s: one of a "
-                f"tenant is dealt with at once, {PACE} bytes per second, and {AT_ONCE} of all; "
-                "come back"
+                f"no turn for a plan within {self._patience:.0f} s: one of a tenant is dealt with "
+                f"at once, {PACE} bytes per second, and {AT_ONCE} of all; come back"
             ) from error
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, read = loop.time(), Counted(receive)
         try:
-            yield
+            yield read
         finally:
             self._places.release()
-            rested = began + max(size, LEAST) / PACE
+            rested = began + max(read.size, LEAST) / PACE
             loop.call_at(rested, turn.release)  # at once where that has passed
 
     async def _take(self, turn: asyncio.Lock) -> None:

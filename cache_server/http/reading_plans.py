@@ -4,12 +4,14 @@ Who may read the weights may read and leave plans of them. What is left is a pre
 engine that is given one traces again, and believes it only where it is the same.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from cache_protocol.plans import dump_key
 from cache_server.http.access import Reader
+from cache_server.http.plan_readers import PlanReaders
 from cache_server.service.service import Service
 from cache_server.service.views import stamp
 from cache_server.store.plan_index import Record
@@ -31,16 +33,19 @@ async def _body(request: Request) -> bytes:
 def plan_routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/pipelines/{pipeline}/plans/{model}", tags=["replicas"])
+    readers = PlanReaders(service.plans.check)
 
     @router.get("")
-    def show(pipeline: str, model: str, caller: Reader) -> dict[str, Any]:
+    async def show(pipeline: str, model: str, caller: Reader) -> dict[str, Any]:
         """Return which plans there are of the weights that are kept; starts nothing."""
-        return {"plans": [_view(r) for r in service.plans.all(caller.key(pipeline), model)]}
+        records = await readers.ask(partial(service.plans.all, caller.key(pipeline), model))
+        return {"plans": [_view(r) for r in records]}
 
     @router.get("/{digest}")
-    def read(pipeline: str, model: str, digest: str, caller: Reader) -> Response:
+    async def read(pipeline: str, model: str, digest: str, caller: Reader) -> Response:
         """Return one plan."""
-        document = service.plans.read(caller.key(pipeline), model, digest)
+        key = caller.key(pipeline)
+        document = await readers.ask(partial(service.plans.read, key, model, digest))
         return Response(document, headers=_NO_STORE, media_type="application/json")
 
     @router.put("/{digest}", status_code=204, openapi_extra=_BODY)

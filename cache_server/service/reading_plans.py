@@ -5,6 +5,7 @@ it is held against its bounds and the files that it is about, and against nothin
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +19,7 @@ from cache_protocol.errors import (
 )
 from cache_protocol.manifest import File, Model
 from cache_protocol.names import shown
+from cache_protocol.plans import Key as PlanKey
 from cache_protocol.plans import Plan, check_files, checkpoint_digest, dump_plan, parse_plan
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelContent
@@ -41,12 +43,18 @@ class ReadingPlans:
 
         Args:
             kept: what is on disk of a pipeline; raises for one that is not there.
-            disk: refuses writes while it is sick.
+            disk: refuses while it is sick.
             now: UTC.
         """
         self._kept = kept
         self._disk = disk
         self._now = now
+        # One at a time: the interpreter is no faster with several, and each takes its memory.
+        self._parsing = threading.Lock()
+
+    def check(self) -> None:
+        """Return while the disk is well; SickDiskError otherwise. Asks no disk."""
+        self._disk.check()
 
     def all(self, key: Key, model: str) -> list[Record]:
         """Return the plans of ``model`` that are of its weights as they are now.
@@ -55,8 +63,9 @@ class ReadingPlans:
             UnknownPipelineError: there is no such pipeline.
             UnknownPlanError: it has no such model.
             OriginError: what is kept may not be read any more.
-            DiskError: the disk refused.
+            DiskError: the disk is sick, or refused.
         """
+        self.check()
         generation = self._kept(key)
         if generation is None:
             return []
@@ -68,6 +77,7 @@ class ReadingPlans:
 
         Raises as ``all``, and UnknownPlanError where there is none.
         """
+        self.check()
         generation = self._kept(key)
         if generation is not None:
             _content(generation, model)  # so that no name leads to another directory
@@ -87,6 +97,7 @@ class ReadingPlans:
             GenerationGoneError: what is kept leaves in this moment.
         Otherwise as ``all``.
         """
+        self.check()
         generation = self._kept(key)
         if generation is None:
             raise PlanRefusedError(
@@ -94,15 +105,23 @@ class ReadingPlans:
                 "is kept with weights, and goes with them"
             )
         _content(generation, model)
-        self._disk.check()
-        plan = _judged(generation, model, digest, parse_plan(document))
+        with self._parsing:
+            name, kept = _taken(generation, model, digest, document)
         try:
-            generation.plans.write(model, plan.key, dump_plan(plan), self._now())
+            generation.plans.write(model, name, kept, self._now())
         except DiskError as error:
             if generation.progress.gone:
                 raise GenerationGoneError(f"{key.id} is being given up") from error
             self._disk.noticed(error)
             raise
+
+
+def _taken(
+    generation: Generation, model: str, digest: str, document: bytes
+) -> tuple[PlanKey, bytes]:
+    """Return what is kept of ``document``, and under which key; raises as ``put``."""
+    plan = _judged(generation, model, digest, parse_plan(document))
+    return plan.key, dump_plan(plan)
 
 
 def _judged(generation: Generation, model: str, digest: str, plan: Plan) -> Plan:

@@ -115,6 +115,7 @@ def test_a_disk_that_hangs_is_told_of_and_holds_up_nobody_whose_bytes_are_in_mem
             until(lambda: not ready(node)[0])
             assert "has not answered" in ready(node)[1]
             assert answer(node, "POST", "/v1/pipelines/late/warm", {})[1]["code"] == "disk-sick"
+            assert answer(node, "GET", "/v1/pipelines/warm/plans/m")[1]["code"] == "disk-sick"
             with replica(node, "warm") as reader:
                 assert reader.finished()["files"] == digests(FILES)
             assert stuck.process.poll() is None

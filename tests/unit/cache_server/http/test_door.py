@@ -77,5 +77,28 @@ def test_a_second_large_plan_of_a_tenant_is_asked_to_come_back(api, monkeypatch)
     assert second.headers["retry-after"]
 
 
+def test_who_may_leave_no_plan_takes_no_turn_from_who_may(api, monkeypatch):
+    monkeypatch.setattr(plan_turns, "PACE", 1)
+    monkeypatch.setattr(plan_turns, "PATIENCE", 0.01)
+    viewer = api.ask("POST", "/v1/tokens", {"role": "viewer"}).json["token"]
+    narrow = {"role": "replica", "pipelines": ["other"]}
+    elsewhere = api.ask("POST", "/v1/tokens", narrow).json["token"]
+    assert sent(api, b" " * 100, token=viewer, path=PLAN).status == 403
+    assert sent(api, b" " * 100, token=elsewhere, path=PLAN).status == 404
+    assert sent(api, b" " * 100, path=PLAN).status == 404
+
+
+def test_who_announces_a_plan_and_leaves_has_nobody_wait_for_it(api, monkeypatch):
+    monkeypatch.setattr(plan_turns, "PACE", 1)
+    monkeypatch.setattr(plan_turns, "LEAST", 0)
+    connection = api.connect()
+    connection.putrequest("PUT", PLAN)
+    connection.putheader("Authorization", f"Bearer {TOKEN}")
+    connection.putheader("Content-Length", str(MAX_PLAN))
+    connection.endheaders()
+    connection.close()
+    assert sent(api, b" ", path=PLAN).status == 404
+
+
 def test_the_probes_bound_their_bodies_as_well(api):
     assert sent(api, b" " * (MAX_BODY + 1), token="", path="/healthz", method="GET").status == 413

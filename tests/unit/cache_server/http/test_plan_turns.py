@@ -5,36 +5,47 @@ from contextlib import AsyncExitStack
 
 import pytest
 from fastapi import Request
+from starlette.types import Message, Receive
 
 from cache_protocol.errors import BusyError
 from cache_protocol.plans import MAX_PLAN
-from cache_server.http.plan_turns import AT_ONCE, LEAST, PACE, PATIENCE, PlanTurns, plan_body
+from cache_server.http.plan_turns import AT_ONCE, LEAST, PACE, PATIENCE, PlanTurns, leaves_plan
 
 PATH = "/v1/pipelines/voice/plans/m/" + "0" * 32
 LONG = 30.0  # seconds; nothing here takes them
 
 
-def request(size: int | None, method: str = "PUT", path: str = PATH) -> Request:
-    length = [] if size is None else [(b"content-length", str(size).encode())]
-    scope = {"type": "http", "method": method, "path": path, "headers": length}
-    return Request(scope)
+def request(method: str, path: str) -> Request:
+    return Request({"type": "http", "method": method, "path": path, "headers": []})
+
+
+async def gone() -> Message:
+    """Receive of a peer that left before it sent anything."""
+    return {"type": "http.disconnect"}
+
+
+def body(size: int) -> Receive:
+    """Receive of a peer that sends ``size`` bytes."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b" " * size}
+
+    return receive
 
 
 @pytest.mark.parametrize(
-    ("sent", "size"),
+    ("sent", "pipeline"),
     [
-        (request(100), 100),
-        (request(10 * MAX_PLAN), MAX_PLAN),
-        (request(None), MAX_PLAN),
-        (request(100, "POST"), None),
-        (request(100, path="/v1/pipelines/voice"), None),
-        (request(100, path="/v1/pipelines/voice/plans/m"), None),
-        (request(100, path=f"{PATH}/more"), None),
+        (request("PUT", PATH), "voice"),
+        (request("POST", PATH), None),
+        (request("PUT", "/v1/pipelines/voice"), None),
+        (request("PUT", "/v1/pipelines/voice/plans/m"), None),
+        (request("PUT", f"{PATH}/more"), None),
     ],
-    ids=["small", "too large", "unknown", "other method", "other", "list", "below"],
+    ids=["plan", "other method", "other", "list", "below"],
 )
-def test_plans_of_any_size_and_nothing_else_take_turns(sent, size):
-    assert plan_body(sent) == size
+def test_plans_and_nothing_else_take_turns(sent, pipeline):
+    assert leaves_plan(sent) == pipeline
 
 
 def test_one_of_a_tenant_has_its_turn_at_a_time():
@@ -42,7 +53,7 @@ def test_one_of_a_tenant_has_its_turn_at_a_time():
         turns, order = PlanTurns(LONG), []
 
         async def one(name: str, until: asyncio.Event) -> None:
-            async with turns.turn("t", 0):
+            async with turns.turn("t", gone):
                 order.append(f"{name} begins")
                 await until.wait()
                 order.append(f"{name} ends")
@@ -61,8 +72,10 @@ def test_one_of_a_tenant_has_its_turn_at_a_time():
 
 def test_tenants_do_not_wait_for_each_other():
     async def run() -> None:
-        turns = PlanTurns(LONG)
-        async with turns.turn("one", MAX_PLAN), turns.turn("other", MAX_PLAN):
+        turns = PlanTurns(1.0)
+        async with turns.turn("one", body(MAX_PLAN)) as read, turns.turn("other", gone):
+            await read()
+        async with turns.turn("other", gone):
             pass
 
     asyncio.run(run())
@@ -73,10 +86,10 @@ def test_no_more_than_a_few_of_all_are_dealt_with_and_who_waits_too_long_is_told
         turns = PlanTurns(0.01)
         async with AsyncExitStack() as taken:
             for n in range(AT_ONCE):
-                await taken.enter_async_context(turns.turn(f"t{n}", 0))
-            with pytest.raises(BusyError, match="no turn for a plan of 7 bytes"):
-                await turns.turn("late", 7).__aenter__()
-        async with turns.turn("late", 7):  # and it lost nothing by having asked
+                await taken.enter_async_context(turns.turn(f"t{n}", gone))
+            with pytest.raises(BusyError, match="no turn for a plan within 0 s"):
+                await turns.turn("late", gone).__aenter__()
+        async with turns.turn("late", gone):  # and it lost nothing by having asked
             pass
 
     asyncio.run(run())
@@ -86,9 +99,9 @@ def test_after_a_large_plan_its_tenant_waits_as_long_as_the_pace_has_it():
     async def run() -> None:
         turns, loop = PlanTurns(LONG), asyncio.get_running_loop()
         began = loop.time()
-        async with turns.turn("t", PACE // 20):
-            pass
-        async with turns.turn("t", 0):
+        async with turns.turn("t", body(PACE // 20)) as read:
+            await read()
+        async with turns.turn("t", gone):
             assert loop.time() - began > 0.045
 
     asyncio.run(run())
@@ -98,10 +111,21 @@ def test_small_plans_rest_as_well():
     async def run() -> None:
         turns, loop = PlanTurns(LONG), asyncio.get_running_loop()
         began = loop.time()
-        async with turns.turn("t", 0):
+        async with turns.turn("t", gone):
             pass
-        async with turns.turn("t", 0):
+        async with turns.turn("t", gone):
             assert loop.time() - began > 0.9 * (LEAST / PACE)
+
+    asyncio.run(run())
+
+
+def test_what_never_came_is_not_rested_from():
+    async def run() -> None:
+        turns = PlanTurns(1.0)
+        async with turns.turn("t", body(MAX_PLAN)):
+            pass  # it left, or was refused, before any of it was read
+        async with turns.turn("t", gone) as read:
+            await read()
 
     asyncio.run(run())
 
@@ -114,9 +138,10 @@ def test_a_plan_that_took_long_to_come_is_not_rested_from_a_second_time(monkeypa
     async def run() -> None:
         turns, loop = PlanTurns(1.0), asyncio.get_running_loop()
         clock = loop.time
-        async with turns.turn("t", MAX_PLAN):
+        async with turns.turn("t", body(MAX_PLAN)) as read:
+            await read()
             monkeypatch.setattr(loop, "time", lambda: clock() + MAX_PLAN / PACE)
-        async with turns.turn("t", 0):
+        async with turns.turn("t", gone):
             pass
 
     asyncio.run(run())
@@ -127,13 +152,13 @@ def test_who_leaves_while_waiting_takes_no_turn_along():
         turns = PlanTurns(LONG)
         async with AsyncExitStack() as taken:
             for n in range(AT_ONCE):
-                await taken.enter_async_context(turns.turn(f"t{n}", 0))
-            leaving = asyncio.create_task(turns.turn("late", 0).__aenter__())
+                await taken.enter_async_context(turns.turn(f"t{n}", gone))
+            leaving = asyncio.create_task(turns.turn("late", gone).__aenter__())
             await asyncio.sleep(0)
             leaving.cancel()
             await asyncio.wait([leaving])
             assert leaving.cancelled()
-        async with turns.turn("late", 0):
+        async with turns.turn("late", gone):
             pass
 
     asyncio.run(run())

@@ -1,6 +1,8 @@
 """Plans of how engines read a pipeline: kept with its bytes, and no longer than those."""
 
 import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -22,6 +24,7 @@ from cache_protocol.tickets import Keys
 from cache_server.catalogue.registry import Key
 from cache_server.core.content import ModelSpec
 from cache_server.http.manifests import Signer, manifest_of
+from cache_server.service import reading_plans
 from cache_server.service.disk_watch import SickDiskError
 from cache_server.store import durable
 from tests.fakes.origin import MemoryOrigin
@@ -235,6 +238,33 @@ def test_to_a_sick_disk_no_plan_is_written(warm, monkeypatch):
     monkeypatch.setattr(type(warm.service._disk), "sickness", "it fails")
     with pytest.raises(SickDiskError):
         put(warm, left)
+
+
+def test_a_sick_disk_is_asked_for_no_plan(warm, monkeypatch):
+    left = traced(warm)
+    put(warm, left)
+    monkeypatch.setattr(type(warm.service._disk), "sickness", "it hangs")
+    monkeypatch.setattr(warm.service.plans, "_kept", None)  # to find out may take the disk as well
+    for call in (
+        lambda: warm.service.plans.all(VOICE, "m"),
+        lambda: warm.service.plans.read(VOICE, "m", left.key.digest),
+    ):
+        with pytest.raises(SickDiskError):
+            call()
+
+
+def test_one_plan_is_parsed_at_a_time(warm, monkeypatch):
+    left, several = traced(warm), threading.Barrier(2)
+
+    def parse(document):
+        with pytest.raises(threading.BrokenBarrierError):
+            several.wait(0.1)  # for the other one, which must not come
+        return parse_plan(document)
+
+    monkeypatch.setattr(reading_plans, "parse_plan", parse)
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(put, warm, left) for _ in range(2)]:
+            done.result()
 
 
 def test_of_a_device_that_fails_under_a_plan_the_watch_over_the_disk_is_told(warm, monkeypatch):
