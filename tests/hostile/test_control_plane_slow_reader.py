@@ -24,7 +24,8 @@ from tests.fakes.origin import MemoryOrigin, MemoryOrigins
 from tests.fakes.service import SOURCE, Bench, running_service
 
 LIMIT = 30.0  # seconds; only a broken machine needs them
-TIMES = 50  # answers of 70 kB; more than the kernel keeps for both ends
+TIMES = 50  # answers; more than the kernel keeps for both ends
+LISTING = "/v1/pipelines"
 KERNEL = 2**15  # bytes that it keeps for either end, about
 
 
@@ -63,6 +64,18 @@ class Target:
             sock.sendall(f"GET {path} HTTP/1.1\r\n{fields}".encode() * times)
             yield sock
 
+    def register(self, count: int) -> None:
+        """Have ``count`` pipelines, of 50 kB each where they are listed."""
+        globs = tuple(f"{n:0250}" for n in range(100))
+        for n in range(count):
+            self.bench.put(ModelSpec("m", SOURCE, include=globs), key=Key("default", f"p{n}"))
+
+    def size_of(self, plane: ControlPlane, path: str) -> int:
+        """Return the bytes of the body that ``path`` is answered with."""
+        with self.silent(plane, path, 1) as sock, sock.makefile("rb") as answer:
+            head = b"".join(iter(answer.readline, b"\r\n"))
+            return int(head.lower().partition(b"content-length: ")[2].split()[0])
+
     def is_answered(self, plane: ControlPlane) -> bool:
         with self.connected(plane) as sock:
             sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -96,11 +109,9 @@ def test_who_takes_nothing_of_an_answer_is_sent_away(target):
 
 
 def test_one_large_answer_that_nobody_takes_is_enough(target):
-    globs = tuple(f"{n:0250}" for n in range(100))
-    for n in range(40):  # 1 MB in one list of them
-        target.bench.put(ModelSpec("m", SOURCE, include=globs), key=Key("default", f"p{n}"))
+    target.register(20)  # 1 MB in one list
     crowd = Crowd(unread=Unread(term=0.2))
-    with target.serve(crowd) as plane, target.silent(plane, "/v1/pipelines", 1):
+    with target.serve(crowd) as plane, target.silent(plane, LISTING, 1):
         until(lambda: crowd.unread.given_up == 1)
 
 
@@ -117,11 +128,13 @@ def test_who_takes_an_answer_at_its_pace_gets_all_of_it_and_may_take_its_time(ta
 
 
 def test_of_too_much_that_nobody_takes_the_oldest_goes(target):
-    # One of them: each has 69 kB once the kernel has taken its part of an answer, 110 kB before.
-    crowd = Crowd(unread=Unread(limit=125_000, term=LIMIT))
+    target.register(20)  # 1 MB in one list
+    crowd = Crowd(unread=Unread(term=LIMIT))
     with target.serve(crowd) as plane, ExitStack() as stack:
+        # One of them, be it that the kernel has taken its part, a tenth of such an answer, or not.
+        crowd.unread.limit = target.size_of(plane, LISTING) * 3 // 2
         for _ in range(3):
-            stack.enter_context(target.silent(plane))
+            stack.enter_context(target.silent(plane, LISTING, 1))
         until(lambda: crowd.unread.given_up >= 2)
         assert target.is_answered(plane)
         assert len(crowd.unread._reading) == 1
