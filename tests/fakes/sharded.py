@@ -144,8 +144,8 @@ def is_fed(here, model, consumers=2, **options):
     return same(model, 0, **options)
 
 
-def on_its_way(vllm, tmp_path, here, build=Sharded):
-    config = prepared(tmp_path / "llm", here.path)
+def on_its_way(vllm, tmp_path, here, build=Sharded, origin=None):
+    config = prepared(tmp_path / "llm", here.path, origin)
     vllm.rank, vllm.ranks = 0, RANKS
     made = vllm.made(config, build)
     return made, vllm.loader().get_external_weight_memory(made)

@@ -188,6 +188,23 @@ def test_a_slice_that_a_layer_put_aside_keeps_its_parameter_where_it_is(flat):
     assert strayed(net, plan_of(), flat) == [f.name for f in FORMS]
 
 
+def test_a_model_without_memory_gets_none_by_a_move_that_is_undone(flat):
+    with Deferred(torch.device("cpu")) as deferred:
+        net = Net()
+        net.aside = [net.fused.data[3]]
+        with pytest.raises(UnfitError, match="somebody else holds"):
+            adopt(net, plan_of(), flat)
+        assert [bare(p) for p in (net.embed.weight, net.fused)] == [True, True]
+        assert deferred.fill() == ROWS * 33 * 4 + ROWS * 64 * 4
+    net.fused.data.fill_(8.0)
+    assert net.aside[0].sum() == 8 * 64
+    assert net.head.weight is net.embed.weight
+
+
+def bare(tensor):
+    return tensor.untyped_storage().nbytes() == 0
+
+
 def test_what_went_but_was_not_collected_yet_hinders_nobody(flat):
     net = Net()
     ring = [net.fused.data[3]]

@@ -158,6 +158,57 @@ def test_a_model_whose_weights_do_not_stay_is_fed(vllm, tmp_path, node, plans, m
         assert "it takes no memory that is laid out" in here.server.remarks[0]
 
 
+@pytest.mark.parametrize(
+    ("more", "model"),
+    [
+        ({"offload_config": SimpleNamespace(uva=SimpleNamespace(cpu_offload_gb=4))}, {}),
+        ({"quant_config": object()}, {}),
+        ({}, {"enable_sleep_mode": True}),
+    ],
+)
+def test_a_model_whose_weights_do_not_stay_leaves_no_plan(vllm, tmp_path, node, more, model):
+    assert left_by(vllm, tmp_path, node, more, model) == ()
+
+
+def test_a_quantised_model_leaves_a_plan_that_says_so(vllm, tmp_path, node):
+    (sent,) = left_by(vllm, tmp_path, node, {}, {"quantization": "fp8"})
+    assert parse_plan(sent.document).key.quantisation == "fp8"
+
+
+def left_by(vllm, tmp_path, node, more, model):
+    """Return the plans that a first boot of such a model leaves."""
+    with host(node) as here:
+        config = prepared(tmp_path / "llm", here.path)
+        vars(config).update(model)
+        vllm.rank, vllm.ranks = 0, RANKS
+        made = vllm.loader().load_model(vllm.made(config, Sharded, **more), config)
+        assert same(made, 0)
+        ended(here, 1)
+        return here.server.plans
+
+
+def test_where_tokens_are_guessed_without_a_drafter_the_model_adopts(vllm, tmp_path, node, plans):
+    with host(node, plans={"llm": plans}) as here:
+        config = prepared(tmp_path / "llm", here.path)
+        guessed = SimpleNamespace(draft_model_config=config, method="ngram")
+        vllm.configured(config, config)
+        vllm.rank, vllm.ranks = 0, RANKS
+        made = vllm.made(config, Sharded, speculative_config=guessed)
+        assert looks_at_shard(vllm.loader().load_model(made, config)) == ADOPTED
+        assert [c.outcome for c in ended(here, 1)] == [Outcome.LOADED]
+
+
+def test_a_model_that_a_drafter_is_made_of_leaves_no_plan(vllm, tmp_path, node):
+    with host(node) as here:
+        config = prepared(tmp_path / "llm", here.path)
+        drafter = SimpleNamespace(draft_model_config=ModelConfig(config.model))
+        vllm.rank, vllm.ranks = 0, RANKS
+        made = vllm.made(config, Sharded, speculative_config=drafter)
+        vllm.loader().load_model(made, config)
+        ended(here, 1)
+        assert here.server.plans == ()
+
+
 def test_a_drafter_of_the_same_files_keeps_them_as_they_are(vllm, tmp_path, node, plans):
     with host(node, plans={"llm": plans}) as here:
         config = prepared(tmp_path / "llm", here.path)

@@ -1,9 +1,11 @@
 """What is laid out is not what this engine reads: it costs time, and never a wrong weight."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import safetensors.torch
 import torch
 
@@ -11,20 +13,44 @@ from cache_protocol.plans import parse_plan
 from replica_agent.engines import vllm_plan
 from replica_agent.handover import client
 from replica_agent.handover.client import attach
+from replica_agent.plans.plain import plain
 from tests.fakes.handover import host
-from tests.fakes.node import opened
+from tests.fakes.node import FakeNode, opened
 from tests.fakes.sharded import (
     FILE,
     LIMIT,
     WEIGHTS,
     Sharded,
     checkpoint,
+    ended,
     is_fed,
     load,
     looks_at_shard,
     same,
     traced,
 )
+
+
+def aside():
+    model = Sharded()
+    model.aside = [model.gate_up.data[3]]
+    return model
+
+
+class AllAtOnce(Sharded):
+    def load_weights(self, weights):
+        weights = dict(weights)
+        if len(weights) != len(WEIGHTS):
+            raise KeyError("not all weights are there")
+        return super().load_weights(iter(weights.items()))
+
+
+class Moving(Sharded):
+    def load_weights(self, weights):
+        loaded = super().load_weights(weights)
+        if self.fed_for_real:
+            self.down.data = self.down.data.clone()
+        return loaded
 
 
 def test_a_forged_plan_is_refused_and_the_truth_replaces_it(vllm, tmp_path, node, plans):
@@ -82,41 +108,22 @@ def load_in_vain(here):
 
 
 def test_a_slice_that_a_layer_has_put_aside_is_filled_with_the_rest(vllm, tmp_path, node, plans):
-    def build():
-        model = Sharded()
-        model.aside = [model.gate_up.data[3]]
-        return model
-
     with host(node, plans={"llm": plans}) as here:
-        model = load(vllm, tmp_path, here, build=build)
+        model = load(vllm, tmp_path, here, build=aside)
         assert is_fed(here, model)
         assert torch.equal(model.aside[0], model.gate_up[3])
         assert "somebody else holds the memory of 1 parameters" in here.server.remarks[0]
 
 
 def test_a_model_that_wants_all_its_weights_at_once_gets_them(vllm, tmp_path, node, plans):
-    class Strict(Sharded):
-        def load_weights(self, weights):
-            weights = dict(weights)
-            if len(weights) != len(WEIGHTS):
-                raise KeyError("not all weights are there")
-            return super().load_weights(iter(weights.items()))
-
     with host(node, plans={"llm": plans}) as here:
-        assert is_fed(here, load(vllm, tmp_path, here, build=Strict))
+        assert is_fed(here, load(vllm, tmp_path, here, build=AllAtOnce))
         assert "does not take the rest alone" in here.server.remarks[0]
 
 
 def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(
     vllm, tmp_path, node, plans, monkeypatch
 ):
-    class Moving(Sharded):
-        def load_weights(self, weights):
-            loaded = super().load_weights(weights)
-            if self.fed_for_real:
-                self.down.data = self.down.data.clone()
-            return loaded
-
     mapped = []
     ask = client.connect
 
@@ -150,3 +157,80 @@ def test_content_that_moves_after_it_was_adopted_is_loaded_anew(vllm, tmp_path, 
         model = load(vllm, tmp_path, here, build=Moved)
         assert same(model, 0, other)
         assert looks_at_shard(model) == set()
+
+
+# What is not as it was when it was traced.
+
+
+def with_another_header(content):
+    """Return a checkpoint of the same size, in which two tensors have each other's name."""
+    size = int.from_bytes(content[:8], "little")
+    names = json.loads(content[8 : 8 + size])
+    names["gate"], names["embedding"] = names["embedding"], names["gate"]
+    return (
+        content[:8]
+        + json.dumps(names, separators=(",", ":")).encode().ljust(size)
+        + content[8:][size:]
+    )
+
+
+@pytest.fixture
+def changing():
+    """Return a node whose file comes again with another header, for each pull that begins."""
+    saved = safetensors.torch.save(WEIGHTS)
+    with FakeNode({"llm": {FILE: saved}}, know_sha256=False) as node:
+
+        def pulled_again():
+            node.models["llm"][FILE] = with_another_header(saved)
+
+        node.before_verdict = pulled_again
+        yield node
+
+
+OTHER = WEIGHTS | {"gate": WEIGHTS["embedding"], "embedding": WEIGHTS["gate"]}
+
+
+def test_a_file_that_came_again_with_another_header_is_not_adopted(vllm, tmp_path, changing):
+    pulled_again, changing.before_verdict = changing.before_verdict, None
+    plans = traced(vllm, tmp_path, changing)
+    changing.before_verdict = pulled_again
+    with host(changing, plans={"llm": plans}) as here:
+        model = load(vllm, tmp_path, here)
+        assert same(model, 0, OTHER)
+        assert looks_at_shard(model) == set()
+        assert "came again with another header" in here.server.remarks[0]
+        ended(here, 2)
+        assert parse_plan(here.server.plans[0].document).pieces != plans[0].pieces
+
+
+def test_the_plan_that_is_left_is_of_the_header_that_came_last(vllm, tmp_path, changing):
+    with host(changing) as here:
+        assert same(load(vllm, tmp_path, here), 0, OTHER)
+        ended(here, 1)
+        first = parse_plan(here.server.plans[0].document)
+    changing.before_verdict = None
+    assert traced(vllm, tmp_path, changing)[0].pieces == first.pieces
+
+
+# A plan that is right, and of no use: the next replica is not to lay anything out by it.
+
+
+@pytest.mark.parametrize("build", [aside, AllAtOnce, Moving])
+def test_an_engine_that_cannot_use_its_own_plan_leaves_one_that_lays_nothing_out(
+    vllm, tmp_path, node, plans, build
+):
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here, build=build))
+        assert parse_plan(here.server.plans[0].document) == plain(plans[0].key)
+
+
+def test_what_cannot_be_mapped_here_may_be_of_use_elsewhere(
+    vllm, tmp_path, node, plans, monkeypatch
+):
+    def failing(_):
+        raise OSError("no address space is left")
+
+    monkeypatch.setattr(client.Shard, "map", failing)
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
+        assert parse_plan(here.server.plans[0].document) == plans[0]
