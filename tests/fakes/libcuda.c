@@ -186,6 +186,7 @@ static Result new_handle(struct Handle **handle, int fd) {
   return result;
 }
 Result cuMemGetAllocationGranularity(size_t *size, const struct Kind *kind, int which) {
+  BEGIN(cuMemGetAllocationGranularity);
   *size = GRANULARITY;
   return kind->type == 1 ? OK : BAD_VALUE;
 }
@@ -198,7 +199,11 @@ Result cuMemCreate(struct Handle **handle, size_t size, const struct Kind *kind,
   if (ftruncate(fd, size)) return OUT_OF_MEMORY;
   return new_handle(handle, fd);
 }
-Result cuMemRelease(struct Handle *handle) { close(handle->fd); return give(handle); }
+Result cuMemRelease(struct Handle *handle) {
+  BEGIN(cuMemRelease);
+  close(handle->fd);
+  return give(handle);
+}
 Result cuMemExportToShareableHandle(int *fd, struct Handle *handle, int kind, uint64_t flags) {
   BEGIN(cuMemExportToShareableHandle);
   *fd = dup(handle->fd);
@@ -218,6 +223,7 @@ Result cuMemAddressReserve(Address *place, size_t size, size_t aligned, Address 
   return OK;
 }
 Result cuMemAddressFree(Address place, size_t size) {
+  BEGIN(cuMemAddressFree);
   munmap((void *)place, size);
   __sync_fetch_and_sub(&taken, 1);
   return OK;
@@ -231,6 +237,7 @@ Result cuMemMap(Address place, size_t size, size_t begin, struct Handle *handle,
   return OK;
 }
 Result cuMemUnmap(Address place, size_t size) {
+  BEGIN(cuMemUnmap);
   mmap((void *)place, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   __sync_fetch_and_sub(&taken, 1);
   return OK;

@@ -12,10 +12,8 @@ Source: CUDA's driver API, cuMemRelease ("including its shareable counterparts")
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
-
-from replica_agent.arenas.cuda.driver import DriverError
 
 Call = Callable[..., tuple[Any, ...]]  # a call of the driver by its name; DriverError if it fails
 
@@ -42,21 +40,25 @@ class VirtualMemory:
     def share(self, size: int) -> tuple[int, int]:
         """Implement ``Device.share``."""
         whole = self._whole(size)
-        (handle,) = self._call("cuMemCreate", whole, self._kind, 0)
-        with self._let_go_of(handle):
-            (descriptor,) = self._call("cuMemExportToShareableHandle", handle, self._posix, 0)
-            try:
+        with ExitStack() as undo:
+            (handle,) = self._call("cuMemCreate", whole, self._kind, 0)
+            with self._let_go_of(handle):
+                (descriptor,) = self._call("cuMemExportToShareableHandle", handle, self._posix, 0)
+                undo.callback(os.close, int(descriptor))
                 os.set_inheritable(int(descriptor), False)
-                return self._map(handle, whole), int(descriptor)
-            except BaseException:
-                os.close(int(descriptor))
-                raise
+                address = self._map(handle, whole, undo)
+            undo.pop_all()
+        return address, int(descriptor)
 
     def adopt(self, descriptor: int, size: int) -> int:
         """Implement ``Device.adopt``."""
-        (handle,) = self._call("cuMemImportFromShareableHandle", descriptor, self._posix)
-        with self._let_go_of(handle):
-            return self._map(handle, self._whole(size))
+        whole = self._whole(size)
+        with ExitStack() as undo:
+            (handle,) = self._call("cuMemImportFromShareableHandle", descriptor, self._posix)
+            with self._let_go_of(handle):
+                address = self._map(handle, whole, undo)
+            undo.pop_all()
+        return address
 
     def unmap(self, address: int) -> None:
         """Implement ``Device.unmap``."""
@@ -68,19 +70,15 @@ class VirtualMemory:
         (step,) = self._call("cuMemGetAllocationGranularity", self._kind, self._step)
         return -(-size // int(step)) * int(step)
 
-    def _map(self, handle: Any, size: int) -> int:  # noqa: ANN401 - as above
+    def _map(self, handle: Any, size: int, undo: ExitStack) -> int:  # noqa: ANN401 - as above
+        """Return the address at which the memory is mapped until ``undo`` or ``unmap``."""
         (address,) = self._call("cuMemAddressReserve", size, 0, 0, 0)
-        mapped = False
-        try:
-            self._call("cuMemMap", address, size, 0, handle, 0)
-            mapped = True
-            self._call("cuMemSetAccess", address, size, [self._access], 1)
-        except DriverError:
-            if mapped:
-                self._call("cuMemUnmap", address, size)
-            self._call("cuMemAddressFree", address, size)
-            raise
+        undo.callback(self._call, "cuMemAddressFree", address, size)
+        self._call("cuMemMap", address, size, 0, handle, 0)
+        undo.callback(self._call, "cuMemUnmap", address, size)
+        self._call("cuMemSetAccess", address, size, [self._access], 1)
         self._sizes[int(address)] = size
+        undo.callback(self._sizes.pop, int(address))
         return int(address)
 
     @contextmanager

@@ -19,6 +19,7 @@ import gc, os, threading, weakref
 from replica_agent.arenas.cuda.allocation import pinned
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
+from replica_agent.arenas.cuda.shared import SharedMemory
 
 def reason(act, *arguments):
     try:
@@ -35,13 +36,17 @@ def library(tmp_path_factory):
     return compiled(tmp_path_factory.mktemp("libcuda"))
 
 
-def child(library, code, **environment):
-    """Return what a child prints that finds ``library``; it must end well, and silently."""
+def child(library, code, left=0, **environment):
+    """Return what a child prints that finds ``library``.
+
+    It must end well, and silently but for how many things it could not give back.
+    """
     env = {**os.environ, "LD_LIBRARY_PATH": str(library), **environment}
     program = PROGRAM + indent(dedent(code), "    ") + "\nmain()\ngc.collect()\n"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = f"{left} things of the driver were not given back\n" if left else ""
+    assert (done.returncode, done.stderr) == (0, said)
     return done.stdout.splitlines()
 
 
@@ -123,6 +128,7 @@ def test_shared_memory_is_that_of_whoever_adopts_it_and_outlives_who_made_it(lib
     [
         *("cuMemCreate", "cuMemExportToShareableHandle", "cuMemAddressReserve"),
         *("cuMemMap", "cuMemSetAccess", "cuMemImportFromShareableHandle"),
+        "cuMemGetAllocationGranularity",
     ],
 )
 def test_nothing_is_left_of_shared_memory_that_cannot_be_had(library, call):
@@ -137,6 +143,45 @@ def test_nothing_is_left_of_shared_memory_that_cannot_be_had(library, call):
     ours = share if call != "cuMemImportFromShareableHandle" else adopt
     assert ours.startswith(f"{call} failed with CUDA_ERROR_UNKNOWN")
     assert left == ("2" if share == "None" else "1")  # those that the child itself holds
+
+
+def test_of_memory_whose_handle_cannot_be_released_no_mapping_and_no_descriptor_is_left(library):
+    code = """
+    device = load_driver().open(0)
+    before = len(os.listdir("/proc/self/fd"))
+    file = os.memfd_create("shared")
+    os.ftruncate(file, 2 * 2**20)
+    print(reason(device.share, 10).split()[0], reason(device.adopt, file, 10).split()[0])
+    mapped = sum("memfd:shared" in line for line in open("/proc/self/maps"))
+    print(mapped, len(os.listdir("/proc/self/fd")) - before, device._shared._sizes)
+    """
+    said, left = child(library, code, left=2, LIBCUDA_FAIL="cuMemRelease 999")  # the handles
+    assert said == "cuMemRelease cuMemRelease"
+    assert left == "0 3 {}"  # the child's own file, and one in each handle
+
+
+@pytest.mark.parametrize(("call", "left"), [("cuMemUnmap", 2), ("cuMemAddressFree", 1)])
+def test_what_cannot_be_unmapped_is_said(library, call, left):
+    code = """
+    device = load_driver().open(0)
+    address, descriptor = device.share(10)
+    os.close(descriptor)
+    print(reason(device.unmap, address), device._shared._sizes)
+    """
+    (line,) = child(library, code, left=left, LIBCUDA_FAIL=f"{call} 999")
+    assert line.startswith(f"{call} failed with CUDA_ERROR_UNKNOWN")
+    assert line.endswith("{}")
+
+
+def test_nothing_is_left_of_shared_memory_that_cannot_be_cleared(library):
+    code = """
+    device = load_driver().open(0)
+    before = len(os.listdir("/proc/self/fd"))
+    print(reason(SharedMemory, device, 10), len(os.listdir("/proc/self/fd")) - before)
+    """
+    (line,) = child(library, code, LIBCUDA_FAIL="cuMemsetD8 999")
+    assert line.startswith("cuMemsetD8 failed with CUDA_ERROR_UNKNOWN")
+    assert line.endswith(" 0")
 
 
 def test_a_device_that_is_for_one_process_at_a_time_shares_nothing(library):
