@@ -11,6 +11,10 @@ from typing import Any
 
 from cache_protocol.units import show_size
 
+# What a node takes of one report; a pipeline may have a hundred models, each with something to say.
+MAX_NOTES = 20
+MAX_TEXT = 4096  # characters of a note, or of the reason
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -63,14 +67,25 @@ def to_json(boot: Boot) -> dict[str, Any]:
         "time_to_ready": round(boot.time_to_ready, 6),
     }
     if boot.reason is not None:
-        fields["reason"] = boot.reason
+        fields["reason"] = _cut(boot.reason)
     if boot.notes:
-        fields["notes"] = list(boot.notes)
+        fields["notes"] = _fitting(boot.notes)
     if boot.local_bytes:
         fields["local_bytes"] = boot.local_bytes
     if boot.request_id is not None:
         fields["request_id"] = boot.request_id
     return fields
+
+
+def noted(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a note for each thing that is said, of all models of which it is, in that order.
+
+    ``said`` are models and words: ``[("llm", "late"), ("tts", "late")]`` is ``["llm, tts: late"]``.
+    """
+    names: dict[str, dict[str, None]] = {}
+    for name, words in said:
+        names.setdefault(words, {})[name] = None
+    return [f"{', '.join(of)}: {words}" for words, of in names.items()]
 
 
 def to_table(boot: Boot) -> str:
@@ -90,6 +105,20 @@ def _remarks(boot: Boot) -> Iterable[str]:
     if boot.local_bytes:
         yield f"read on this host: {show_size(boot.local_bytes)} of the node's own files"
     yield from (f"note: {note}" for note in boot.notes)
+
+
+def _fitting(notes: Sequence[str]) -> list[str]:
+    fit = notes if len(notes) <= MAX_NOTES else notes[: MAX_NOTES - 1]
+    left = len(notes) - len(fit)
+    rest = [f"{left} more notes are left out: the agent printed all of them"] if left else []
+    return [*map(_cut, fit), *rest]
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_TEXT:
+        return text
+    end = f"… (of {len(text)} characters)"
+    return text[: MAX_TEXT - len(end)] + end
 
 
 def _phase(phase: Phase) -> dict[str, Any]:

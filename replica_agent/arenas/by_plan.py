@@ -18,6 +18,7 @@ from cache_protocol.plans import Plan
 from replica_agent.arenas.host import HostArena, HostMemory, place_files
 from replica_agent.arenas.laid_out import LaidOutArena, room_for
 from replica_agent.arenas.room import check_room
+from replica_agent.report import noted
 
 LETTING_GO = 3.0  # seconds that ranks get to give memory back that was laid out for them
 _LOOK = 0.05  # seconds between two looks whether they did
@@ -96,7 +97,7 @@ class LaidOutMemory(HostMemory):
         try:
             choices = self._chosen(manifest)
             known = {name: choice for name, choice in choices.items() if choice.plans}
-            self.notes += [f"{n}: {c.why}" for n, c in choices.items() if not c.plans]
+            self.notes += noted((n, c.why) for n, c in choices.items() if not c.plans)
             if not known:
                 return None
             need = sum(_room(model, known.get(name)) for name, model in manifest.models.items())
@@ -107,7 +108,7 @@ class LaidOutMemory(HostMemory):
                 choice.layer.let_go()
             self.notes.append(f"weights come as plain files: {error}")
             return None
-        self.notes += [f"{name}: {choice.why}" for name, choice in known.items()]
+        self.notes += noted((name, choice.why) for name, choice in known.items())
         self.device = next(iter(known.values())).layer.device
         return arenas
 

@@ -21,7 +21,7 @@ from replica_agent.handover.consumers import Consumer
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
 from replica_agent.handover.server import HandoverServer
-from replica_agent.report import Boot
+from replica_agent.report import Boot, noted
 from replica_agent.transfer import Transfer
 
 _HANDOVER = ".handover"  # a directory beside the models, whose names never begin with a dot
@@ -140,7 +140,7 @@ class MemoryWay(Pulling):
 
     def _note_outcome(self, known: tuple[Consumer, ...]) -> None:
         record = self._trip.record
-        record.notes += _adopted(known)
+        record.notes += adopted(known)
         record.notes += copied(known)
         for consumer in known:
             why = f"{consumer.model}: {consumer.reason or 'no reason was given'}"
@@ -155,19 +155,18 @@ class MemoryWay(Pulling):
         return self._server
 
 
-def _adopted(known: Iterable[Consumer]) -> Iterator[str]:
-    """Yield for each model how much of it its engine has where it arrived."""
-    sizes: dict[str, int] = {}
-    for consumer in known:
-        sizes[consumer.model] = sizes.get(consumer.model, 0) + consumer.adopted
-    for model, size in sizes.items():
-        if size:
-            yield f"{model}: {show_size(size)} of parameters are where they arrived, without a copy"
+def adopted(known: Iterable[Consumer]) -> Iterator[str]:
+    """Yield how much of its models the engine has where it arrived, and which those are."""
+    adopting = [each for each in known if each.adopted]
+    if adopting:
+        size = show_size(sum(each.adopted for each in adopting))
+        words = f"{size} of parameters are where they arrived, without a copy"
+        yield from noted((each.model, words) for each in adopting)
 
 
-def copied(known: Iterable[Consumer]) -> Iterable[str]:
+def copied(known: Iterable[Consumer]) -> list[str]:
     """Return for each model out of which memory its GPUs copied, as far as that was told."""
-    return dict.fromkeys(f"{each.model}: {each.copied}" for each in known if each.copied)
+    return noted((each.model, each.copied) for each in known if each.copied)
 
 
 def _origin(model: Model) -> Origin:

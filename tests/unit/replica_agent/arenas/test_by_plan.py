@@ -42,6 +42,12 @@ def test_no_plans_leave_all_as_it_was():
     assert notes == ["llm: plain files: the node knows no plan"]
 
 
+@pytest.mark.parametrize("choice", [CHOICE, Choice((), "plain files: no plan")])
+def test_models_of_which_the_same_is_to_be_said_share_a_note(choice):
+    _, notes = opened(lambda manifest: dict.fromkeys(manifest.models, choice))
+    assert notes == [f"llm, vad: {choice.why}"]
+
+
 def test_whoever_asks_again_gets_plain_files():
     kinds, _ = opened(lambda _: {"llm": CHOICE}, times=2)
     assert kinds == PLAIN
