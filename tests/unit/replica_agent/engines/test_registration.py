@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from cache_protocol.errors import MalformedError
 from cache_protocol.units import show_size
 from replica_agent.arenas.cuda.bindings import load_driver
 from replica_agent.arenas.cuda.driver import DriverError
@@ -16,7 +17,9 @@ from replica_agent.arenas.host import sealed_memory
 from replica_agent.engines import planned, registration
 from replica_agent.engines.registration import LEAST, Pins, not_pinned, registering
 from replica_agent.engines.trace import Traced
+from replica_agent.handover.client import Headed
 from tests.fakes.cuda_driver import FakeDriver
+from tests.fakes.traced import Checkpoint, Net
 
 CUDA = torch.device("cuda", 0)
 NUMBERS = LEAST // 4
@@ -205,6 +208,10 @@ def test_why_nothing_was_pinned_is_told(driver, handed, tmp_path, caplog):
     [
         (Traced(None, "", reads_only=True), None),
         (Traced(None, "", reads_only=False), "this load writes to the tensors that it is given"),
+        (
+            Traced(None, "a vLLM with nnodes 2 has no plan", reads_only=None),
+            "nobody knows whether this load only reads: a vLLM with nnodes 2 has no plan",
+        ),
         (None, "files' headers came too late for a trace"),
     ],
 )
@@ -218,3 +225,28 @@ def test_only_what_a_load_does_not_write_to_is_pinned(monkeypatch, handed, trace
     planning.pinning(SimpleNamespace(memory=(fd, memory)))
     assert asked == ([] if copied else [(fd, memory, CUDA)])
     assert planning.copied == (copied and not_pinned(copied))
+
+
+def test_a_load_without_a_plan_is_traced_all_the_same_for_what_a_device_copies(monkeypatch):
+    def no_plan(_):
+        raise MalformedError("a vLLM with data_parallel_size 2 has no plan")
+
+    def take(net, name, tensor):
+        getattr(net, name).data.copy_(tensor)
+
+    net = Net(take, a=(8, 16))
+    headed = Headed(*Checkpoint(a=torch.rand(8, 16)).file)
+    monkeypatch.setattr(planned.Planning, "_device", CUDA)
+    planning = planned.Planning(planned.Subject(net, no_plan, net.load_weights))
+    traced = planning.trace(SimpleNamespace(checkpoint="c"), [headed])
+    assert (traced.plan, traced.reads_only) == (None, True)
+    assert planning.reason == "a vLLM with data_parallel_size 2 has no plan"
+
+
+def test_a_load_that_writes_is_known_to_even_if_it_has_no_plan():
+    def take(net, name, tensor):
+        net.a.data.copy_(tensor.mul_(2))
+        net.add_module("more", torch.nn.Linear(2, 2))
+
+    traced = Checkpoint(a=torch.rand(8, 16)).trace(Net(take, a=(8, 16)))
+    assert (traced.plan, traced.reads_only) == (None, False)
