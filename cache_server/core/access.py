@@ -2,7 +2,8 @@
 
     admin      everything, in every tenant
     deployer   registers, warms, evicts, pins and removes pipelines of its tenant
-    replica    reads the weights of pipelines of its tenant, looks at one before, reports its boots
+    replica    reads the weights of pipelines of its tenant, looks at one before, reports its boots,
+               leaves plans of how its engine reads them
     viewer     looks, and changes nothing
 
 A token can be narrowed to named pipelines of its tenant; all others are then not there for it.
@@ -22,7 +23,7 @@ class Right(StrEnum):
     SEE = "see"  # lists, reports, figures of the node
     LOOK = "look"  # at one pipeline, by its name; so that a replica's doctor starts no fill
     CHANGE = "change"  # register, remove, warm, evict, pin, touch, scrub of a pipeline
-    READ = "read"  # a manifest, with the lease and the tickets that come with it
+    READ = "read"  # a manifest, with its lease and tickets; plans of its weights, also to leave one
     REPORT = "report"  # a boot
     OPERATE = "operate"  # what concerns all tenants: tokens, the eviction plan, a whole scrub
 
