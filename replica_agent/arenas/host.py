@@ -50,19 +50,13 @@ class HostArena:
         """
         self.places = place_files([f.size for f in model.files])
         self._sizes = [f.size for f in model.files]
+        self.fd = -1  # of memory that can be handed on
         self._closing = threading.Lock()  # what is sealed must not be another's number by then
-        size = -(-max(self.places[-1], 1) // HUGE) * HUGE
-        self.fd = _memory(name) if disk is None else _file(disk)
-        try:
-            _stretch(self.fd, size, on_disk=disk is not None)
-            self._map = mmap.mmap(self.fd, size)
-        except OSError:
-            os.close(self.fd)
-            raise
+        self._bounce = Bounce()
+        self._map = self._mapped(name, disk)
         with suppress(OSError):  # a kernel without huge pages for shared memory
             self._map.madvise(mmap.MADV_HUGEPAGE)
         self._memory = memoryview(self._map)
-        self._bounce = Bounce()
 
     def room(self, file: int, span: Span) -> memoryview:  # noqa: ARG002 - every file is alike
         """Return the calling thread's buffer; see ``bounce`` for why it is not the place."""
@@ -107,6 +101,19 @@ class HostArena:
             fd, self.fd = self.fd, -1  # in this order: a number that is closed is another's soon
             if fd >= 0:
                 os.close(fd)
+
+    def _mapped(self, name: str, disk: Path | None) -> mmap.mmap:
+        """Make the memory, and return our mapping of it; nothing is left where it cannot be."""
+        size = -(-max(self.places[-1], 1) // HUGE) * HUGE
+        fd = _memory(name) if disk is None else _file(disk)
+        try:
+            _stretch(fd, size, on_disk=disk is not None)
+            memory = mmap.mmap(fd, size)
+        except OSError:
+            os.close(fd)
+            raise
+        self.fd = fd
+        return memory
 
 
 def reopened(number: Callable[[], int]) -> int:

@@ -83,8 +83,12 @@ class LaidOutArena(HostArena):
         number = self._ranks.get(rank)
         if number is None:
             return None
-        fd = reopened(lambda: self._shards[number] if self._shards else -1)
-        return Lent(self._words[number], fd)
+        return Lent(self._words[number], reopened(lambda: self._descriptor(number)))
+
+    def _descriptor(self, number: int) -> int:
+        """Return that of a shard; -1 once it is closed, which another thread may do meanwhile."""
+        shards = self._shards
+        return shards[number] if shards else -1
 
     def close(self) -> None:
         """Close the descriptors; memory goes with the last view of it."""

@@ -10,22 +10,19 @@ docs/benchmarks.md). For who loads in process: another process is handed one mem
 """
 
 import ctypes
-import fcntl
 import mmap
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from cache_protocol.errors import CapacityError
 from cache_protocol.manifest import Model
 from cache_protocol.ranges import Span
-from replica_agent.arenas.bounce import Bounce, write_at
-from replica_agent.arenas.host import HostArena, place_files
+from replica_agent.arenas.bounce import write_at
+from replica_agent.arenas.host import HostArena, seal, sealed_memory
 
 STRIPE = 32 * 2**20  # bytes: what a lane asks for at a time, so that it mostly has one to itself
 MEMFDS = 8  # for four lanes: two of them seldom meet in one
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW  # a mapping of less would kill its reader
 _MAP_FIXED = 0x10  # source: asm-generic/mman-common.h; the mmap module does not name it
 
 
@@ -34,26 +31,8 @@ class StripedArena(HostArena):
 
     def __init__(self, name: str, model: Model) -> None:
         """Make room for ``model``; no page is touched yet. OSError where the kernel refuses."""
-        self._sizes = [f.size for f in model.files]
-        self.places = place_files(self._sizes)
-        self.fd = -1  # there is none that could be handed on
-        self._bounce = Bounce()
-        stripes = max(1, -(-self.places[-1] // STRIPE))
-        self._map = mmap.mmap(-1, stripes * STRIPE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._fds: list[int] = []
-        try:
-            for number in range(min(MEMFDS, stripes)):
-                flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-                self._fds.append(os.memfd_create(f"{name}-{number}", flags))
-                os.ftruncate(self._fds[-1], -(-stripes // MEMFDS) * STRIPE)
-                fcntl.fcntl(self._fds[-1], fcntl.F_ADD_SEALS, _SEALS)
-            _lay(self._map, stripes, self._fds)
-            with suppress(OSError):  # a kernel without huge pages for shared memory
-                self._map.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            self.close()
-            raise
-        self._memory = memoryview(self._map)
+        self._fds: list[int] = []  # and no ``fd``, which could be handed on
+        super().__init__(name, model)
 
     def store(self, file: int, span: Span, data: memoryview) -> None:
         """Write ``data`` to its place, which may lie in two stripes."""
@@ -68,10 +47,30 @@ class StripedArena(HostArena):
         except OSError as error:
             raise CapacityError(f"the arena takes no more bytes: {error}") from error
 
+    def seal(self) -> None:
+        """Keep everybody from writing to what is confirmed; nothing happens once it is closed."""
+        with self._closing:
+            for fd in self._fds:
+                seal(fd)
+
     def close(self) -> None:
         """Close the descriptors; the memory goes with the last view of it."""
-        while self._fds:
-            os.close(self._fds.pop())
+        with self._closing:
+            while self._fds:
+                os.close(self._fds.pop())
+
+    def _mapped(self, name: str, disk: Path | None) -> mmap.mmap:  # noqa: ARG002 - never there
+        stripes = max(1, -(-self.places[-1] // STRIPE))
+        memory = mmap.mmap(-1, stripes * STRIPE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            for number in range(min(MEMFDS, stripes)):
+                rows = -(-stripes // MEMFDS)
+                self._fds.append(sealed_memory(f"{name}-{number}", rows * STRIPE))
+            _lay(memory, stripes, self._fds)
+        except OSError:
+            self.close()
+            raise
+        return memory
 
 
 def striped_arena(name: str, model: Model, disk: Path | None) -> HostArena:

@@ -135,6 +135,17 @@ def test_a_closed_arena_lends_nothing(arena):
         arena.shard(0)
 
 
+def test_an_arena_that_is_closed_while_it_looks_lends_nothing(arena):
+    class Shards(list):
+        def __bool__(self):
+            arena.close()
+            return True
+
+    arena._shards = Shards(arena._shards)
+    with pytest.raises(GenerationGoneError):
+        arena.shard(0)
+
+
 def test_all_memory_goes_with_the_arena_and_what_it_lent():
     arena = LaidOutArena("laid-out-goes", model(), PLANS)
     lent = arena.shard(0)

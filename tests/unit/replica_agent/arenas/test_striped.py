@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from cache_protocol.errors import CapacityError
 from cache_protocol.manifest import File, Model
 from cache_protocol.ranges import Span
 from replica_agent.arenas import striped
@@ -53,6 +54,16 @@ def test_views_outlive_the_arena_and_no_descriptor_does():
     gc.collect()
     assert not memfds()
     assert bytes(view) == CONTENT
+
+
+def test_nobody_can_write_to_what_is_sealed():
+    arena = filled()
+    arena.seal()
+    with pytest.raises(CapacityError, match="Operation not permitted"):
+        arena.store(1, Span(0, 5), memoryview(CONTENT)[:5])
+    assert bytes(arena.view(1)) == CONTENT
+    arena.close()
+    arena.seal()  # nothing happens
 
 
 def test_memory_goes_with_the_last_view():
