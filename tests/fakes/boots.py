@@ -17,6 +17,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT = 40.0  # seconds; only a broken program needs them
+PATIENT = "tests.fakes.patient_agent"  # for boots that must not do without plans
 
 
 def until(true, limit=LIMIT):
@@ -32,6 +33,7 @@ class Booting:
     def __init__(
         self, scratch, server, *flags, handover=False, engine=(), command=None, env=None,
         models=("{model}",), pipeline="voice", token=None, python=sys.executable,
+        agent="replica_agent",
     ):  # fmt: skip
         scratch.mkdir(parents=True, exist_ok=True)
         self.scratch, self.server, self.pipeline, self.token = scratch, server, pipeline, token
@@ -42,14 +44,14 @@ class Booting:
         self.command = list(map(str, command or (sys.executable, *words)))
         self.flags = [*flags, "--report", self.report_file]
         self.env = env or {}
-        self.python = python
+        self.python, self.agent = python, agent
         self.process = None
 
     def __enter__(self):
         ours = {k: v for k, v in os.environ.items() if not k.startswith("REPLICA_AGENT_")}
         token = {"REPLICA_AGENT_TOKEN": self.token} if self.token else {}
         state = {"REPLICA_AGENT_STATE_DIR": str(self.scratch / "state")}
-        command = [self.python, "-m", "replica_agent", "boot", "--pipeline", self.pipeline]
+        command = [self.python, "-m", self.agent, "boot", "--pipeline", self.pipeline]
         command += ["--server", self.server, *map(str, self.flags), "--", *self.command]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -7,7 +7,7 @@ import pytest
 
 from cache_protocol.plans import dump_plan
 from tests.fakes import planned
-from tests.fakes.boots import REPOSITORY, Booting
+from tests.fakes.boots import PATIENT, REPOSITORY, Booting
 from tests.fakes.libcuda import compiled
 from tests.fakes.node import FakeNode
 
@@ -34,7 +34,7 @@ def boot(library, tmp_path):
         env = {"PYTHONPATH": f"{REPOSITORY}:{package.parent}", "LD_LIBRARY_PATH": str(library)}
         return Booting(
             tmp_path / "boot", node.url, "--device", device,
-            handover=True, engine=("--adopts", *engine), env=env | environment,
+            handover=True, engine=("--adopts", *engine), env=env | environment, agent=PATIENT,
         )  # fmt: skip
 
     with FakeNode({"llm": FILES}) as node:

@@ -16,7 +16,7 @@ from replica_agent.core.schedule import EXTENT
 from replica_agent.settings import Settings
 from tests.fakes import planned
 from tests.fakes.agent_process import agent_process
-from tests.fakes.boots import REPOSITORY, Booting, until
+from tests.fakes.boots import PATIENT, REPOSITORY, Booting, until
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
 from tests.fakes.rank_process import rank_process, says
@@ -107,7 +107,7 @@ def test_what_one_boot_leaves_with_the_node_the_next_one_follows(node, pipeline,
         environment = {"PYTHONPATH": f"{REPOSITORY}:{packages}"}
         started = Booting(
             scratch / f"boot{len(engine)}", node.control, pipeline=pipeline, token=node.token,
-            handover=True, engine=engine, env=environment,
+            handover=True, engine=engine, env=environment, agent=PATIENT,
         )  # fmt: skip
         with started:
             if "--stay" in engine:

@@ -22,7 +22,7 @@ from replica_agent.boot.planned import Planned, foresee
 from replica_agent.client import ControlClient
 from replica_agent.plans.plain import plain
 from tests.fakes import planned
-from tests.fakes.boots import REPOSITORY, Booting, until
+from tests.fakes.boots import PATIENT, REPOSITORY, Booting, until
 from tests.fakes.cuda_driver import FakeDriver
 from tests.fakes.node import FakeNode
 
@@ -254,8 +254,9 @@ def booting(node, tmp_path):
     environment = {"PYTHONPATH": f"{REPOSITORY}:{package.parent}"}
     count = itertools.count()
     return lambda *engine: Booting(
-        tmp_path / str(next(count)), node.url, handover=True, engine=engine, env=environment
-    )
+        tmp_path / str(next(count)), node.url, handover=True, engine=engine, env=environment,
+        agent=PATIENT,
+    )  # fmt: skip
 
 
 (ALONE,) = planned.plans(CONTENT, ranks=1)
