@@ -41,6 +41,7 @@ class Pull:
         *,
         lanes: int = LANES,
         patience: float = PATIENCE,
+        listing: float = LISTING_TIMEOUT,
         origin: float | None = None,
     ) -> None:
         """Prepare to pull ``pipeline`` into what ``open_arenas`` makes.
@@ -51,6 +52,7 @@ class Pull:
             open_arenas: called once per generation, once its sizes are known.
             lanes: connections side by side.
             patience: seconds without progress before the pull gives up.
+            listing: seconds that the node has for the manifest.
             origin: ``time.monotonic()`` that phases count from; now without.
         """
         self.phases: list[Phase] = []
@@ -60,6 +62,7 @@ class Pull:
         self._open_arenas = open_arenas
         self._lanes = lanes
         self._patience = patience
+        self._listing = listing
         self._origin = time.monotonic() if origin is None else origin
         self._changed = threading.Condition()
         self._stopped = threading.Event()
@@ -197,7 +200,7 @@ class Pull:
         """Bring everything; return what prevents it."""
         try:
             with self._phase("manifest"):
-                manifest = self._client.manifest(self._pipeline)
+                manifest = self._client.manifest(self._pipeline, self._listing)
             with self._phase("pull"):
                 self._pull(manifest)
         except Exception as error:  # noqa: BLE001 - it is kept and raised by ``wait``
@@ -267,7 +270,7 @@ class Pull:
 
     def _manifest_again(self) -> Manifest:
         """Return a fresh manifest. A node that is silent must not hold up whoever gives up."""
-        return self._client.manifest(self._pipeline, min(LISTING_TIMEOUT, self._patience))
+        return self._client.manifest(self._pipeline, min(self._listing, self._patience))
 
     def _hold(self, transfer: Transfer, crew: Crew) -> None:
         """Wait for the end; look after the crew and renew the lease on the way."""

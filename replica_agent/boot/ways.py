@@ -7,9 +7,7 @@ A way is started, prepares directories for COMMAND, is asked whether the engine 
 weights, gives them up, settles once the engine is ready, and is closed.
 """
 
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -106,19 +104,19 @@ class Way(Protocol):
 
 
 class Pulling:
-    """A pull under way, and patience with the node's first answer."""
+    """A pull under way."""
 
     def __init__(self, trip: Trip, open_arenas: OpenArenas, device: str) -> None:
         options, settings = trip.options, trip.settings
         self._trip = trip
         self._device = device
-        self._client = ControlClient.of(settings)
         self.pulling = Pull(
-            self._client,
+            ControlClient.of(settings),
             options.pipeline,
             open_arenas,
             lanes=options.lanes,
             patience=options.patience,
+            listing=options.patience,
             origin=trip.record.born,
         ).start()
 
@@ -129,8 +127,6 @@ class Pulling:
 
     def small_files(self) -> Transfer:
         """Wait for the small files of every model, and remember the manifest."""
-        with self._patience():
-            self.pulling.transfer()
         transfer = wait_for_small_files(self.pulling)
         if transfer.manifest.source != CACHE:
             self._trip.record.served_by(transfer.manifest.source, transfer.manifest.reason)
@@ -139,13 +135,3 @@ class Pulling:
         except OSError as error:
             self._trip.record.notes.append(f"the manifest could not be remembered: {error}")
         return transfer
-
-    @contextmanager
-    def _patience(self) -> Iterator[None]:
-        watchdog = threading.Timer(self._trip.options.patience, self._client.close)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            yield
-        finally:
-            watchdog.cancel()

@@ -1,0 +1,58 @@
+"""A pull under way to an engine, and how long a node may take to say what there is."""
+
+import socket
+import time
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from cache_protocol.errors import ServerUnreachableError
+from replica_agent.arenas.host import HostMemory
+from replica_agent.boot.home import Home
+from replica_agent.boot.options import Options
+from replica_agent.boot.record import Record
+from replica_agent.boot.ways import Pulling, Trip
+from replica_agent.settings import Settings
+from tests.fakes.node import FakeNode
+
+
+@contextmanager
+def pulling(url, directory, patience, open_arenas):
+    """Pull from ``url``, whose first answer is waited for so many seconds."""
+    options = Options("voice", ("engine",), patience=patience)
+    record = Record(time.monotonic(), datetime.now(UTC))
+    with closing(Home(directory, "voice")) as home:
+        way = Pulling(
+            Trip(options, Settings(url, state_dir=directory / "state"), home, record),
+            open_arenas,
+            "cpu",
+        )
+        with closing(way.pulling):
+            yield way
+
+
+def test_a_node_that_says_nothing_is_given_up_after_the_patience(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            pulling(url, tmp_path, 0.1, HostMemory(2**30).open_arenas) as way,
+            pytest.raises(ServerUnreachableError, match="does not answer"),
+        ):
+            way.small_files()
+
+
+def test_what_is_done_once_the_manifest_is_there_is_not_the_nodes_time(tmp_path):
+    memory, patience = HostMemory(2**30), 1.0
+
+    def slowly(manifest):  # a driver starts, plans are asked for
+        time.sleep(1.5 * patience)
+        return memory.open_arenas(manifest)
+
+    with (
+        FakeNode({"llm": {"config.json": b"{}"}}) as node,
+        pulling(node.url, tmp_path, patience, slowly) as way,
+    ):
+        lease = way.small_files().manifest.lease.id
+        way.pulling.wait()
+        assert way.pulling._client.renew(lease) is False  # it was given back, and one can still ask
