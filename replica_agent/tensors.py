@@ -77,7 +77,7 @@ class Pipeline:
     """A pipeline that is being pulled, or has been. Safe for threads."""
 
     def __init__(
-        self, pull: Pull, memory: HostMemory | DeviceMemory, device: str | Mapping[str, str] = CPU
+        self, pull: Pull, memory: DeviceMemory, device: str | Mapping[str, str] = CPU
     ) -> None:
         """Start ``pull``, which fills ``memory``."""
         self._started = datetime.now(UTC)

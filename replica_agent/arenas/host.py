@@ -13,7 +13,7 @@ import fcntl
 import mmap
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -191,8 +191,6 @@ def place_files(sizes: list[int]) -> list[int]:
 class HostMemory:
     """The arenas of one pipeline; those of the last generation that was asked for."""
 
-    notes: Sequence[str] = ()  # for reports
-
     def __init__(
         self,
         limit: int | None = None,
@@ -211,7 +209,6 @@ class HostMemory:
         self._limit = limit
         self._disk_for = disk_for
         self._held = held
-        self._generation = ""
         self._arenas: Mapping[str, HostArena] = {}
 
     def open_arenas(self, manifest: Manifest) -> Mapping[str, HostArena]:
@@ -240,20 +237,14 @@ class HostMemory:
             for arena in arenas.values():
                 arena.forget()
             raise
-        self._generation, self._arenas = manifest.generation, arenas
+        self._arenas = arenas
         return arenas
 
     def forget(self) -> None:
         """Give all memory up but what somebody maps or looks at."""
         for arena in self._arenas.values():
             arena.forget()
-        self._generation, self._arenas = "", {}
-
-    def arena(self, generation: str, model: str) -> HostArena:
-        """Return the arena of a model; GenerationGoneError when another generation is here."""
-        if generation != self._generation:
-            raise GenerationGoneError(f"generation {generation} was replaced during the pull")
-        return self._arenas[model]
+        self._arenas = {}
 
     def _disk(self, need: int) -> Path | None:
         """Return where files take the place of memory; None: they need not."""

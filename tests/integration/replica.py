@@ -20,9 +20,11 @@ from cache_protocol.errors import CacheError
 from cache_protocol.manifest import Manifest
 from cache_protocol.ranges import Span
 from replica_agent.__main__ import exit_code
+from replica_agent.arenas.cuda.memory import DeviceMemory
 from replica_agent.arenas.host import HostArena, HostMemory
 from replica_agent.client import ControlClient
-from replica_agent.pull import Pull
+from replica_agent.core.devices import CPU, Placement
+from replica_agent.pull import LANES, Pull
 from replica_agent.settings import from_environment
 from replica_agent.tensors import Pipeline
 
@@ -65,7 +67,8 @@ def main() -> int:
     parser.add_argument("--hold-at", type=int)
     options = parser.parse_args()
     settings = from_environment(os.environ)
-    memory = HostMemory() if options.hold_at is None else _Holding(options.hold_at)
+    host = HostMemory() if options.hold_at is None else _Holding(options.hold_at)
+    memory = DeviceMemory(Placement(CPU), host, LANES)
     client = ControlClient.of(settings)
     pull = Pull(client, options.pipeline, memory.open_arenas)
     with Pipeline(pull, memory) as pipeline:

@@ -70,7 +70,7 @@ def promise(node, path, content):
 def test_files_that_are_what_the_origin_promised_are_confirmed_without_a_verdict(node):
     with pulling(node) as pull:
         pull.wait()
-        arena = pull.memory.arena(node.generation_id, "asr")
+        arena = pull.current.arenas["asr"]
         assert [bytes(arena.view(n)) for n in range(2)] == [b"{}", BODY]
     assert node.requests("verdicts") == []
 
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_what_the_origin_promised_is_pulled_again(node, monke
     monkeypatch.setattr(Transfer, "distrust", origin_recovers)
     with pulling(node) as pull:
         pull.wait()
-        assert bytes(pull.memory.arena(node.generation_id, "asr").view(1)) == BODY
+        assert bytes(pull.current.arenas["asr"].view(1)) == BODY
         assert pull.current.models["asr"].rewritten
 
 
@@ -127,7 +127,7 @@ def test_a_file_of_which_nothing_is_promised_has_the_digests_of_its_chunks(node)
     node.corrupt("asr", "w.dat", chunk=1, sends=1)
     with pulling(node) as pull:
         pull.wait()
-        assert bytes(pull.memory.arena(node.generation_id, "asr").view(1)) == BODY
+        assert bytes(pull.current.arenas["asr"].view(1)) == BODY
 
 
 def test_files_on_disk_get_their_name_once_they_are_what_was_promised(node, tmp_path):

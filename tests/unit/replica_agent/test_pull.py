@@ -30,7 +30,6 @@ def pulling(node, *, lanes=2, patience=20.0, limit=2**32):
     memory = HostMemory(limit)
     client = ControlClient(node.url, node.token)
     with Pull(client, node.pipeline, memory.open_arenas, lanes=lanes, patience=patience) as pull:
-        pull.memory = memory
         yield pull
 
 
@@ -38,13 +37,10 @@ def pulled(node, **options):
     """Pull everything; return ``{model: [bytes of each file]}``."""
     with pulling(node, **options) as pull:
         pull.wait()
-        manifest = pull.current.manifest
+        now = pull.current
         return {
-            name: [
-                bytes(pull.memory.arena(manifest.generation, name).view(n))
-                for n in range(len(model.files))
-            ]
-            for name, model in manifest.models.items()
+            name: [bytes(now.arenas[name].view(n)) for n in range(len(model.files))]
+            for name, model in now.manifest.models.items()
         }
 
 
@@ -137,9 +133,8 @@ def test_a_new_generation_starts_the_pull_over(node):
         node.faults.cut_after += [0] * 4
         gate.set()
         pull.wait()
-        generation = pull.current.manifest.generation
         assert pull.current is not first
-        assert bytes(pull.memory.arena(generation, "asr").view(1)) == chunks(2, 5)
+        assert bytes(pull.current.arenas["asr"].view(1)) == chunks(2, 5)
 
 
 def test_a_generation_that_never_stays_fails_the_pull(node):

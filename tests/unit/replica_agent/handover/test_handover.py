@@ -116,8 +116,7 @@ def test_writing_into_a_tensor_changes_it_for_nobody_else():
 def test_the_memory_cannot_be_written_through_the_descriptor():
     with node() as there, host(there) as here, attach(here.path, "llm") as attached:
         attached.wait_confirmed()
-        transfer = here.pull.transfer()
-        arena = here.memory.arena(transfer.manifest.generation, "llm")
+        arena = here.pull.transfer().arenas["llm"]
         with pytest.raises(PermissionError):
             os.pwrite(arena.fd, b"x", 0)
 

@@ -46,7 +46,6 @@ def lender(tmp_path):
 def pulling(node, path, *, lanes=2):
     client, memory = ControlClient(node.url, local=str(path)), HostMemory(2**32)
     with Pull(client, node.pipeline, memory.open_arenas, lanes=lanes, patience=LIMIT) as pull:
-        pull.memory = memory
         yield pull
 
 
@@ -59,7 +58,8 @@ def pulled(node, path, **options):
 
 
 def check_content(node, pull):
-    arena = pull.memory.arena(node.generation_id, "asr")
+    assert pull.current.manifest.generation == node.generation_id
+    arena = pull.current.arenas["asr"]
     for number, content in enumerate(node.models["asr"].values()):
         assert bytes(arena.view(number)) == content
 
