@@ -5,13 +5,13 @@ stdin. ``grown`` is what the load added to the memory that the kernel charges th
 a page that two processes map counts half for each.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
 
 from replica_agent.handover.client import attach
 from replica_agent.handover.messages import Outcome
+from tests.fakes.speaking_process import say, speaking_process
 
 
 def main(path, model, rank, peers):
@@ -38,9 +38,9 @@ def charged():
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def say(words):
-    sys.stdout.write(json.dumps(words) + "\n")
-    sys.stdout.flush()
+def consumer_process(path, rank, peers):
+    """Run one; yield its process."""
+    return speaking_process("tests.fakes.consumer_process", path, "llm", rank, peers)
 
 
 if __name__ == "__main__":

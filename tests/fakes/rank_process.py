@@ -6,23 +6,22 @@ sha256 again and ends. ``grown`` is what the kernel charges this process more fo
 """
 
 import hashlib
-import json
-import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from cache_protocol.errors import CacheError
 from replica_agent.handover.client import attach
 from replica_agent.handover.messages import Outcome
 from tests.fakes.consumer_process import charged
+from tests.fakes.speaking_process import say, speaking_process
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+SILENCE = 600.0  # seconds, longer than any test: who waits for it learns nothing at once
 
 
 def main(path, model, rank, peers):
     before = charged()
-    with attach(Path(path), model, rank=int(rank), peers=int(peers), adopts=True) as attached:
+    words = {"rank": int(rank), "peers": int(peers), "adopts": True, "silence": SILENCE}
+    with attach(Path(path), model, **words) as attached:
         say({"plan": attached.shard and attached.shard.plan})
         memory = attached.shard and attached.shard.map()
         try:
@@ -36,30 +35,9 @@ def main(path, model, rank, peers):
     say({"sha256": hashlib.sha256(memory or b"").hexdigest()})
 
 
-def say(words):
-    sys.stdout.write(json.dumps(words) + "\n")
-    sys.stdout.flush()
-
-
-@contextmanager
 def rank_process(path, rank, peers=1):
     """Run one; yield its process."""
-    command = [sys.executable, "-m", "tests.fakes.rank_process", str(path), "llm"]
-    with subprocess.Popen(
-        [*command, str(rank), str(peers)],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def says(process):
-    return json.loads(process.stdout.readline())
+    return speaking_process("tests.fakes.rank_process", path, "llm", rank, peers)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
 """The hand-over between real processes: what it costs, and what a killed agent does."""
 
-import json
 import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 import safetensors.torch
 import torch
 
-from benchmarks.node import REPOSITORY
 from replica_agent.core.schedule import EXTENT
 from replica_agent.handover.client import HandoverError, attach
 from tests.fakes.agent_process import agent_process
+from tests.fakes.consumer_process import consumer_process
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
+from tests.fakes.speaking_process import go, says
 
 MIB = 2**20
+LONG = 600.0  # seconds, longer than any test
 
 
 def node(tensors, size):
@@ -29,35 +27,13 @@ def node(tensors, size):
     return FakeNode({"llm": {"model.safetensors": safetensors.torch.save(weights)}})
 
 
-@contextmanager
-def consumer(path, rank, peers):
-    command = [sys.executable, "-m", "tests.fakes.consumer_process", str(path), "llm"]
-    with subprocess.Popen(
-        [*command, str(rank), str(peers)],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def says(process):
-    return json.loads(process.stdout.readline())
-
-
-def go(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
 def test_two_ranks_share_one_copy_of_the_model(tmp_path):
     size = 64 * 4 * MIB
     with node(64, 4 * MIB) as there, host(there) as here:
-        with consumer(here.path, 0, 2) as one, consumer(here.path, 1, 2) as other:
+        with (
+            consumer_process(here.path, 0, 2) as one,
+            consumer_process(here.path, 1, 2) as other,
+        ):
             ranks = (one, other)
             loaded = [says(rank) for rank in ranks]
             assert loaded[0]["sum"] == loaded[1]["sum"] == 4 * MIB * sum(range(64))
@@ -99,7 +75,7 @@ def test_an_agent_that_ends_during_the_load_is_noticed_at_once(tmp_path, how):
         node(12, 4 * MIB) as there,
         opened(there.gate("llm", "model.safetensors", EXTENT)),
         agent_process(there, tmp_path / "h") as (agent, path),
-        attach(path, "llm") as attached,
+        attach(path, "llm", silence=LONG) as attached,
     ):
         tensors = attached.tensors()
         held = [next(tensors) for _ in range(3)]

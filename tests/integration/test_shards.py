@@ -19,7 +19,8 @@ from tests.fakes.agent_process import agent_process
 from tests.fakes.boots import PATIENT, REPOSITORY, Booting, until
 from tests.fakes.handover import host
 from tests.fakes.node import FakeNode, opened
-from tests.fakes.rank_process import rank_process, says
+from tests.fakes.rank_process import rank_process
+from tests.fakes.speaking_process import says
 from tests.integration.content import write
 
 CONTENT = planned.checkpoint(layers=9, size=1024)  # more chunks than one lane asks for at a time
