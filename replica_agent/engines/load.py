@@ -190,8 +190,8 @@ class Load:
         if planning is None:
             raise RefusedError("this load takes no memory that is laid out")
         wanted = self._weight_files(attached)
-        names = planning.adopt(attached, shard, wanted)
         early = not attached.confirmed
+        names = planning.adopt(attached, shard, wanted)
 
         def feed_rest() -> None:
             try:
@@ -246,9 +246,8 @@ class Load:
     def _let_go(self, planning: Planning | None = None) -> None:
         """Hang up, to attach again: to plain files, since what was laid out is void."""
         self._settle(planning)
-        flat = self._flat  # declared, whatever happens
         self.close()
-        self._flat, self._adopts = flat, False
+        self._adopts = False
 
     def _confirmed(self) -> "Weights":
         attached = self.attach()

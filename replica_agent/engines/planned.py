@@ -54,7 +54,7 @@ class Planning:
         self._deferred = deferred
         self._traced: Traced | None = None
         self._source: tuple[str, Sequence[Headed]] = "", ()  # what was traced: checkpoint, files
-        self._useless = ""  # fingerprint of the engine's own plan, which it could not use
+        self._useless: Plan | None = None  # the engine's own, which it could not use
         self._plan: Plan | None = None  # that was adopted
         self._flat: torch.Tensor | None = None  # its memory
         self._declared = False  # and whether the engine counts on it
@@ -79,11 +79,7 @@ class Planning:
     @property
     def useless(self) -> bool:
         """Whether memory that is laid out by the plan was of no use."""
-        return (
-            bool(self._useless)
-            and self.plan is not None
-            and (self._useless == self.plan.fingerprint)
-        )
+        return self.plan is not None and self.plan == self._useless
 
     @property
     def reason(self) -> str | None:
@@ -101,7 +97,7 @@ class Planning:
         return sum(p.size for p in self._plan.parameters) if self._plan else 0
 
     def trace(self, attached: Attached, files: Sequence[Headed]) -> Traced:
-        """Find out what the model reads of ``files``, once for a checkpoint. Feed it afterwards."""
+        """Find out what the model reads of ``files``, once for the same. Feed it afterwards."""
         source = attached.checkpoint, files
         if self._traced is None or self._source != source:
             self._source = source
@@ -136,8 +132,7 @@ class Planning:
 
     def in_vain(self, reason: str) -> RefusedError:
         """Return ``reason`` as an error, and note that no engine like this one can use its plan."""
-        if self.plan is not None:
-            self._useless = self.plan.fingerprint
+        self._useless = self.plan
         return RefusedError(reason)
 
     def pinning(self, attached: Attached) -> AbstractContextManager[Through]:
