@@ -79,6 +79,10 @@ class HostArena:
     def confirm(self, file: int) -> None:
         """Nothing is left to do: memory needs no closing act."""
 
+    def lend(self) -> int:
+        """Return a descriptor of the memory, which is the caller's; raises as ``reopened``."""
+        return reopened(lambda: self.fd)
+
     def seal(self) -> None:
         """Keep everybody from writing to what is confirmed; nothing happens once it is closed."""
         with self._closing:

@@ -20,8 +20,7 @@ from cache_protocol.plans import Plan
 from cache_protocol.ranges import Span
 from replica_agent.arenas.bounce import write_at
 from replica_agent.arenas.host import PAGE, HostArena, reopened, seal, sealed_memory
-from replica_agent.handover.messages import ShardWords
-from replica_agent.handover.shared import Lent
+from replica_agent.lending import Lent, ShardWords
 from replica_agent.plans.scatter import Scatter, Write
 
 _MOST = os.sysconf("SC_IOV_MAX")  # runs that one call takes

@@ -10,7 +10,7 @@
         <─────────────────────────────── done: how it went, how long it waited
 
 Reading order: ``messages`` (what is said, pure) · ``lines`` (how it travels) · ``place`` (how an
-engine finds its agent) · ``shared`` and ``giving`` (what is handed over) · ``consumers`` (to
-whom) · ``generations`` (of which all have one) · ``sent`` (what they say they read) · ``headers``
-(of files that arrive) · ``client`` (in the engine's process) · ``server`` (in the agent).
+engine finds its agent) · ``giving`` (what is handed over) · ``consumers`` (to whom) ·
+``generations`` (of which all have one) · ``sent`` (what they say they read) · ``headers`` (of files
+that arrive) · ``client`` (in the engine's process) · ``server`` (in the agent).
 """

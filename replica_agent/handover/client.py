@@ -36,7 +36,6 @@ from replica_agent.handover.messages import (
     Layout,
     Outcome,
     Placed,
-    ShardWords,
     done,
     hello,
     parse_arrived,
@@ -45,6 +44,7 @@ from replica_agent.handover.messages import (
     plan_parts,
     refused,
 )
+from replica_agent.lending import ShardWords
 from replica_agent.readiness import SUFFIX, Names, Readiness
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from typing import cast
 
 from cache_protocol.plans import checkpoint_digest
-from replica_agent.arenas.host import reopened
 from replica_agent.handover.lines import Lines
 from replica_agent.handover.messages import Arrived, Layout, Placed, arrived, files, layout
-from replica_agent.handover.shared import Lent, SharedArena
+from replica_agent.lending import Lent, SharedArena
 from replica_agent.transfer import Transfer
 
 
@@ -70,7 +69,7 @@ def arena_of(transfer: Transfer, model: str) -> SharedArena:
 
 @contextmanager
 def _read_only(arena: SharedArena) -> Iterator[int]:
-    fd = reopened(lambda: arena.fd)
+    fd = arena.lend()
     try:
         yield fd
     finally:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 from cache_protocol.errors import MalformedError
 from cache_protocol.names import check_model, check_path
 from cache_protocol.ranges import Span
+from replica_agent.lending import ShardWords
 
 VERSION = 1
 MAX_LINE = 2**20  # bytes of one message, its end included
@@ -57,14 +58,6 @@ class Hello(NamedTuple):
     rank: int = 0  # of this process among all that make up the engine
     peers: int = 1  # processes of this host that will ask for the model, this one included
     adopts: bool = False  # whether it can take a shard
-
-
-class ShardWords(NamedTuple):
-    """The rank's own memory, which holds its parameters as a plan lays them out."""
-
-    plan: str  # fingerprint
-    size: int  # bytes
-    device: str = ""  # UUID of the GPU that it is on; "" in host memory
 
 
 class Layout(NamedTuple):

@@ -44,7 +44,7 @@ from replica_agent.handover.messages import (
     parse_refused,
 )
 from replica_agent.handover.sent import Incoming, Plans, Sent
-from replica_agent.handover.shared import LaidOut, Lent
+from replica_agent.lending import LaidOut, Lent
 from replica_agent.pull import Pull
 from replica_agent.transfer import ReplacedError, Transfer
 

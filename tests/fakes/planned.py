@@ -15,7 +15,7 @@ from cache_protocol.manifest import File, Model
 from cache_protocol.plans import Kept, Key, Parameter, Piece, Plan, PlannedFile, checkpoint_digest
 from cache_protocol.safetensors_header import PREFIX, header_size, parse_header
 from replica_agent.arenas.cuda.shared import AdoptedMemory
-from replica_agent.handover.shared import LaidOut
+from replica_agent.lending import LaidOut
 
 PATH = "model.safetensors"
 

@@ -29,8 +29,7 @@ from replica_agent.arenas.cuda.passage import Passage
 from replica_agent.arenas.cuda.ring import Queue, Ring
 from replica_agent.arenas.cuda.shared import SharedMemory
 from replica_agent.arenas.host import HostArena
-from replica_agent.handover.messages import ShardWords
-from replica_agent.handover.shared import Lent
+from replica_agent.lending import Lent, ShardWords
 from replica_agent.plans.scatter import Scatter, Write
 
 

@@ -7,7 +7,7 @@ import torch
 from replica_agent.arenas.laid_out import LaidOutArena
 from replica_agent.engines import vllm_plan
 from replica_agent.handover import client
-from replica_agent.handover.shared import Lent
+from replica_agent.lending import Lent
 from tests.fakes.node import FakeNode
 from tests.fakes.sharded import FILE, LIMIT, WEIGHTS, traced
 from tests.fakes.vllm_stand_in import StandIn

@@ -16,8 +16,8 @@ from replica_agent.handover.messages import (
     Layout,
     Outcome,
     Placed,
-    ShardWords,
 )
+from replica_agent.lending import ShardWords
 
 COUNTS = st.integers(0, 2**40)
 PARTS = st.lists(

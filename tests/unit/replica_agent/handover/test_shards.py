@@ -12,6 +12,7 @@ import torch
 
 from cache_protocol.errors import CapacityError, GenerationGoneError, MalformedError
 from cache_protocol.plans import MAX_PLAN, checkpoint_digest, dump_plan
+from replica_agent.arenas.laid_out import LaidOutArena
 from replica_agent.core.schedule import EXTENT
 from replica_agent.handover.client import attach
 from replica_agent.handover.lines import Lines
@@ -275,7 +276,7 @@ def test_a_node_that_has_gone_meanwhile_is_said_to_who_attaches_again(node, plan
             again.wait_confirmed()
 
 
-@pytest.mark.parametrize("name", ["arenas.laid_out.LaidOutArena.shard", "handover.giving.reopened"])
+@pytest.mark.parametrize("name", ["shard", "lend"])
 def test_memory_that_is_replaced_while_it_is_given_gives_way_to_the_next(node, monkeypatch, name):
     with host(node, plans=PLANS) as here:
         here.pull.wait()
@@ -286,7 +287,7 @@ def test_memory_that_is_replaced_while_it_is_given_gives_way_to_the_next(node, m
             raise GenerationGoneError("the memory was given up")
 
         with monkeypatch.context() as patch:
-            patch.setattr(f"replica_agent.{name}", replaced)
+            patch.setattr(LaidOutArena, name, replaced)
             with attach(here.path, "llm", adopts=True) as attached:
                 assert attached.shard is None
                 assert is_whole(attached)
@@ -322,17 +323,14 @@ def test_who_comes_to_a_pull_that_failed_hears_why():
             attach(here.path, "llm")
 
 
-@pytest.mark.parametrize("failing", ["shard", "reopened"])
+@pytest.mark.parametrize("failing", ["shard", "lend"])
 def test_an_agent_without_descriptors_says_so_to_who_attaches(node, monkeypatch, failing):
     def exhausted(*_):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    name = (
-        "arenas.laid_out.LaidOutArena.shard" if failing == "shard" else "handover.giving.reopened"
-    )
     with host(node, plans=PLANS) as here:
         with monkeypatch.context() as patch:
-            patch.setattr(f"replica_agent.{name}", exhausted)
+            patch.setattr(LaidOutArena, failing, exhausted)
             with pytest.raises(CapacityError, match="Too many open files"):
                 attach(here.path, "llm", adopts=True, silence=3.0)
         with attach(here.path, "llm", adopts=True) as attached:

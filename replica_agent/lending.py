@@ -1,26 +1,39 @@
-"""What the hand-over asks of the memory that it hands over, whichever kind of arena that is."""
+"""What the hand-over needs of the memory that it hands to an engine's process, of whatever kind.
+
+The two know each other by this, as lanes know arenas by ``ports``.
+"""
 
 from typing import NamedTuple, Protocol, runtime_checkable
-
-from replica_agent.handover.messages import ShardWords
 
 
 class SharedArena(Protocol):
     """A model in memory, or in a file, that another process can map."""
 
     @property
-    def fd(self) -> int:
-        """The descriptor; negative once it is closed."""
-        ...
-
-    @property
     def places(self) -> list[int]:
         """Where each file begins, in the order of the manifest, and where the last one ends."""
+        ...
+
+    def lend(self) -> int:
+        """Return a descriptor of the files' memory that nobody can write through; the caller's.
+
+        Raises:
+            GenerationGoneError: the arena was closed.
+            OSError: this process has no descriptor left.
+        """
         ...
 
     def seal(self) -> None:
         """Keep everybody from writing to what is confirmed, while another thread may close it."""
         ...
+
+
+class ShardWords(NamedTuple):
+    """A rank's own memory, which holds its parameters as a plan lays them out."""
+
+    plan: str  # fingerprint
+    size: int  # bytes
+    device: str = ""  # UUID of the GPU that it is on; "" in host memory
 
 
 class Lent(NamedTuple):
@@ -38,10 +51,5 @@ class LaidOut(SharedArena, Protocol):
     """
 
     def shard(self, rank: int) -> Lent | None:
-        """Return the memory of ``rank``; None when no plan is about that one.
-
-        Raises:
-            GenerationGoneError: the arena was closed.
-            OSError: this process has no descriptor left.
-        """
+        """Return the memory of ``rank``, or None when no plan is about it; raises as ``lend``."""
         ...
