@@ -1,9 +1,10 @@
-"""When a boot that hands weights over gives its devices back, over the fake driver."""
+"""When a boot that hands weights over gives devices back, and what it waits for memory."""
 
 import gc
 import sys
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from tests.fakes.node import FakeNode, opened
 
 CONTENT = planned.checkpoint()
 PLANS = planned.plans(CONTENT, device="cuda")
+LONG = 20.0  # seconds; nothing here takes so long
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def driver(monkeypatch):
 @pytest.fixture
 def node():
     with FakeNode({"llm": {"config.json": b"{}", planned.PATH: CONTENT}}) as node:
-        for plan in PLANS:
+        for plan in (*PLANS, *planned.plans(CONTENT)):
             node.plans["llm", plan.key.digest] = dump_plan(plan)
         yield node
 
@@ -56,6 +58,12 @@ def gate(node):
 @pytest.fixture
 def way(node, driver, gate):
     """Return the way of a boot of two ranks, on devices 0 and 2."""
+    with booting(node, "cuda:0,2") as way:
+        yield way
+
+
+@contextmanager
+def booting(node, device, **settings):
     with TemporaryDirectory(prefix="warmline-") as name, ExitStack() as cleanup:
         directory = Path(name)  # not pytest's: too long for a socket
         home = Home(directory / "homes", "voice")
@@ -69,9 +77,9 @@ def way(node, driver, gate):
             "-tp",
             "2",
         )
-        options = Options("voice", command, device="cuda:0,2", lanes=1)
-        settings = Settings(node.url, state_dir=directory / "state")
-        way = MemoryWay(Trip(options, settings, home, Record(time.monotonic(), datetime.now(UTC))))
+        options = Options("voice", command, device=device, lanes=1)
+        of_agent = Settings(node.url, state_dir=directory / "state", **settings)
+        way = MemoryWay(Trip(options, of_agent, home, Record(time.monotonic(), datetime.now(UTC))))
         cleanup.callback(way.close)
         yield way
 
@@ -128,3 +136,21 @@ def test_a_way_that_is_closed_leaves_no_device_open(driver, way):
     way.close()
     gc.collect()
     assert driver.open_devices == 0
+
+
+def test_a_boot_that_ends_waits_no_longer_for_memory_that_ranks_have(node, monkeypatch, tmp_path):
+    monkeypatch.setattr("replica_agent.arenas.by_plan.LETTING_GO", LONG)
+    monkeypatch.setattr("replica_agent.boot.places.disk_for", lambda *_: tmp_path)
+    with booting(node, "cpu", memory_limit=int(1.4 * len(CONTENT))) as way:
+        socket, began = read_place(way.prepare()["llm"]).socket, time.monotonic()
+        with (
+            attach(socket, "llm", rank=0, peers=2, adopts=True),
+            attach(socket, "llm", rank=1, peers=2, adopts=True) as other,
+        ):
+            looked, held = threading.Event(), way._memory._held
+            way._memory._held = lambda: (held(), looked.set())[0]
+            other.refuse("not what I read")
+            assert looked.wait(LONG)
+            way.release()
+        assert time.monotonic() - began < LONG
+        assert "memory does not suffice: the weights are on local disk" in way.pull.notes
