@@ -231,10 +231,20 @@ class Poller:
             elif not begun and connection.mid_head:
                 connection.deadline = time.monotonic() + self._limits.head_time
 
-    def _refuse(self, connection: Connection, refused: RefusedError) -> None:
-        """Answer without a thread: if the peer's window is full it does without the words."""
+    def _refuse(
+        self, connection: Connection, refused: RefusedError, request: Request | None = None
+    ) -> None:
+        """Answer without a thread: if the peer's window is full it does without the words.
+
+        They are those of ``request``, or of what has come of one.
+        """
+        foreign = (
+            connection.is_foreign(self._speaker)
+            if request is None
+            else self._speaker.is_of_dialect(request.path)
+        )
         try:
-            problem = self._speaker.problem(refused, foreign=connection.is_foreign(self._speaker))
+            problem = self._speaker.problem(refused, foreign=foreign)
             connection.wire.send_at_once(problem)
         except (OSError, CutError) as error:
             log.debug("a refusal did not leave: %s", error)
@@ -272,11 +282,11 @@ class Poller:
     def _hand_over(self, connection: Connection, request: Request) -> None:
         if connection.wire.tenant is None and self._strangers_have_their_share():
             what = f"{self._limits.strangers} answers to who has shown no ticket yet"
-            self._refuse(connection, _too_many(what))
+            self._refuse(connection, _too_many(what), request)
         elif self._workers.give(partial(self._work, connection, request)):
             self._take_off(connection)
         else:
-            self._refuse(connection, _too_many(f"{self._limits.active} answers"))
+            self._refuse(connection, _too_many(f"{self._limits.active} answers"), request)
 
     def _strangers_have_their_share(self) -> bool:
         share = self._limits.strangers

@@ -40,6 +40,11 @@ class Speaker:
         dialect = self.dialect
         return dialect is not None and leads_under(dialect.prefix.encode(), began) is True
 
+    def is_of_dialect(self, path: str) -> bool:
+        """Whether a request for ``path`` is one of the dialect."""
+        dialect = self.dialect
+        return dialect is not None and f"{path}/".startswith(f"{dialect.prefix}/")
+
     def respond(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         """Answer ``request`` to its last byte.
 
@@ -47,7 +52,7 @@ class Speaker:
             CutError: the answer has begun and cannot be finished.
         """
         wire.begun = False
-        wire.foreign = self._is_of_dialect(request.path)
+        wire.foreign = self.is_of_dialect(request.path)
         self.tally.request()
         # Whatever is logged about it, in this thread, is about that reader's start.
         request_id.set(accepted(request.fields.get("x-request-id")))
@@ -84,10 +89,6 @@ class Speaker:
         reply = self.dialect.refuse(refused)
         head = spoken(reply, http_date(now), keep_alive=keep_alive)
         return head if head_only or not isinstance(reply.body, bytes) else head + reply.body
-
-    def _is_of_dialect(self, path: str) -> bool:
-        dialect = self.dialect
-        return dialect is not None and f"{path}/".startswith(f"{dialect.prefix}/")
 
     def _translate(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         reply = self._asked_of_dialect(request, wire)

@@ -161,6 +161,20 @@ def test_a_slow_head_is_told_in_the_words_of_the_dialect(tmp_path, dialect):
         assert reader.reply().body.startswith(b"no 408 ")
 
 
+@pytest.mark.parametrize("bound", ["active", "strangers"])
+def test_one_answer_too_many_is_refused_in_the_words_of_the_dialect(tmp_path, dialect, bound):
+    file = dialect.shelf.add("cold", BIG, present=set())
+    limits = replace(QUICK, **{bound: 1})
+    with (
+        data_node(tmp_path / "own", limits, dialect=dialect) as node,
+        node.connect() as first,
+        node.connect() as second,
+    ):
+        first.ask("/s3/cold")
+        assert file.waiting.wait(5)
+        assert second.get("/s3/a").body.startswith(b"no 429 ")
+
+
 def test_a_tenants_connections_are_counted(tmp_path, dialect):
     with (
         data_node(tmp_path / "own", dialect=dialect, connections_of=lambda _: 1) as node,
