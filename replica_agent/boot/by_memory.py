@@ -1,28 +1,33 @@
-"""Hand weights over in memory, while they arrive, to an engine that knows our load format."""
+"""Hand weights over in memory, while they arrive, to an engine that knows our load format.
 
+The pull's first request waits for as few imports as may be: the others come while the manifest
+travels.
+"""
+
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from cache_protocol.errors import CacheError
 from cache_protocol.formats import hazard
 from cache_protocol.manifest import CACHE, Manifest, Model
 from cache_protocol.units import show_size
-from replica_agent.arenas.by_plan import LaidOutMemory
-from replica_agent.boot.leaving import Leaving
-from replica_agent.boot.planned import Planned
 from replica_agent.boot.small import write_small_files
 from replica_agent.boot.ways import ORIGIN, Pulling, Trip
 from replica_agent.client import ControlClient
 from replica_agent.handover.consumers import Consumer
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import Origin, Place, write_place
-from replica_agent.handover.server import HandoverServer
+from replica_agent.ports import Arena
 from replica_agent.report import Boot, noted
 from replica_agent.transfer import Transfer
+
+if TYPE_CHECKING:
+    from replica_agent.handover.server import HandoverServer
 
 _HANDOVER = ".handover"  # a directory beside the models, whose names never begin with a dot
 
@@ -33,18 +38,35 @@ class MemoryWay(Pulling):
     in_place = False
 
     def __init__(self, trip: Trip) -> None:
-        """Start the pull."""
+        """Start the pull, and get ready for what it brings."""
+        self._server: HandoverServer | None = None
+        self._getting_ready = threading.Lock()  # a manifest may be faster than our imports
+        with self._getting_ready:
+            super().__init__(trip, self._open_arenas, _host_device(trip.options.device))
+            self._get_ready(trip)
+
+    def _get_ready(self, trip: Trip) -> None:
+        from replica_agent.arenas.by_plan import LaidOutMemory  # noqa: PLC0415 - see above
+        from replica_agent.boot.leaving import Leaving  # noqa: PLC0415
+        from replica_agent.boot.planned import Planned  # noqa: PLC0415
+        from replica_agent.handover.server import HandoverServer  # noqa: PLC0415
+
         ask = partial(ControlClient.of, trip.settings)
         self._planned = Planned(trip.options, ask)
         self._leaving = Leaving(ask)
-        self._server: HandoverServer | None = None
+        self._new_server = HandoverServer
         self._memory = LaidOutMemory(
             trip.settings.memory_limit,
             trip.disk_for,
             self._planned.choose,
             held=lambda: self._server.held if self._server else 0,
         )
-        super().__init__(trip, self._memory.open_arenas, _host_device(trip.options.device))
+
+    def _open_arenas(self, manifest: Manifest) -> Mapping[str, Arena]:
+        """Implement ``OpenArenas``, in the thread of the pull."""
+        with self._getting_ready:
+            memory = self._memory
+        return memory.open_arenas(manifest)
 
     @property
     def on_device(self) -> bool:
@@ -65,7 +87,7 @@ class MemoryWay(Pulling):
         """Implement ``Way``."""
         transfer, directories = self._write()
         home = self._trip.home.path
-        self._server = HandoverServer(self.pulling, home / _HANDOVER).start()
+        self._server = self._new_server(self.pulling, home / _HANDOVER).start()
         for name, directory in directories.items():
             write_place(directory, self._place(transfer.manifest, name))
         return directories
@@ -150,7 +172,7 @@ class MemoryWay(Pulling):
                 record.fail(why)
 
     @property
-    def _handover(self) -> HandoverServer:
+    def _handover(self) -> "HandoverServer":
         assert self._server is not None, "prepared before"  # noqa: S101 - a bug of ours
         return self._server
 

@@ -140,6 +140,6 @@ def test_a_plan_larger_than_it_was_listed_with_is_malformed(size, said):
 
 
 def test_an_agent_starts_without_the_words_of_plans():
-    code = "import sys, replica_agent.client; print('cache_protocol.plans' in sys.modules)"
+    code = "import sys, replica_agent.boot.run; print('cache_protocol.plans' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"

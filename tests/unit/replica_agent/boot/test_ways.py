@@ -9,25 +9,29 @@ import pytest
 
 from cache_protocol.errors import ServerUnreachableError
 from replica_agent.arenas.host import HostMemory
+from replica_agent.boot.by_memory import MemoryWay
 from replica_agent.boot.home import Home
 from replica_agent.boot.options import Options
 from replica_agent.boot.record import Record
 from replica_agent.boot.ways import Pulling, Trip
 from replica_agent.settings import Settings
+from tests.fakes.boots import until
 from tests.fakes.node import FakeNode
 
 
 @contextmanager
-def pulling(url, directory, patience, open_arenas):
-    """Pull from ``url``, whose first answer is waited for so many seconds."""
-    options = Options("voice", ("engine",), patience=patience)
+def trip(url, directory, patience=20.0):
+    """Return a boot from ``url``, whose first answer is waited for so many seconds."""
+    options = Options("voice", ("engine",), patience=patience, device="cpu")
     record = Record(time.monotonic(), datetime.now(UTC))
     with closing(Home(directory, "voice")) as home:
-        way = Pulling(
-            Trip(options, Settings(url, state_dir=directory / "state"), home, record),
-            open_arenas,
-            "cpu",
-        )
+        yield Trip(options, Settings(url, state_dir=directory / "state"), home, record)
+
+
+@contextmanager
+def pulling(url, directory, patience, open_arenas):
+    with trip(url, directory, patience) as made:
+        way = Pulling(made, open_arenas, "cpu")
         with closing(way.pulling):
             yield way
 
@@ -56,3 +60,19 @@ def test_what_is_done_once_the_manifest_is_there_is_not_the_nodes_time(tmp_path)
         lease = way.small_files().manifest.lease.id
         way.pulling.wait()
         assert way.pulling._client.renew(lease) is False  # it was given back, and one can still ask
+
+
+def test_a_manifest_that_comes_before_we_are_ready_for_it_waits(tmp_path, monkeypatch):
+    get_ready = MemoryWay._get_ready
+
+    def late(way, made):
+        until(node.manifests)
+        get_ready(way, made)
+
+    monkeypatch.setattr(MemoryWay, "_get_ready", late)
+    with (
+        FakeNode({"llm": {"config.json": b"{}"}}) as node,
+        trip(node.url, tmp_path) as made,
+        closing(MemoryWay(made)) as way,
+    ):
+        assert (way.prepare()["llm"] / "config.json").read_bytes() == b"{}"
