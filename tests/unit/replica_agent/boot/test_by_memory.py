@@ -17,6 +17,7 @@ from replica_agent.boot.by_memory import MemoryWay
 from replica_agent.boot.home import Home
 from replica_agent.boot.options import Options
 from replica_agent.boot.record import Record
+from replica_agent.boot.small import write_small_files
 from replica_agent.boot.ways import Trip
 from replica_agent.handover.client import attach
 from replica_agent.handover.messages import Outcome
@@ -154,3 +155,20 @@ def test_a_boot_that_ends_waits_no_longer_for_memory_that_ranks_have(node, monke
             way.release()
         assert time.monotonic() - began < LONG
         assert "memory does not suffice: the weights are on local disk" in way.pull.notes
+
+
+def test_small_files_of_memory_that_was_given_up_meanwhile_are_written_again(node, monkeypatch):
+    written = []
+
+    def after_it_was_given_up(transfer, home):
+        if not written:
+            way.pulling.again("of no use", transfer)
+            way.pulling.transfer(after=transfer)
+        directories = write_small_files(transfer, home)
+        written.append((directories["llm"] / "config.json").read_bytes())
+        return directories
+
+    monkeypatch.setattr("replica_agent.boot.by_memory.write_small_files", after_it_was_given_up)
+    with booting(node, "cpu") as way:
+        way.prepare()
+    assert written == [b"", b"{}"]
