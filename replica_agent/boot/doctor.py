@@ -208,7 +208,8 @@ def _ask_engine(command: Sequence[str]) -> str:
 def _ask_plans(client: ControlClient, pipeline: str, command: Sequence[str]) -> str:
     """Say how weights would be laid out; never a reason against a boot."""
     names = [str(model["name"]) for model in client.pipeline(pipeline)["models"]]
-    return "; ".join(f"{name}: {foresee(client.plans(pipeline, name), command)}" for name in names)
+    listed = {name: client.listed_plans(pipeline, name) for name in names}
+    return "; ".join(f"{name}: {foresee(plans, command)}" for name, plans in listed.items())
 
 
 def _ask_allow_list() -> str:

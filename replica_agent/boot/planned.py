@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from cache_protocol.errors import CacheError
 from cache_protocol.manifest import Manifest
-from cache_protocol.plans import Key, Plan
+from cache_protocol.plans import Key
 from replica_agent.arenas.by_plan import HOST, Choice, Layer
 from replica_agent.boot.asking import Asking, Patience
 from replica_agent.boot.expected import Expected, UntoldError, choose, expected
 from replica_agent.boot.interpreter import engine_version
 from replica_agent.boot.options import Options
-from replica_agent.client import ControlClient
+from replica_agent.client import ControlClient, Listed
 from replica_agent.plans.plain import is_plain
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ class Planned:
 
     def _choice(self, asking: Asking, wanted: Sequence[Expected]) -> Choice:
         listed = {each.key: each for each in asking.listed()}
+        self._final.update(key for key, each in listed.items() if is_plain(*each))
         reasons: list[str] = []
         for each in wanted:
             try:
                 found = choose(list(listed), asking.checkpoint, each)
-                _check_plain(found)
+                _check_use([listed[key] for key in found])
                 plans = asking.plans([listed[key] for key in found])
-                self._check_use(plans)
                 layer = self._layer(found)  # last: a device that is open for nothing has a context
             except UntoldError as error:
                 reasons.append(f"{error}, on {each.device}")
@@ -118,14 +118,6 @@ class Planned:
                 where = "in host memory" if layer is HOST else f"on {layer.device}"
                 return Choice(plans, f"laid out {where} as {_reader(found[0])} reads it", layer)
         return _plain("; ".join(reasons))
-
-    def _check_use(self, plans: Sequence[Plan]) -> None:
-        """Raise UntoldError where one of ``plans`` lays nothing out."""
-        in_vain = [plan.key for plan in plans if is_plain(plan)]
-        if in_vain:
-            self._final.update(in_vain)
-            ranks = ", ".join(str(key.rank) for key in in_vain)
-            raise UntoldError(f"rank {ranks} could not use what was laid out for it")
 
     def _layer(self, found: Sequence[Key]) -> Layer:
         if found[0].device == "cpu":
@@ -144,17 +136,19 @@ class Planned:
         return devices.layer
 
 
-def foresee(keys: Sequence[Key], command: Sequence[str]) -> str:
+def foresee(plans: Sequence[Listed], command: Sequence[str]) -> str:
     """Return how a boot of ``command`` would lay weights out, by the plans that a node lists.
 
     Those are all about one checkpoint. Devices are not looked at.
     """
-    checkpoint = keys[0].checkpoint if keys else ""
+    listed = {each.key: each for each in plans}
+    checkpoint = plans[0].key.checkpoint if plans else ""
     reasons: list[str] = []
     for kind in _KINDS["auto"]:
         try:
-            found = choose(keys, checkpoint, expected(command, engine_version(command), kind))
-            _check_plain(found)
+            wanted = expected(command, engine_version(command), kind)
+            found = choose(list(listed), checkpoint, wanted)
+            _check_use([listed[key] for key in found])
         except UntoldError as error:
             reasons.append(str(error))
         else:
@@ -171,7 +165,11 @@ def _plain(why: object) -> Choice:
     return Choice((), f"plain files: {why}")
 
 
-def _check_plain(found: Sequence[Key]) -> None:
-    """Raise UntoldError for weights that the engine rebuilds: it cannot adopt them."""
-    if found[0].quantisation:
-        raise UntoldError(f"the engine rebuilds weights for {found[0].quantisation}")
+def _check_use(found: Sequence[Listed]) -> None:
+    """Raise UntoldError for weights that the engine would have to copy all the same."""
+    quantisation = found[0].key.quantisation
+    if quantisation:
+        raise UntoldError(f"the engine rebuilds weights for {quantisation}")
+    in_vain = [str(each.key.rank) for each in found if is_plain(*each)]
+    if in_vain:
+        raise UntoldError(f"rank {', '.join(in_vain)} could not use what was laid out for it")

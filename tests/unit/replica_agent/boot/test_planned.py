@@ -19,7 +19,7 @@ from replica_agent.boot import asking
 from replica_agent.boot import planned as choosing
 from replica_agent.boot.options import Options
 from replica_agent.boot.planned import Planned, foresee
-from replica_agent.client import ControlClient
+from replica_agent.client import ControlClient, Listed
 from replica_agent.plans.plain import plain
 from tests.fakes import planned
 from tests.fakes.boots import PATIENT, REPOSITORY, Booting, until
@@ -224,22 +224,27 @@ def key_of(plan):
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("there", "said"),
     [
         (
-            [plan.key for plan in PLANS],
+            PLANS,
             "laid out for 2 ranks, as vllm 0.32.0 (tp2) reads it, on cpu",
         ),
         (
-            [PLANS[0].key],
+            PLANS[:1],
             "plain files: there are plans for 0 of 2 ranks (tp2); there are plans for 1",
         ),
         ([], "plain files: there are plans for 0 of 2 ranks (tp2)"),
+        (
+            [PLANS[0], plain(PLANS[1].key)],
+            "plain files: there are plans for 0 of 2 ranks (tp2); rank 1 could not use what was",
+        ),
     ],
 )
-def test_what_a_boot_would_do_can_be_said_before(keys, said, monkeypatch):
+def test_what_a_boot_would_do_can_be_said_before(there, said, monkeypatch):
     monkeypatch.setattr(choosing, "engine_version", lambda _: "0.32.0")
-    assert foresee(keys, COMMAND).startswith(said)
+    listed = [Listed(plan.key, len(dump_plan(plan))) for plan in there]
+    assert foresee(listed, COMMAND).startswith(said)
 
 
 # A whole boot.
