@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from replica_agent.handover.lines import Lines
 
@@ -27,9 +27,6 @@ def main(act, path):
         lines.write({"files": [["model.safetensors", 0, 4096]]})
         if act == "early":
             lines.write({"confirmed": True})
-        with suppress(OSError):
-            while act == "chatter":  # until nobody listens
-                lines.write({})
         threading.Event().wait()
 
 

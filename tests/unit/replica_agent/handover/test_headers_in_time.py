@@ -1,8 +1,10 @@
 """Headers of a model's files, for an engine that does not wait for them long."""
 
+import pytest
 import safetensors.torch
 import torch
 
+from cache_protocol.errors import MalformedError
 from replica_agent.handover.client import attach
 from tests.fakes.acting_agent import acting_agent
 from tests.fakes.handover import host
@@ -38,9 +40,12 @@ def test_a_header_that_does_not_arrive_is_not_waited_for():
         assert torch.equal(dict(attached.tensors())["layer"], WEIGHTS["layer"])
 
 
-def test_an_agent_that_talks_on_does_not_make_the_wait_longer(tmp_path):
-    with acting_agent(tmp_path, "chatter") as (_, path), attach(path, "llm") as attached:
-        assert attached.headers_within(0.05) is None
+def test_what_is_queued_does_not_make_the_wait_longer(tmp_path):
+    with acting_agent(tmp_path, "early") as (_, path), attach(path, "llm") as attached:
+        assert attached._lines.wait(LONG)
+        assert attached.headers_within(0.0) is None
+        with pytest.raises(MalformedError):  # it is there to be heard
+            attached.wait_confirmed()
 
 
 def test_the_wait_for_headers_counts_as_time_that_the_engine_stood(tmp_path):
