@@ -166,21 +166,15 @@ class ControlClient:
         answer = self._call("POST", routes.BOOTS, POST_TIMEOUT, MAX_PROBLEM, body=body)
         answer.unless_refused()
 
-    def plans(self, pipeline: str, model: str, timeout: float = CALL_TIMEOUT) -> "list[Key]":
-        """Return the keys of the plans that the node keeps of the weights of ``model``.
-
-        Starts nothing there.
+    def listed_plans(
+        self, pipeline: str, model: str, timeout: float = CALL_TIMEOUT
+    ) -> "list[Listed]":
+        """Return which plans the node keeps of the weights of ``model``. Starts nothing there.
 
         Raises:
             MalformedError: the answer is none.
             CacheError: what the node said instead, or nobody answers.
         """
-        return [each.key for each in self.listed_plans(pipeline, model, timeout)]
-
-    def listed_plans(
-        self, pipeline: str, model: str, timeout: float = CALL_TIMEOUT
-    ) -> "list[Listed]":
-        """Do as ``plans``, and return with each key how many bytes its plan has."""
         from cache_protocol.plans import parse_key  # noqa: PLC0415 - no start waits for it
 
         path = routes.plans(check_pipeline(pipeline), check_model(model))

@@ -112,13 +112,13 @@ def test_what_one_boot_leaves_with_the_node_the_next_one_follows(node, pipeline,
         )  # fmt: skip
         with started:
             if "--stay" in engine:
-                until(lambda: client.plans(pipeline, "m"))
+                until(lambda: client.listed_plans(pipeline, "m"))
                 started.signal(signal.SIGTERM)
             assert started.finished() == 0, started.log.read_text()
         return started
 
     boot("--adopts", "--send-plan", document, "--stay")
-    assert client.plans(pipeline, "m") == [plan.key]
+    assert [each.key for each in client.listed_plans(pipeline, "m")] == [plan.key]
     second = boot("--adopts")
     laid_out = hashlib.sha256(planned.laid_out(files[planned.PATH], plan)).hexdigest()
     assert second.event("loaded")["got"] == {"shard": laid_out, "plan": plan.fingerprint}
