@@ -101,7 +101,7 @@ class Load:
         try:
             self._flat = memory_of(shard)
         except RefusedError as error:
-            self._refuse(error)
+            self._refuse(str(error))
             self.attach()  # answers when that memory was given up
             return 0
         return self._flat.numel()
@@ -178,9 +178,11 @@ class Load:
                 self._adopt(attached, attached.shard, feed, planning)
             except (RefusedError, MalformedError) as error:
                 # What came beside the shard may be as wrong as the plan that it was cut by.
-                self._refuse(error, planning)
+                why = str(error)
             else:
                 return
+            # Said out here: the frames of a caught error look at memory that the agent may need.
+            self._refuse(why, planning)
         self._feed(self.attach(), feed, once=once, planning=planning)
 
     def _adopt(
@@ -231,9 +233,9 @@ class Load:
         if early and attached.rewritten:  # with other headers, maybe
             self._feed(attached, feed, once=once, planning=planning)
 
-    def _refuse(self, error: Exception, planning: Planning | None = None) -> None:
+    def _refuse(self, why: str, planning: Planning | None = None) -> None:
         """Tell the agent that it has to bring plain files."""
-        self.refused = str(error)
+        self.refused = why
         self._settle(planning)
         self.attach().refuse(self.refused)
         self._let_go(planning)

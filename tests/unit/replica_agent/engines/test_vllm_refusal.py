@@ -121,23 +121,28 @@ def test_a_model_that_wants_all_its_weights_at_once_gets_them(vllm, tmp_path, no
         assert "does not take the rest alone" in here.server.remarks[0]
 
 
-def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(
-    vllm, tmp_path, node, plans, monkeypatch
-):
-    mapped = []
-    ask = client.connect
-
-    def watched(*args, **more):
-        maps = Path("/proc/self/maps").read_text()
-        mapped.append("memfd:llm-rank" in maps)
-        return ask(*args, **more)
-
-    vllm.register()
-    monkeypatch.setattr("replica_agent.engines.load.connect", watched)
+def test_a_parameter_that_a_load_moves_is_no_longer_counted_on(vllm, tmp_path, node, plans):
     with host(node, plans={"llm": plans}) as here:
         assert is_fed(here, load(vllm, tmp_path, here, build=Moving))
         assert "1 parameters were moved, down one of them" in here.server.remarks[0]
-    assert mapped == [False, False]  # the agent may need that room for plain files
+
+
+@pytest.mark.parametrize("build", [aside, AllAtOnce, Moving])
+def test_an_engine_has_let_go_of_the_memory_before_it_says_that_it_refuses(
+    vllm, tmp_path, node, plans, monkeypatch, build
+):
+    mapped = []
+    refuse = client.Attached.refuse
+
+    def watched(*args):
+        mapped.append("memfd:llm-rank" in Path("/proc/self/maps").read_text())
+        return refuse(*args)
+
+    monkeypatch.setattr(client.Attached, "refuse", watched)
+    with host(node, plans={"llm": plans}) as here:
+        here.pull.wait()  # the agent, which is this process, has unmapped it then
+        assert is_fed(here, load(vllm, tmp_path, here, build=build))
+    assert mapped == [False]  # from then on the agent counts it as room for plain files
 
 
 def test_content_that_moves_after_it_was_adopted_is_loaded_anew(vllm, tmp_path, node, plans):
