@@ -256,12 +256,16 @@ class ControlClient:
         endpoint = self._target.endpoint
         wrap = self._secured() if endpoint.tls else None
         watched: list[socket.socket] = []
+        given_up = threading.Event()
 
         def watch(sock: socket.socket) -> None:
             watched.append(sock)
+            if given_up.is_set():  # the name's look-up, or other addresses, took all the time
+                raise TimeoutError(f"no connection within {timeout:g} s")
             self._enter(sock, closing=closing)
 
         def give_up() -> None:
+            given_up.set()
             for sock in watched:
                 hang_up(sock)
 

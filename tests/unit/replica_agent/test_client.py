@@ -1,4 +1,6 @@
 import socket
+import threading
+from threading import Timer
 
 import pytest
 
@@ -9,7 +11,9 @@ from cache_protocol.errors import (
     UnauthorizedError,
     UnknownPipelineError,
 )
+from replica_agent import connection
 from replica_agent.client import ControlClient
+from tests.fakes.boots import until
 from tests.fakes.node import FakeNode
 
 
@@ -51,6 +55,19 @@ def test_nobody_at_the_address_is_unreachable():
         port = server.getsockname()[1]
     with pytest.raises(ServerUnreachableError):
         ControlClient(f"http://127.0.0.1:{port}").manifest("voice")
+
+
+def test_a_name_that_is_found_too_late_is_no_longer_connected_to(node, monkeypatch):
+    find = connection._addresses
+
+    def late(endpoint):
+        until(lambda: not any(isinstance(each, Timer) for each in threading.enumerate()))
+        return find(endpoint)
+
+    monkeypatch.setattr(connection, "_addresses", late)
+    with pytest.raises(ServerUnreachableError, match="no answer came in time"):
+        ControlClient(node.url, "SECRET").manifest("voice", 0.01)
+    assert node.manifests() == []
 
 
 def test_the_manifest_of_another_pipeline_is_refused(node):
