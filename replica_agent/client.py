@@ -194,7 +194,7 @@ class ControlClient:
         Raises:
             UnknownPlanError: the node does not have it, or not any more.
             MalformedError: it is larger.
-            CacheError: as ``plans``.
+            CacheError: as ``listed_plans``.
         """
         path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
         document = self._call("GET", path, timeout, max(size, MAX_PROBLEM)).unless_refused()
@@ -212,7 +212,7 @@ class ControlClient:
         Raises:
             PlanRefusedError: it keeps none of these weights, or none so large.
             BusyError: it has others to take; come back.
-            CacheError: as ``plans``.
+            CacheError: as ``listed_plans``.
         """
         path = routes.plan(check_pipeline(pipeline), check_model(model), digest)
         self._call("PUT", path, timeout, MAX_PROBLEM, body=document).unless_refused()
