@@ -32,6 +32,10 @@ class UnfitError(Exception):
     """The model is not what the plan says, so that it cannot look at the plan's memory."""
 
 
+class MisplacedError(Exception):
+    """The memory is too short, or not where the model is: that is this host's matter."""
+
+
 class _Form(NamedTuple):
     """How one tensor of the model looks at its storage."""
 
@@ -118,9 +122,10 @@ def adopt(model: nn.Module, plan: Plan, flat: torch.Tensor) -> int:
 
     Raises:
         UnfitError: one of them is not there, or is not of the plan's form. Then none was moved.
+        MisplacedError: ``flat`` is too short, or on another device. Then none was moved, either.
     """
     if flat.dtype is not torch.uint8 or flat.numel() < plan.size:
-        raise UnfitError(f"{flat.numel()} bytes of memory where the plan lays out {plan.size}")
+        raise MisplacedError(f"{flat.numel()} bytes of memory where the plan lays out {plan.size}")
     shared = _by_storage(model)
     wanted = [(_fitting(shared, name, part), part) for name, part in _parts(plan, flat)]
     if len({id(each) for each, _ in wanted}) != len(wanted):
@@ -190,7 +195,7 @@ def _parts(plan: Plan, flat: torch.Tensor) -> Iterator[tuple[Parameter, torch.Te
 
 
 def _fitting(shared: Mapping[str, _Shared], parameter: Parameter, part: torch.Tensor) -> _Shared:
-    """Return the storage of ``parameter``; UnfitError unless it is just what ``part`` is."""
+    """Return the storage of ``parameter``, which is just what ``part`` is; raises as ``adopt``."""
     each = shared.get(parameter.name)
     if each is None:
         raise UnfitError(f"the model has no parameter {parameter.name}")
@@ -198,7 +203,7 @@ def _fitting(shared: Mapping[str, _Shared], parameter: Parameter, part: torch.Te
     if tensor.dtype != part.dtype or tensor.shape != part.shape:
         raise UnfitError(f"{parameter.name} is {_form(tensor)}, in the plan {_form(part)}")
     if tensor.device != part.device:
-        raise UnfitError(f"{parameter.name} is on {tensor.device}, its memory on {part.device}")
+        raise MisplacedError(f"{parameter.name} is on {tensor.device}, its memory on {part.device}")
     if not tensor.is_contiguous() or tensor.storage_offset() or each.size != parameter.size:
         raise UnfitError(f"{parameter.name} is a part of a larger tensor")
     if any(form.tensor.dtype != tensor.dtype for form in each.forms):

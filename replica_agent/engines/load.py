@@ -201,8 +201,7 @@ class Load:
             except _FAILURES:
                 raise
             except Exception as error:
-                why = f"the model does not take the rest alone: {error}"
-                raise planning.in_vain(why) from error
+                raise planning.not_fed(error) from error
 
         feed_rest()
         attached.wait_confirmed()

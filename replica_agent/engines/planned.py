@@ -17,7 +17,15 @@ import torch
 
 from cache_protocol.errors import CacheError
 from cache_protocol.plans import Key, Plan, dump_plan
-from replica_agent.engines.adopt import UnfitError, adopt, leave, move_out, place_in, strayed
+from replica_agent.engines.adopt import (
+    MisplacedError,
+    UnfitError,
+    adopt,
+    leave,
+    move_out,
+    place_in,
+    strayed,
+)
 from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.registration import Through, as_they_come, not_pinned, registering
 from replica_agent.engines.storages import identity, tensors_of
@@ -124,16 +132,22 @@ class Planning:
         flat = self._flat if self._flat is not None else memory_of(shard)
         try:
             adopt(self._subject.model, traced.plan, flat)
+        except MisplacedError as error:
+            raise RefusedError(str(error)) from error
         except UnfitError as error:
-            raise self.in_vain(str(error)) from error
+            raise self._in_vain(str(error)) from error
         self._plan, self._flat = traced.plan, flat
         self._end_deferral()
         return traced.whole
 
-    def in_vain(self, reason: str) -> RefusedError:
-        """Return ``reason`` as an error, and note that no engine like this one can use its plan."""
-        self._useless = self.plan
-        return RefusedError(reason)
+    def not_fed(self, error: Exception) -> RefusedError:
+        """Return why the rest could not be fed, once ``error`` came out of the model's own code.
+
+        Memory that ran out is this host's, and says nothing about a model like this one elsewhere.
+        """
+        if _is_exhaustion(error):
+            return RefusedError(f"memory ran out while the rest was fed: {error!r}")
+        return self._in_vain(f"the model does not take the rest alone: {error}")
 
     def pinning(self, attached: Attached) -> AbstractContextManager[Through]:
         """Return what weights go through on their way to a model that copies them to its GPU.
@@ -165,7 +179,7 @@ class Planning:
             return
         away = strayed(self._subject.model, self._plan, self._flat)
         if away:
-            raise self.in_vain(f"{len(away)} parameters were moved, {away[0]} one of them")
+            raise self._in_vain(f"{len(away)} parameters were moved, {away[0]} one of them")
 
     def remember(self) -> None:
         """Remember where the parameters of the plan are, for ``moved``."""
@@ -217,6 +231,11 @@ class Planning:
         """
         self._flat, self._declared = flat, True
 
+    def _in_vain(self, reason: str) -> RefusedError:
+        """Return ``reason`` as an error, and note that no engine like this one can use its plan."""
+        self._useless = self.plan
+        return RefusedError(reason)
+
     def _trace(self, checkpoint: str, files: Sequence[Headed]) -> Traced:
         model, key, take = self._subject
         traced_files = [TracedFile(*file) for file in files]
@@ -265,6 +284,12 @@ def memory_of(shard: Shard) -> torch.Tensor:
         return _on_device(shard)
     except (CacheError, OSError) as error:
         raise RefusedError(f"the memory cannot be mapped here: {error}") from error
+
+
+def _is_exhaustion(error: Exception) -> bool:
+    """Return whether ``error`` says that memory ran out: torch has no type for that of a host."""
+    out = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return out or "can't allocate memory" in str(error)
 
 
 def _on_device(shard: Shard) -> torch.Tensor:

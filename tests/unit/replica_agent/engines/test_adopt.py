@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from cache_protocol.plans import ALIGNMENT, Key, Parameter, Plan
-from replica_agent.engines.adopt import UnfitError, adopt, move_out, place_in, strayed
+from replica_agent.engines.adopt import (
+    MisplacedError,
+    UnfitError,
+    adopt,
+    move_out,
+    place_in,
+    strayed,
+)
 from replica_agent.engines.deferred import Deferred
 from replica_agent.engines.storages import identity
 
@@ -152,12 +159,12 @@ def test_a_plan_of_another_model_moves_nothing(forms, reason, flat):
 
 
 def test_memory_that_is_too_short_is_refused(flat):
-    with pytest.raises(UnfitError, match="bytes of memory where the plan lays out"):
+    with pytest.raises(MisplacedError, match="bytes of memory where the plan lays out"):
         adopt(Net(), plan_of(), flat[:-1])
 
 
 def test_memory_on_another_device_is_refused(flat):
-    with pytest.raises(UnfitError, match="its memory on meta"):
+    with pytest.raises(MisplacedError, match="its memory on meta"):
         adopt(Net(), plan_of(), flat.to("meta"))
 
 

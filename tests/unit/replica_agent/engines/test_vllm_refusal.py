@@ -10,7 +10,8 @@ import safetensors.torch
 import torch
 
 from cache_protocol.plans import parse_plan
-from replica_agent.engines import vllm_plan
+from replica_agent.engines import planned, vllm_plan
+from replica_agent.engines.planned import memory_of
 from replica_agent.handover import client
 from replica_agent.handover.client import attach
 from replica_agent.plans.plain import plain
@@ -238,4 +239,43 @@ def test_what_cannot_be_mapped_here_may_be_of_use_elsewhere(
     monkeypatch.setattr(client.Shard, "map", failing)
     with host(node, plans={"llm": plans}) as here:
         assert is_fed(here, load(vllm, tmp_path, here))
+        assert parse_plan(here.server.plans[0].document) == plans[0]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (lambda memory: memory.to("meta"), "its memory on meta"),
+        (lambda memory: memory[:-1], "bytes of memory where the plan lays out"),
+    ],
+    ids=["elsewhere", "too short"],
+)
+def test_memory_that_is_wrong_on_this_host_may_be_right_on_another(
+    vllm, tmp_path, node, plans, monkeypatch, other, said
+):
+    monkeypatch.setattr(planned, "memory_of", lambda shard: other(memory_of(shard)))
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here))
+        assert said in here.server.remarks[0]
+        assert parse_plan(here.server.plans[0].document) == plans[0]
+
+
+def on_a_device(_):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("ask_for", [torch.empty, bytearray, on_a_device])
+def test_memory_that_runs_out_while_the_rest_is_fed_may_suffice_elsewhere(
+    vllm, tmp_path, node, plans, ask_for
+):
+    class Short(Sharded):
+        def load_weights(self, weights):
+            loaded = super().load_weights(weights)
+            if self.fed_for_real == ["norm"]:
+                ask_for(2**60)
+            return loaded
+
+    with host(node, plans={"llm": plans}) as here:
+        assert is_fed(here, load(vllm, tmp_path, here, build=Short))
+        assert "memory ran out while the rest was fed" in here.server.remarks[0]
         assert parse_plan(here.server.plans[0].document) == plans[0]
