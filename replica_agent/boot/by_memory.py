@@ -134,8 +134,7 @@ class MemoryWay(Pulling):
         sent = self._server.plans if self._server else ()
         transfer = self.pulling.current
         if sent and transfer is not None and transfer.manifest.source == CACHE:
-            worth = self._planned.worth_leaving
-            yield from self._leaving.leave(sent, transfer.manifest, worth)
+            yield from self._leaving.leave(sent, transfer.manifest)
 
     def hasten(self) -> None:
         """Implement ``Way``."""

@@ -3,12 +3,17 @@
 The weights were given up before, and the report is out: only now does anybody look into what was
 sent. A node that is silent is asked once, not once a rank; and when COMMAND ends, whatever is under
 way ends with it.
+
+An engine that is fed plain files cannot know that another one of its kind laid out in vain. So the
+node is asked for its word first, once a model: here nobody waits for it, and what a boot heard
+before its pull may be nothing, or old.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 from cache_protocol.errors import (
     BusyError,
@@ -21,6 +26,9 @@ from cache_protocol.manifest import Manifest
 from cache_protocol.plans import Key, check_files, parse_plan
 from replica_agent.client import ControlClient
 from replica_agent.handover.sent import Sent
+from replica_agent.plans.plain import is_plain
+
+_T = TypeVar("_T")
 
 # Seconds for all plans together: longer than a node has one wait for its turn, 20 s, before it says
 # that it is busy, and nobody waits for us.
@@ -39,25 +47,22 @@ class Leaving:
         self._client: ControlClient | None = None
         self._closed = threading.Event()
 
-    def leave(
-        self, sent: Sequence[Sent], manifest: Manifest, worth: Callable[[Key], bool]
-    ) -> Iterator[str]:
-        """Give the node what was ``sent`` and is ``worth`` it; yield what prevents that.
+    def leave(self, sent: Sequence[Sent], manifest: Manifest) -> Iterator[str]:
+        """Give the node what was ``sent`` and it has no better word on; yield what prevents that.
 
         All of it is held against ``manifest``.
         """
         client = self._opened()
         size = sum(len(each.document) for each in sent)
         deadline = time.monotonic() + PATIENCE + size / RATE
+        node = _Node(client, manifest.pipeline, deadline, self._closed)
         try:
             for number, each in enumerate(sent):
                 what = f"the plan of rank {each.rank} of {each.model} was not left with the node"
                 try:
                     key = _key_of(each, manifest)
-                    if worth(key):
-                        where = manifest.pipeline, each.model, key.digest
-                        put = partial(client.put_document, *where, each.document)
-                        self._put(put, deadline)
+                    if key not in node.final(each.model):
+                        node.put(each.model, key, each.document)
                 except ServerUnreachableError as error:
                     yield f"{what}, nor were {len(sent) - number - 1} more: {error}"
                     return
@@ -80,24 +85,44 @@ class Leaving:
                 self._client.close()
             return self._client
 
-    def _put(self, put: Callable[[float], None], deadline: float) -> None:
-        """Call ``put`` with the seconds that it has; once more for a node that is busy.
 
-        Raises:
-            CacheError: it did not take it; ServerUnreachableError where no other will fare better.
-        """
+class _Node:
+    """The node, until a deadline. Raises ServerUnreachableError where no other question will do."""
+
+    def __init__(
+        self, client: ControlClient, pipeline: str, deadline: float, closed: threading.Event
+    ) -> None:
+        self._client = client
+        self._pipeline = pipeline
+        self._deadline = deadline
+        self._closed = closed
+        self._final: dict[str, frozenset[Key]] = {}  # by model, as far as they are known
+
+    def final(self, model: str) -> frozenset[Key]:
+        """Return what it keeps plans for that lay nothing out; raises CacheError."""
+        if model not in self._final:
+            listed = self._ask(partial(self._client.listed_plans, self._pipeline, model))
+            self._final[model] = frozenset(each.key for each in listed if is_plain(*each))
+        return self._final[model]
+
+    def put(self, model: str, key: Key, document: bytes) -> None:
+        """Leave a plan there; CacheError where it was not taken."""
+        where = self._pipeline, model, key.digest
+        self._ask(partial(self._client.put_document, *where, document))
+
+    def _ask(self, call: Callable[[float], _T]) -> _T:
+        """Return what ``call`` makes of the seconds that it has; once more for one that is busy."""
         try:
-            put(_left(deadline))
+            return call(self._left())
         except BusyError:
-            self._closed.wait(min(PAUSE, max(0.0, deadline - time.monotonic())))
-            put(_left(deadline))
+            self._closed.wait(min(PAUSE, max(0.0, self._deadline - time.monotonic())))
+            return call(self._left())
 
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise ServerUnreachableError("the node took too long for the plans before it")
-    return left
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise ServerUnreachableError("the node took too long for the plans before it")
+        return left
 
 
 def _key_of(sent: Sent, manifest: Manifest) -> Key:

@@ -51,7 +51,6 @@ class Planned:
         self._version = version
         self._load = load
         self._devices: RankDevices | None = None  # of all models; open until ``release``
-        self._final: set[Key] = set()  # whose plans lay nothing out
 
     @property
     def notes(self) -> Sequence[str]:
@@ -81,13 +80,6 @@ class Planned:
         finally:
             client.close()
 
-    def worth_leaving(self, key: Key) -> bool:
-        """Return whether the node has no better word than a plan for ``key``.
-
-        An engine that is fed plain files cannot know that another one of its kind laid out in vain.
-        """
-        return key not in self._final
-
     def release(self) -> None:
         """Let go of devices: an open one has a context there, of hundreds of megabytes.
 
@@ -104,7 +96,6 @@ class Planned:
 
     def _choice(self, asking: Asking, wanted: Sequence[Expected]) -> Choice:
         listed = {each.key: each for each in asking.listed()}
-        self._final.update(key for key, each in listed.items() if is_plain(*each))
         reasons: list[str] = []
         for each in wanted:
             try:

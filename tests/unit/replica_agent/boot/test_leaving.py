@@ -12,6 +12,7 @@ from replica_agent.boot import leaving
 from replica_agent.boot.leaving import Leaving
 from replica_agent.client import ControlClient
 from replica_agent.handover.sent import Sent
+from replica_agent.plans.plain import plain
 from tests.fakes import planned
 from tests.fakes.boots import until
 from tests.fakes.node import FakeNode
@@ -41,20 +42,32 @@ class Refusing:
         self.errors, self.asked = list(errors), []
         self.close = lambda: None
 
+    def listed_plans(self, *_):
+        return []
+
     def put_document(self, *call):
         self.asked.append(call)
         if self.errors:
             raise self.errors.pop(0)
 
 
-def left(client, plans, node, worth=lambda _: True):
-    return list(Leaving(lambda: client).leave(plans, node.manifest(), worth))
+def left(client, plans, node):
+    return list(Leaving(lambda: client).leave(plans, node.manifest()))
+
+
+def keep(node, *plans):
+    for plan in plans:
+        node.plans["llm", plan.key.digest] = dump_plan(plan)
+
+
+def kept(node):
+    return [parse_plan(document) for document in node.plans.values()]
 
 
 def test_plans_that_engines_sent_are_left_with_the_node(node, plans):
     client = ControlClient(node.url)
     assert left(client, plans, node) == []
-    assert [parse_plan(document) for document in node.plans.values()] == PLANS
+    assert kept(node) == PLANS
 
 
 def forged(document):
@@ -72,10 +85,31 @@ def test_what_is_no_plan_of_the_rank_is_not_left_and_keeps_no_other_from_it(node
     assert [call[2] for call in client.asked] == [PLANS[0].key.digest]
 
 
-def test_a_plan_that_the_node_has_a_better_word_on_is_not_left(node, plans):
-    client = Refusing()
-    assert left(client, plans, node, lambda key: key.rank == 1) == []
-    assert [call[2] for call in client.asked] == [PLANS[1].key.digest]
+def test_the_word_of_an_engine_that_could_not_use_its_plan_is_not_replaced(node, plans):
+    better = plain(PLANS[1].key)
+    keep(node, better)
+    assert left(ControlClient(node.url), plans, node) == []
+    assert kept(node) == [better, PLANS[0]]
+
+
+def test_the_word_of_an_engine_that_could_not_use_its_plan_replaces_the_plan(node, plans):
+    keep(node, PLANS[0])
+    word = plain(PLANS[0].key)
+    assert left(ControlClient(node.url), [plans[0]._replace(document=dump_plan(word))], node) == []
+    assert kept(node) == [word]
+
+
+def test_a_node_that_does_not_say_what_it_has_is_left_no_plan(node, plans):
+    node.faults.plans = b"[]"
+    said = left(ControlClient(node.url), plans, node)
+    assert len(said) == len(plans)
+    assert "was not left with the node" in said[0]
+    assert kept(node) == []
+
+
+def test_a_node_is_asked_once_what_it_has_of_a_model(node, plans):
+    assert left(ControlClient(node.url), plans, node) == []
+    assert [seen.method for seen in node.seen if "/plans" in seen.path] == ["GET", "PUT", "PUT"]
 
 
 def test_plans_of_another_generation_are_not_left(node, plans):
@@ -124,7 +158,7 @@ def test_whoever_leaves_ends_at_once_when_he_is_told_to(node, plans, monkeypatch
     going = Leaving(partial(ControlClient, node.url))
     node.faults.plans_gate = threading.Event()
     said = []
-    thread = threading.Thread(target=lambda: said.extend(going.leave(plans, node.manifest(), bool)))
+    thread = threading.Thread(target=lambda: said.extend(going.leave(plans, node.manifest())))
     thread.start()
     until(lambda: any("plans" in seen.path for seen in node.seen), LIMIT)
     going.close()

@@ -92,13 +92,6 @@ def test_weights_that_an_engine_could_not_use_as_it_reads_them_are_plain_files(n
     assert choice.why == "plain files: rank 1 could not use what was laid out for it, on cpu"
 
 
-def test_the_word_of_an_engine_that_could_not_use_its_plan_is_not_replaced(node):
-    keep(node, PLANS[0], plain(PLANS[1].key))
-    planned_boot = chooser(node)
-    planned_boot.choose(node.manifest())
-    assert [planned_boot.worth_leaving(plan.key) for plan in PLANS] == [True, False]
-
-
 @pytest.mark.parametrize("other", [{"version": None}, {"command": ("vllm", "serve", "{model}")}])
 def test_nobody_is_asked_for_an_engine_that_is_none_of_ours(node, other):
     assert "no engine that plans are known for" in chosen(node, **other).why
