@@ -22,6 +22,7 @@ from replica_agent.boot.ways import Trip
 from replica_agent.handover.client import attach
 from replica_agent.handover.messages import Outcome
 from replica_agent.handover.place import read_place
+from replica_agent.plans.plain import plain
 from replica_agent.settings import Settings
 from tests.fakes import planned
 from tests.fakes.cuda_driver import FakeDriver
@@ -172,3 +173,26 @@ def test_small_files_of_memory_that_was_given_up_meanwhile_are_written_again(nod
     with booting(node, "cpu") as way:
         way.prepare()
     assert written == [b"", b"{}"]
+
+
+def test_a_boot_that_had_no_list_leaves_what_the_node_has_no_better_word_on(node):
+    first, second = sent = planned.plans(CONTENT)
+    node.plans = {("llm", first.key.digest): dump_plan(plain(first.key))}
+    node.faults.plans = b"[]"
+    with booting(node, "cpu") as way:
+        socket = read_place(way.prepare()["llm"]).socket
+        assert "weights come as plain files" in "; ".join(way.pull.notes)
+        node.faults.plans = None
+        for plan in sent:
+            load_and_send(socket, plan)
+        assert way.taken(LONG)
+        assert list(way.leave()) == []
+    assert sorted(node.plans.values()) == sorted([dump_plan(plain(first.key)), dump_plan(second)])
+
+
+def load_and_send(socket, plan):
+    """Load plain files, as a rank does, and say what it read; all ranks are this process."""
+    with attach(socket, "llm", rank=plan.key.rank, peers=1, adopts=True) as attached:
+        attached.wait_confirmed()
+        attached.send_plan(dump_plan(plan))
+        attached.done(Outcome.LOADED, 1.0)
