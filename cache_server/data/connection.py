@@ -12,6 +12,7 @@ import select
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
+from itertools import count
 
 from cache_protocol.errors import CacheError, MalformedError
 from cache_server.core.tracing import request_id
@@ -24,6 +25,7 @@ from cache_server.data.wire import READ_SIZE, CutError, ReaderLeftError, Wire
 
 LINGER = 2  # ms that a worker stays for the next request: two thread switches are saved
 
+_numbers = count()  # of connections, in the order in which they came
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class Connection:
         home: Home | None = None,
     ) -> None:
         self.sock = sock
+        self.number = next(_numbers)
         self.wire = Wire(sock, tally) if wire is None else wire
         self.deadline = 0.0  # monotonic seconds; the poller ends what waits longer
         self.draining = False
@@ -135,10 +138,10 @@ class Connection:
         return Fate.DRAIN
 
     def serve(self, request: Request, speaker: Speaker, closing: Callable[[], bool]) -> Fate:
-        """Answer ``request``, and further ones of a peer that has shown a ticket; never raises.
+        """Answer ``request``, and further ones of a peer that is no stranger; never raises.
 
-        One that has not gets a worker for one answer at a time: it could keep it from those who
-        have, and nobody who is at work can be sent away.
+        A stranger gets a worker for one answer at a time: it could keep it from the others, and
+        nobody who is at work can be sent away.
         """
         try:
             return self._serve(request, speaker, closing)
@@ -160,12 +163,12 @@ class Connection:
             if not keep_alive:
                 return Fate.DRAIN
             request_id.set(None)  # what comes may be no request, and has no share in this one's
-            if self.wire.tenant is None:
+            if not self.wire.known:
                 return Fate.READ
             try:
                 following = self._next()
             except RefusedError as refused:
-                self.wire.foreign = self.is_foreign(speaker)
+                self.wire.foreign, self.wire.head_only = self.is_foreign(speaker), False
                 speaker.refuse(refused, self.wire, keep_alive=False)
                 return Fate.DRAIN
             except HomewardError:

@@ -59,6 +59,11 @@ class Reply(Protocol):
         """For whom the connection counts; None: for nobody."""
         ...
 
+    @property
+    def known(self) -> bool:
+        """Whether who asks has shown who it is, or need not: it is no stranger any more."""
+        ...
+
 
 class Dialect(Protocol):
     """One protocol. Safe for threads."""

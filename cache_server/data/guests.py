@@ -1,7 +1,8 @@
-"""Which tenant a connection reads for, and how many connections each tenant has.
+"""Who has shown who it is, for which tenant it reads, and how many connections each tenant has.
 
 A peer is a stranger until it shows a ticket; from then on it counts as a connection of the
-ticket's tenant, until it ends or shows a ticket of another one.
+ticket's tenant, until it ends or shows a ticket of another one. Some that are no strangers count
+for nobody: admins, and who asks a node that wants no proof.
 """
 
 import threading
@@ -15,32 +16,38 @@ RETRY_AFTER = "1"  # seconds; a connection ends often
 
 
 class Guests:
-    """All connections that have shown a ticket. Safe for threads."""
+    """All connections that are no strangers. Safe for threads."""
 
     def __init__(self, limit_of: LimitOf) -> None:
         """Let each tenant have as many connections at once as ``limit_of`` it says."""
         self._shares = Shares("connections for data", limit_of)
         self._lock = threading.Lock()
 
-    def admit(self, wire: Wire, tenant: str) -> None:
+    def admit(self, wire: Wire, tenant: str | None) -> None:
         """Count ``wire`` as one of ``tenant``; costs nothing where it is one already.
+
+        None: it has shown who it is, and counts for nobody.
 
         Raises:
             RefusedError: 429, the tenant has as many as it may.
         """
-        if wire.tenant == tenant:
+        if wire.known and wire.tenant == tenant:
             return
         self.leave(wire)
+        if tenant is not None:
+            self._take(tenant)
+        wire.known, wire.tenant = True, tenant
+
+    def _take(self, tenant: str) -> None:
         try:
             with self._lock:
                 self._shares.take(tenant)
         except QuotaError as error:
             raise RefusedError(429, error, {"Retry-After": RETRY_AFTER}) from error
-        wire.tenant = tenant
 
     def leave(self, wire: Wire) -> None:
-        """Count ``wire`` no more."""
+        """Count ``wire`` no more: it is a stranger again."""
         if wire.tenant is not None:
             with self._lock:
                 self._shares.give_back(wire.tenant)
-            wire.tenant = None
+        wire.known, wire.tenant = False, None

@@ -35,9 +35,13 @@ class Handshakes:
             self._running.remove(connection)
             self._go_on()
 
-    def give_up(self) -> Connection | None:
-        """Take who has stood in line the longest out of it; None if nobody stands there."""
-        return self._line.popleft() if self._line else None
+    def works_on(self, connection: Connection) -> bool:
+        """Whether ``connection`` is with a thread now, and must not be closed."""
+        return connection in self._running
+
+    def leave(self, connection: Connection) -> None:
+        """Take ``connection`` out of the line; ValueError if it does not stand there."""
+        self._line.remove(connection)
 
     def abandon(self) -> list[Connection]:
         """Empty the line; return who stood in it."""

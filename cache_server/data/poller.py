@@ -4,7 +4,7 @@
                         ├──not a request, too slow, too many──> DRAINING ──> closed
                         └──part of a handshake──> Handshakes ──Fate──> PARKED | closed
 
-Where it grows crowded, of those that have shown no ticket yet the one that waited longest goes, be
+Where it grows crowded, of those that have not shown who they are the one that came first goes, be
 it in line for its handshake; and who is DRAINING takes nobody's place. So a crowd that only waits
 keeps no replica out.
 
@@ -33,6 +33,7 @@ from cache_server.data.limits import Limits
 from cache_server.data.request import RefusedError, Request
 from cache_server.data.speaker import Speaker
 from cache_server.data.stats import Tally
+from cache_server.data.strangers import Strangers
 from cache_server.data.wire import CutError, ReaderLeftError, Wire
 from cache_server.data.workers import Workers
 
@@ -67,7 +68,7 @@ class Poller:
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._parked: dict[int, Connection] = {}
-        self._strangers: dict[int, Connection] = {}  # parked, no ticket yet; the oldest first
+        self._strangers = Strangers()  # parked, or at work with their handshakes
         self._draining: dict[int, Connection] = {}  # parked, told that it ends; the oldest first
         self._at_work: set[Connection] = set()
         self._returned: deque[tuple[Connection, Fate]] = deque()
@@ -183,11 +184,14 @@ class Poller:
 
     def _send_a_stranger_away(self) -> bool:
         """Make room for somebody who may have something to ask; whether there was anybody."""
-        stranger = next(iter(self._strangers.values()), None) or self._handshakes.give_up()
+        may_go = (each for each in self._strangers if not self._handshakes.works_on(each))
+        stranger = next(may_go, None)
         if stranger is None:
             return False
         self._tally.refused("crowded")
-        self._at_work.discard(stranger)  # where those who wait for a handshake are
+        if stranger in self._at_work:
+            self._at_work.remove(stranger)
+            self._handshakes.leave(stranger)
         self._close(stranger)
         return True
 
@@ -201,8 +205,8 @@ class Poller:
     def _park(self, connection: Connection, seconds: float) -> None:
         connection.deadline = time.monotonic() + seconds
         self._parked[connection.sock.fileno()] = connection
-        if connection.wire.tenant is None:
-            self._strangers[connection.sock.fileno()] = connection
+        if not connection.wire.known:
+            self._strangers.add(connection)
         self._epoll.register(connection.sock, select.EPOLLIN | select.EPOLLRDHUP)
 
     def _read(self, connection: Connection) -> None:
@@ -212,6 +216,7 @@ class Poller:
             return
         if not connection.wire.ready:
             self._take_off(connection)
+            self._strangers.add(connection)  # in line it may have to go as well
             self._handshakes.ask(connection)
             return
         begun = connection.mid_head
@@ -222,7 +227,7 @@ class Poller:
         except ReaderLeftError:
             self._close(connection)
         except HomewardError:
-            self._unpark(connection.sock.fileno())
+            self._unpark(connection)
             self._epoll.unregister(connection.sock)
             self._send_home(connection)
         else:
@@ -238,13 +243,14 @@ class Poller:
 
         They are those of ``request``, or of what has come of one.
         """
+        head_only = request is not None and request.method == "HEAD"
         foreign = (
             connection.is_foreign(self._speaker)
             if request is None
             else self._speaker.is_of_dialect(request.path)
         )
         try:
-            problem = self._speaker.problem(refused, foreign=foreign)
+            problem = self._speaker.problem(refused, foreign=foreign, head_only=head_only)
             connection.wire.send_at_once(problem)
         except (OSError, CutError) as error:
             log.debug("a refusal did not leave: %s", error)
@@ -253,7 +259,7 @@ class Poller:
     def _drain(self, connection: Connection) -> None:
         # Closing while bytes are unread resets the connection and destroys the answer on its way.
         connection.draining = True
-        self._strangers.pop(connection.sock.fileno(), None)
+        self._strangers.discard(connection)
         self._draining[connection.sock.fileno()] = connection
         connection.deadline = time.monotonic() + self._limits.drain_time
         try:
@@ -280,8 +286,8 @@ class Poller:
     # -- connections work -------------------------------------------------------------------
 
     def _hand_over(self, connection: Connection, request: Request) -> None:
-        if connection.wire.tenant is None and self._strangers_have_their_share():
-            what = f"{self._limits.strangers} answers to who has shown no ticket yet"
+        if not connection.wire.known and self._strangers_have_their_share():
+            what = f"{self._limits.strangers} answers to who has shown no ticket or key yet"
             self._refuse(connection, _too_many(what), request)
         elif self._workers.give(partial(self._work, connection, request)):
             self._take_off(connection)
@@ -292,13 +298,13 @@ class Poller:
         share = self._limits.strangers
         if self._workers.busy < share:  # known without a look at each
             return False
-        return sum(c.wire.ready and c.wire.tenant is None for c in self._at_work) >= share
+        return sum(c.wire.ready and not c.wire.known for c in self._at_work) >= share
 
     def _take_off(self, connection: Connection) -> None:
         """Give up a connection to a worker, until it comes back."""
         self._at_work.add(connection)
         self._epoll.unregister(connection.sock)
-        self._unpark(connection.sock.fileno())
+        self._unpark(connection)
 
     def _work(self, connection: Connection, request: Request) -> None:
         """Run by a worker."""
@@ -313,11 +319,15 @@ class Poller:
         os.eventfd_write(self._wake, 1)
 
     def _hear(self) -> None:
+        """Settle who came back until now; for who does so meanwhile the wake-up has been written.
+
+        Not until nobody is left: strangers that pipeline come back as fast as they are settled.
+        """
         os.eventfd_read(self._wake)
-        while self._returned:
+        for _ in range(len(self._returned)):
             connection, fate = self._returned.popleft()
             self._try(partial(self._settle, connection, fate), partial(self._close, connection))
-        while self._adopted:
+        for _ in range(len(self._adopted)):
             connection = self._adopted.popleft()
             self._try(partial(self._take_in, connection), partial(self._close, connection))
 
@@ -329,6 +339,7 @@ class Poller:
 
     def _settle(self, connection: Connection, fate: Fate) -> None:
         self._at_work.discard(connection)
+        self._strangers.discard(connection)
         self._handshakes.settle(connection)
         if fate is Fate.CLOSE:
             self._end(connection)
@@ -349,7 +360,7 @@ class Poller:
     # -- connections end --------------------------------------------------------------------
 
     def _close(self, connection: Connection) -> None:
-        self._unpark(connection.sock.fileno())
+        self._unpark(connection)
         self._end(connection)
 
     def _end(self, connection: Connection) -> None:
@@ -360,15 +371,15 @@ class Poller:
         self._guests.leave(connection.wire)
         connection.go_home()
 
-    def _unpark(self, fd: int) -> Connection | None:
-        self._strangers.pop(fd, None)
+    def _unpark(self, connection: Connection) -> None:
+        fd = connection.sock.fileno()
+        self._strangers.discard(connection)
         self._draining.pop(fd, None)
-        return self._parked.pop(fd, None)
+        self._parked.pop(fd, None)
 
     def _drop(self, fd: int) -> None:
-        connection = self._unpark(fd)
-        if connection is not None:
-            self._end(connection)
+        if (connection := self._parked.get(fd)) is not None:
+            self._close(connection)
 
     def _finish(self) -> None:
         """End every connection: parked ones now, those at work when done or cut."""

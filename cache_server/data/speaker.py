@@ -53,6 +53,7 @@ class Speaker:
         """
         wire.begun = False
         wire.foreign = self.is_of_dialect(request.path)
+        wire.head_only = request.method == "HEAD"
         self.tally.request()
         # Whatever is logged about it, in this thread, is about that reader's start.
         request_id.set(accepted(request.fields.get("x-request-id")))
@@ -62,16 +63,13 @@ class Speaker:
             else:
                 self.own.answer(request, wire, keep_alive=keep_alive)
         except RefusedError as refused:
-            self.refuse(refused, wire, keep_alive=keep_alive, head_only=request.method == "HEAD")
+            self.refuse(refused, wire, keep_alive=keep_alive)
 
-    def refuse(
-        self, refused: RefusedError, wire: Wire, *, keep_alive: bool, head_only: bool = False
-    ) -> None:
-        """Count ``refused`` and send it."""
-        _say_no(
-            self.problem(refused, foreign=wire.foreign, keep_alive=keep_alive, head_only=head_only),
-            wire,
-        )
+    def refuse(self, refused: RefusedError, wire: Wire, *, keep_alive: bool) -> None:
+        """Count ``refused`` and send it, as the present request wants it."""
+        foreign, head_only = wire.foreign, wire.head_only
+        words = self.problem(refused, foreign=foreign, keep_alive=keep_alive, head_only=head_only)
+        _say_no(words, wire)
 
     def problem(
         self,
@@ -92,7 +90,7 @@ class Speaker:
 
     def _translate(self, request: Request, wire: Wire, *, keep_alive: bool) -> None:
         reply = self._asked_of_dialect(request, wire)
-        if reply.tenant is not None:
+        if reply.known:
             self.guests.admit(wire, reply.tenant)
         head = spoken(reply, http_date(self.clock()), keep_alive=keep_alive)
         if reply.status >= 400:
@@ -121,11 +119,11 @@ class Speaker:
 
 
 def _say_no(words: bytes, wire: Wire) -> None:
-    """Send a refusal; a peer that has shown no ticket must have room for it.
+    """Send a refusal; a stranger must have room for it.
 
     No thread waits for one that asks and asks, and reads none of it.
     """
-    if wire.tenant is None:
-        wire.send_at_once(words)
-    else:
+    if wire.known:
         wire.send(words)
+    else:
+        wire.send_at_once(words)

@@ -71,7 +71,9 @@ class Wire:
         self._tally = tally
         self.begun = False  # something of the present answer may have left
         self.foreign = False  # the present request is one of a dialect; set by ``Speaker``
-        self.tenant: str | None = None  # that of the last ticket; set by ``Guests``
+        self.head_only = False  # the present request is a HEAD; set by ``Speaker``
+        self.known = False  # the peer has shown who it is; set by ``Guests``
+        self.tenant: str | None = None  # for whom it counts, if for anybody; set by ``Guests``
         self._disk_since: float | None = None  # monotonic seconds, while the disk is asked
 
     @property

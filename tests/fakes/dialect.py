@@ -1,7 +1,7 @@
 """A small working dialect for the data plane: files of a shelf under ``/s3``, and short words.
 
 GET /s3/<path>                      bytes; one Range
-X-Tenant: name                      for whom
+X-Tenant: name                      for whom; - is an admin, who counts for nobody
 refusals: "no <status> <error>"     in plain text
 """
 
@@ -27,6 +27,7 @@ class Reply:
     fields: Mapping[str, str]
     body: bytes | Extent = b""
     tenant: str | None = None
+    known: bool = False
 
 
 @dataclass
@@ -50,7 +51,9 @@ class FakeDialect:
             fields["Content-Range"] = content_range(span, file.size)
         body = Extent(Resource(FILES, self.shelf.generation, "m", name), file, span)
         whole = b"" if request.method == "HEAD" or not span.size else body
-        return Reply(206 if wanted else 200, fields, whole, request.fields.get("x-tenant"))
+        who = request.fields.get("x-tenant")
+        status, tenant = 206 if wanted else 200, None if who == "-" else who
+        return Reply(status, fields, whole, tenant, known=who is not None)
 
     def refuse(self, refused: RefusedError) -> Reply:
         return text(refused.status, f"no {refused.status} {refused.error}", **refused.fields)

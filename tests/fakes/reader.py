@@ -52,8 +52,13 @@ class Reader:
     ) -> None:
         self.sock = socket.create_connection(address, timeout)
         if encryption is not None:
-            self.sock = encryption.wrap_socket(self.sock, server_hostname=address[0])
+            self.encrypt(encryption)
         self._unread = b""
+
+    def encrypt(self, encryption: ssl.SSLContext) -> None:
+        """Shake hands; everything after that is encrypted."""
+        name = self.sock.getpeername()[0]
+        self.sock = encryption.wrap_socket(self.sock, server_hostname=name)
 
     def __enter__(self) -> Self:
         return self

@@ -51,10 +51,26 @@ def test_a_wrong_ticket_makes_nobody_known(tmp_path):
     with data_node(tmp_path, replace(QUICK, connections=1)) as node, node.connect() as stranger:
         node.shelf.add("a", b"weights")
         assert stranger.get(target("a") + "x").status == 403
-        assert settled(lambda: node.plane._poller._strangers)
+        assert settled(lambda: list(node.plane._poller._strangers))
         with node.connect() as honest:
             assert honest.get(target("a")).body == b"weights"
         assert stranger.ended()
+
+
+def test_who_asks_without_a_ticket_grows_no_younger_by_it(tmp_path):
+    with (
+        data_node(tmp_path, replace(QUICK, connections=2)) as node,
+        node.connect() as stranger,
+        node.connect() as replica,
+    ):
+        node.shelf.add("a", b"weights")
+        waiting = node.plane._poller._strangers
+        assert settled(lambda: len(list(waiting)) == 2)
+        assert stranger.get(target("a") + "x").status == 403
+        assert settled(lambda: len(list(waiting)) == 2)
+        with node.connect():
+            assert stranger.ended()
+            assert replica.get(target("a")).body == b"weights"
 
 
 def test_no_worker_lingers_for_who_has_shown_no_ticket(tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ From their first bytes on they are the data plane's, whose bounds count for them
 
 from dataclasses import replace
 
+import pytest
+
 from tests.fakes.data_node import QUICK, settled
 from tests.fakes.ports import both_ports
 
@@ -26,14 +28,15 @@ def test_of_those_that_show_no_key_the_oldest_goes_and_others_are_answered(tmp_p
             stranger.sock.close()
 
 
-def test_one_that_has_shown_its_key_stays_whatever_crowd_comes(tmp_path):
+@pytest.mark.parametrize("who", ["X-Tenant: blue", "X-Tenant: -"])
+def test_one_that_has_shown_its_key_stays_whatever_crowd_comes(tmp_path, who):
     limits = replace(QUICK, connections=FEW)
     with both_ports(tmp_path, limits=limits) as ports, ports.connect() as replica:
-        assert replica.get("/s3/a", "X-Tenant: blue").body == b"weights"
+        assert replica.get("/s3/a", who).body == b"weights"
         crowd = [ports.connect() for _ in range(3 * FEW)]
         for stranger in crowd:
             stranger.get("/s3/none")
-        assert replica.get("/s3/a", "X-Tenant: blue").body == b"weights"
+        assert replica.get("/s3/a", who).body == b"weights"
         for stranger in crowd:
             stranger.sock.close()
 

@@ -48,24 +48,20 @@ def test_of_those_who_stand_in_line_for_a_handshake_the_oldest_goes(tmp_path, mo
         return shake(self)
 
     monkeypatch.setattr(Session, "shake", held)
-    bodies: list[bytes] = []
     limits = replace(QUICK, handshakes=2, connections=8)
     with data_node(tmp_path, limits, encryption=certificates) as node, ExitStack() as stack:
         node.shelf.add("a", b"weights")
-
-        def read():
-            with Reader(node.plane.address, encryption=authority.client()) as replica:
-                bodies.append(replica.get(target("a")).body)
-
         for _ in range(limits.connections):
             stack.enter_context(node.connect()).send(b"\x16")
         for _ in range(limits.handshakes):
             assert working.acquire(timeout=20)
         at_work = node.plane._poller._at_work
         assert settled(lambda: len(at_work) == limits.connections)
-        late = threading.Thread(target=read)
-        late.start()
-        assert settled(lambda: node.plane.stats.refused)
+        # Those in line are older than the replica, though it has not come as far as they have.
+        replica = stack.enter_context(node.connect())
+        assert settled(lambda: node.plane.stats.refused == {"crowded": 1})
+        stack.enter_context(node.connect())
+        assert settled(lambda: node.plane.stats.refused == {"crowded": 2})
         gate.set()
-        late.join()
-    assert bodies == [b"weights"]
+        replica.encrypt(authority.client())
+        assert replica.get(target("a")).body == b"weights"

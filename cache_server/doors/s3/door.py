@@ -90,7 +90,7 @@ class S3Door:
             return self.refuse(broken, request)
         tenant = None if asked.who.role is Role.ADMIN else asked.who.tenant
         fields = {**reply.fields, REQUEST_ID: request_id.get() or ""}
-        return _sendable(replace(reply, fields=fields, tenant=tenant), request)
+        return _sendable(replace(reply, fields=fields, tenant=tenant, known=True), request)
 
     def refuse(self, error: S3Error, request: S3Request = ANYBODY) -> Reply:
         """Return ``error`` as an answer, also to what could not be read as a request."""

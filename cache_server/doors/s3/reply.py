@@ -25,3 +25,4 @@ class Reply:
     fields: Mapping[str, str]  # Content-Length among them, also of a HEAD; none for 304
     body: bytes | Extent = b""  # nothing for HEAD and 304
     tenant: str | None = None  # whose connection it is; None: of nobody, or of an admin
+    known: bool = False  # who asks has shown a good key, or needs none

@@ -30,7 +30,7 @@ def served(connection: Connection) -> tuple[Fate, list[str]]:
 
 
 def test_a_worker_goes_on_with_what_has_come_of_who_has_shown_a_ticket(connection):
-    connection.wire.tenant = "default"
+    connection.wire.known = True
     assert served(connection) == (Fate.PARK, ["/first", "/second"])
 
 

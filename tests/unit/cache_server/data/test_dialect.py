@@ -8,8 +8,10 @@ import pytest
 from cache_protocol.digests import CHUNK_SIZE
 from cache_protocol.errors import OriginUnavailableError
 from cache_server.core.tracing import request_id
+from cache_server.data import connection
+from cache_server.data.wire import Wire
 from tests.fakes.data_node import QUICK, data_node, settled
-from tests.fakes.dialect import FakeDialect
+from tests.fakes.dialect import FakeDialect, text
 from tests.fakes.reader import target
 from tests.fakes.shelf import FakeShelf
 
@@ -173,6 +175,87 @@ def test_one_answer_too_many_is_refused_in_the_words_of_the_dialect(tmp_path, di
         first.ask("/s3/cold")
         assert file.waiting.wait(5)
         assert second.get("/s3/a").body.startswith(b"no 429 ")
+
+
+def test_an_answer_too_many_to_a_head_has_no_body(tmp_path, dialect):
+    file = dialect.shelf.add("cold", BIG, present=set())
+    limits = replace(QUICK, active=1)
+    with (
+        data_node(tmp_path / "own", limits, dialect=dialect) as node,
+        node.connect() as first,
+        node.connect() as second,
+    ):
+        first.ask("/s3/cold")
+        assert file.waiting.wait(5)
+        reply = second.get("/s3/a", method="HEAD")
+        assert (reply.status, second.ended()) == (429, True)
+
+
+def test_an_admin_has_answers_beyond_those_of_strangers(tmp_path, dialect, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER", 0)
+    file = dialect.shelf.add("cold", BIG, present=set())
+    limits = replace(QUICK, strangers=1)
+    with (
+        data_node(tmp_path / "own", limits, dialect=dialect) as node,
+        node.connect() as admin,
+        node.connect() as stranger,
+    ):
+        assert admin.get("/s3/a", "X-Tenant: -").status == 200
+        assert settled(lambda: node.plane.stats.active == 0)
+        stranger.ask("/s3/cold")
+        assert file.waiting.wait(5)
+        assert admin.get("/s3/a", "X-Tenant: -").body == b"weights"
+
+
+def test_an_admin_takes_no_answer_from_strangers(tmp_path, dialect):
+    file = dialect.shelf.add("cold", BIG, present=set())
+    limits = replace(QUICK, strangers=1)
+    with (
+        data_node(tmp_path / "own", limits, dialect=dialect) as node,
+        node.connect() as admin,
+        node.connect() as stranger,
+    ):
+        admin.ask("/s3/cold", "X-Tenant: -")
+        assert file.waiting.wait(5)
+        assert stranger.get("/s3/a").body == b"weights"
+
+
+@pytest.mark.parametrize("who", ["X-Tenant: blue", "X-Tenant: -"])
+def test_a_thread_waits_until_one_that_is_no_stranger_has_read_its_refusal(
+    reader, dialect, monkeypatch, who
+):
+    assert reader.get("/s3/a", who).status == 200
+    send, sending = Wire.send, threading.Event()
+
+    def sent(wire, data):
+        sending.set()
+        send(wire, data)
+
+    words = "x" * 2**25  # more than the buffers of both sockets
+    monkeypatch.setattr(dialect, "answer", lambda *_: text(404, words))
+    monkeypatch.setattr(Wire, "send", sent)
+    reader.ask("/s3/none")
+    assert sending.wait(5)
+    assert reader.reply().whole
+
+
+def test_a_worker_lingers_for_an_admin_as_for_a_tenant(node, reader, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER", 60_000)
+    assert reader.get("/s3/a", "X-Tenant: -").status == 200
+    worker = set(node.plane._workers._threads)
+    assert reader.get("/s3/a", "X-Tenant: -").status == 200
+    assert (node.plane.stats.active, node.plane._workers._threads) == (1, worker)
+
+
+def test_a_connection_over_which_an_admin_asks_counts_for_its_tenant_no_more(tmp_path, dialect):
+    with (
+        data_node(tmp_path / "own", dialect=dialect, connections_of=lambda _: 1) as node,
+        node.connect() as first,
+        node.connect() as second,
+    ):
+        assert first.get("/s3/a", "X-Tenant: blue").status == 200
+        assert first.get("/s3/a", "X-Tenant: -").status == 200
+        assert second.get("/s3/a", "X-Tenant: blue").status == 200
 
 
 def test_a_tenants_connections_are_counted(tmp_path, dialect):

@@ -367,6 +367,13 @@ def test_a_bug_behind_the_shelf_is_a_500_and_the_plane_lives_on(node, caplog):
     assert node.plane.stats.refused["unexpected"] == 1
 
 
+def test_the_apology_for_a_bug_has_no_body_for_a_head(node, reader):
+    node.shelf.add("a", SMALL)
+    node.shelf.broken = RuntimeError("a bug")
+    assert reader.get(target("a"), method="HEAD").status == 500
+    assert reader.ended()
+
+
 def test_a_bug_after_an_answer_ends_that_connection_and_no_other(node, monkeypatch, caplog):
     node.shelf.add("a", SMALL)
     park, failures = node.plane._poller._park, [RuntimeError("a bug")]

@@ -270,6 +270,20 @@ def test_a_connection_counts_for_its_tenant_and_an_admin_s_for_nobody(door):
     assert door.ask("/none").tenant is None  # nothing is sent that would have to be counted
 
 
+def test_who_has_shown_a_good_key_is_known_and_so_is_an_admin(door):
+    door.keys.known["root"] = ROOT
+    assert door.ask("").known
+    assert door.ask("", key="root").known
+    assert not door.ask("", key="nobody").known
+
+
+def test_with_auth_off_who_may_ask_is_known():
+    door = Door(auth=False)
+    hosts = ("localhost:8080", "evil.example")
+    asked = [S3Request("GET", "/s3/voice", "", {"host": host}) for host in hosts]
+    assert [door.answer(each).known for each in asked] == [True, False]
+
+
 def test_with_auth_off_nobody_signs_on_this_machine():
     door = Door(auth=False)
     for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:8080"):
