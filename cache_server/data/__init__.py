@@ -10,7 +10,7 @@ be asked next) and ``read_ahead`` (the disk kept busy) · ``guests`` (whose conn
 come) · ``responder`` (one request of a replica) · ``plain`` (readers that cannot wait for long) ·
 ``dialect`` (another protocol) · ``speaker`` (in which words a request is answered) · ``homes``
 (connections of another port) · ``connection`` (requests of one peer, in order) · ``workers``
-(bounded threads) · ``handshakes`` (who stands in line to be encrypted) · ``strangers`` (who has to go
+(bounded threads) · ``handshakes`` (who stands in line to be encrypted) · ``strangers`` (who goes
 first) · ``poller`` (who waits, who works, who leaves) · ``plane`` (the whole, as others use it) ·
 ``limits`` and ``stats`` (bounds and counts).
 """
