@@ -7,6 +7,7 @@ With ``--no-loadscope-reorder`` the folders that take longest come first: of sev
 is left with one of theirs at the end while the others stand idle.
 """
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("loadscopereorder", default=True):
         items.sort(key=_place)
     _leave_out(config, items)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at what all tests are made of: many tests ask for one."""
+    gc.collect()
+    gc.freeze()
 
 
 def _place(item: pytest.Item) -> int:
