@@ -5,7 +5,6 @@ Says ``ready`` when it listens, ``attached`` when the first consumer asked and `
 every model was taken; ends when stdin ends.
 """
 
-import subprocess
 import sys
 import threading
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ from replica_agent.boot.asking import Asking, Patience
 from replica_agent.client import ControlClient
 from replica_agent.handover.server import SOCKET, HandoverServer
 from replica_agent.pull import Pull
-
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+from tests.fakes.speaking_process import speaking_process
 
 
 def main(url, pipeline, directory):
@@ -54,19 +52,10 @@ def say(word):
 @contextmanager
 def agent_process(node, directory):
     """Run it for ``node``; yield the process and the path of its socket."""
-    command = [sys.executable, "-m", "tests.fakes.agent_process", node.url, node.pipeline]
-    with subprocess.Popen(
-        [*command, str(directory)],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout.readline() == "ready\n"
-            yield process, Path(directory) / SOCKET
-        finally:
-            process.kill()
+    words = (node.url, node.pipeline, directory)
+    with speaking_process("tests.fakes.agent_process", *words) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process, Path(directory) / SOCKET
 
 
 if __name__ == "__main__":
